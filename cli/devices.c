@@ -1,0 +1,37 @@
+/* `mia devices`: the backends of this build, and what each finds on this machine. */
+#include "commands.h"
+#include "common.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static void print_device(const mia_backend_info *backend) {
+    mia_device *device = NULL;
+    mia_error error = {0};
+    mia_device_options options = {.backend = backend->name};
+    printf("%-11s%s\n", backend->name, backend->description);
+    if (mia_device_open(&options, &device, &error) != MIA_OK) {
+        printf("%-11snot available: %s\n", "", error.message);
+        return;
+    }
+    mia_device_info info = mia_device_describe(device);
+    if (strcmp(info.description, backend->description) != 0) printf("%-11s%s\n", "", info.description);
+    if (strstr(info.description, "thread") == NULL)
+        printf("%-11s%" PRIu32 " thread%s\n", "", info.threads, info.threads == 1 ? "" : "s");
+    if (mia_device_close(device, &error) != MIA_OK) (void)mia__cli_fail("devices", "%s", error.message);
+}
+
+int mia__cli_devices(int argc, char **argv) {
+    static const mia__cli_command command = {
+        .name = "devices",
+        .summary =
+            "Lists what this build can compute on, the preferred first, with what is found on this machine.",
+    };
+    int code = mia__cli_parse(&command, argc, argv);
+    if (code >= 0) return code;
+    size_t count = 0;
+    const mia_backend_info *backends = mia_backends(&count);
+    for (size_t i = 0; i < count; i++) print_device(&backends[i]);
+    return MIA__CLI_OK;
+}

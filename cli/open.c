@@ -1,0 +1,106 @@
+/* Opening and closing a model for a sub-command (open.h). */
+#include "open.h"
+
+#include "figures.h"
+#include "progress.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The null backend computes nothing: it is for tests of the library, not for people. */
+static bool computes(const mia_backend_info *backend) {
+    return strcmp(backend->name, "null") != 0;
+}
+
+int mia__cli_check_device(const char *command, const char *name) {
+    if (name == NULL) return -1;
+    size_t count = 0;
+    const mia_backend_info *backends = mia_backends(&count);
+    char list[200] = "";
+    size_t used = 0;
+    for (size_t i = 0; i < count && used < sizeof list; i++) {
+        if (!computes(&backends[i])) continue;
+        if (strcmp(backends[i].name, name) == 0) return -1;
+        int written =
+            snprintf(list + used, sizeof list - used, "%s%s", used > 0 ? ", " : "", backends[i].name);
+        if (written > 0) used += (size_t)written;
+    }
+    return mia__cli_misuse(command, "--device: \"%s\" is none of %s", name, list);
+}
+
+static void print_log(void *user, const char *line) {
+    (void)user;
+    fprintf(stderr, "%s\n", line);
+}
+
+int mia__cli_open_weights(const char *command, const char *path, mia__cli_model *model) {
+    mia_error error = {0};
+    double began = mia__cli_seconds();
+    *model = (mia__cli_model){0};
+    if (mia_weights_open_file(path, NULL, &model->weights, &error) != MIA_OK)
+        return mia__cli_fail(command, "%s", error.message);
+    model->load_seconds = mia__cli_seconds() - began;
+    return -1;
+}
+
+int64_t mia__cli_trained_context(const mia_weights *weights) {
+    mia_text architecture;
+    char key[128];
+    uint32_t context = 0;
+    if (mia_weights_get_text(weights, "general.architecture", &architecture, NULL) != MIA_OK ||
+        architecture.length > 64)
+        return 0;
+    (void)snprintf(key, sizeof key, "%.*s.context_length", (int)architecture.length, architecture.bytes);
+    return mia_weights_get_u32(weights, key, &context, NULL) == MIA_OK ? (int64_t)context : 0;
+}
+
+static const char *base_name(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash != NULL && slash[1] != '\0' ? slash + 1 : path;
+}
+
+static mia_status open_device_and_lm(const mia__cli_model_options *options, mia__cli_model *model,
+                                     mia_error *error) {
+    mia_device_options device = {
+        .backend = options->device,
+        .threads = (uint32_t)options->threads,
+        .max_bytes = options->max_bytes,
+        .log = getenv("MIA_DEBUG") != NULL ? print_log : NULL,
+    };
+    mia_status status = mia_device_open(&device, &model->device, error);
+    if (status != MIA_OK) return status;
+
+    char what[160], name[128];
+    const char *file = base_name(mia_weights_name(model->weights));
+    (void)mia_text_escape((mia_text){file, strlen(file)}, name, sizeof name);
+    (void)snprintf(what, sizeof what, "loading %s", name);
+    mia__cli_progress progress = mia__cli_progress_begin(what);
+    mia_lm_options lm = {
+        .context = options->context,
+        .progress = mia__cli_progress_callback,
+        .progress_user = &progress,
+    };
+    status = mia_lm_open(model->device, model->weights, &lm, &model->lm, error);
+    mia__cli_progress_end(&progress);
+    return status;
+}
+
+int mia__cli_open_model(const char *command, const mia__cli_model_options *options, mia__cli_model *model) {
+    mia_error error = {0};
+    double began = mia__cli_seconds();
+    mia_status status = open_device_and_lm(options, model, &error);
+    model->load_seconds += mia__cli_seconds() - began;
+    if (status == MIA_OK) return -1;
+    mia__cli_close_model(command, model);
+    if (status == MIA_ERROR_CANCELLED) return MIA__CLI_INTERRUPTED;
+    return mia__cli_fail(command, "%s", error.message);
+}
+
+void mia__cli_close_model(const char *command, mia__cli_model *model) {
+    mia_error error = {0};
+    mia_lm_close(model->lm);
+    mia_weights_close(model->weights);
+    if (mia_device_close(model->device, &error) != MIA_OK) (void)mia__cli_fail(command, "%s", error.message);
+    *model = (mia__cli_model){0};
+}

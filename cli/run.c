@@ -1,0 +1,292 @@
+/* `mia run`: continues a prompt. Standard output gets the prompt, the text as it comes and one newline (or,
+ * with --json, one object); standard error the progress of loading and the closing figures. */
+#include "commands.h"
+#include "common.h"
+#include "figures.h"
+#include "json.h"
+#include "model_path.h"
+#include "open.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- options
+ * ------------------------------------------------------------------------------------------------------ */
+
+/* Settings that are not given stay NAN or -1 until it is known whether the bundled model is meant. */
+typedef struct run_options {
+    mia__cli_model_options model;
+    const char *path, *prompt;
+    int64_t count, top_k, repeat_last_n;
+    double temperature, top_p, min_p, repeat_penalty;
+    mia__cli_list stops;
+    mia__cli_seed seed;
+    bool json;
+} run_options;
+
+#define BUNDLED_PROMPT "Once upon a time"
+#define BUNDLED_TOKENS 400
+
+static const char notes[] =
+    "Without MODEL.gguf the bundled story model runs, with the settings that suit it: -p \"" BUNDLED_PROMPT
+    "\"\n"
+    "-n 400 --temp 0.6 --top-k 40 --top-p 0.95 --min-p 0.05 --repeat-penalty 1.15 --repeat-last-n 128.\n"
+    "With a model named: an empty prompt, no end but the model's own and that of the context, --temp 0.8\n"
+    "--top-k 40 --top-p 0.95 --min-p 0.05, no repeat penalty (one that is given looks back over 64 tokens).\n"
+    "\n"
+    "Standard output gets the prompt, the text and one newline. Ctrl-C ends the text after the token in\n"
+    "progress, with exit code 130.\n";
+
+static int parse_options(run_options *o, int argc, char **argv) {
+    const double many = 1 << 30;
+    const mia__cli_argument arguments[] = {
+        {"MODEL.gguf", false, &o->path, "the model; without one, the bundled story model"},
+    };
+    const mia__cli_option options[] = {
+        {"-p", MIA__CLI_STRING, &o->prompt, "PROMPT", "text to continue", 0, 0},
+        {"-n", MIA__CLI_INTEGER, &o->count, "N", "tokens to generate, at the most", 0, many},
+        {"--temp", MIA__CLI_FLOAT, &o->temperature, "T", "temperature; 0: always the most likely token", 0,
+         100},
+        {"--top-k", MIA__CLI_INTEGER, &o->top_k, "K", "choose among the K most likely; 0: all", 0, many},
+        {"--top-p", MIA__CLI_FLOAT, &o->top_p, "P", "choose among the likeliest that reach P; 1: all", 0, 1},
+        {"--min-p", MIA__CLI_FLOAT, &o->min_p, "P", "drop what has less than P times the best; 0: none", 0,
+         1},
+        {"--repeat-penalty", MIA__CLI_FLOAT, &o->repeat_penalty, "R", "over 1: repeat less; 1: off", 0, 100},
+        {"--repeat-last-n", MIA__CLI_INTEGER, &o->repeat_last_n, "N", "tokens the penalty looks back over", 0,
+         many},
+        {"--stop", MIA__CLI_LIST, &o->stops, "S", "end before this text; may be given several times", 0, 0},
+        {"--seed", MIA__CLI_SEED, &o->seed, "S", "of the draws (default: drawn, shown at the end)", 0, 0},
+        MIA__CLI_THREADS_OPTION(&o->model),
+        MIA__CLI_DEVICE_OPTION(&o->model),
+        MIA__CLI_CONTEXT_OPTION(&o->model, "tokens of context (default: what the model was made for)"),
+        MIA__CLI_MEMORY_OPTION(&o->model),
+        {"--json", MIA__CLI_FLAG, &o->json, NULL, "one JSON object at the end in place of the text", 0, 0},
+    };
+    const mia__cli_command command = {
+        .name = "run",
+        .summary = "Continues a prompt with a language model.",
+        .arguments = arguments,
+        .argument_count = sizeof arguments / sizeof arguments[0],
+        .options = options,
+        .option_count = sizeof options / sizeof options[0],
+        .notes = notes,
+    };
+    int code = mia__cli_parse(&command, argc, argv);
+    if (code >= 0) return code;
+    for (size_t i = 0; i < o->stops.count; i++)
+        if (o->stops.items[i][0] == '\0') return mia__cli_misuse("run", "--stop: the text is empty");
+    return mia__cli_check_device("run", o->model.device);
+}
+
+static double or_number(double given, double otherwise) {
+    return isnan(given) ? otherwise : given;
+}
+
+static int64_t or_count(int64_t given, int64_t otherwise) {
+    return given < 0 ? otherwise : given;
+}
+
+static mia_generation_options generation_options(const run_options *o, bool bundled) {
+    return (mia_generation_options){
+        .sampler =
+            {
+                .temperature = (float)or_number(o->temperature, bundled ? 0.6 : 0.8),
+                .top_k = (int32_t)or_count(o->top_k, 40),
+                .top_p = (float)or_number(o->top_p, 0.95),
+                .min_p = (float)or_number(o->min_p, 0.05),
+                .repeat_penalty = (float)or_number(o->repeat_penalty, bundled ? 1.15 : 1.0),
+                .repeat_last_n = (int32_t)or_count(o->repeat_last_n, bundled ? 128 : 64),
+                .seeded = o->seed.given,
+                .seed = o->seed.value,
+            },
+        .max_tokens = (size_t)or_count(o->count, bundled ? BUNDLED_TOKENS : 0),
+        .stops = o->stops.items,
+        .stop_count = o->stops.count,
+    };
+}
+
+/* --- output
+ * ------------------------------------------------------------------------------------------------------- */
+
+/* Where the text goes: to standard output at once, or (for --json) into memory. */
+typedef struct text_sink {
+    bool keep;
+    char *bytes;
+    size_t length, capacity;
+} text_sink;
+
+static int sink_write(text_sink *sink, mia_text text) {
+    if (text.length == 0) return -1;
+    if (!sink->keep) {
+        (void)fwrite(text.bytes, 1, text.length, stdout);
+        return mia__cli_finish_output("run") == MIA__CLI_OK ? -1 : MIA__CLI_FAILED;
+    }
+    if (text.length > sink->capacity - sink->length) {
+        size_t capacity = (sink->length + text.length) * 2;
+        char *grown = realloc(sink->bytes, capacity);
+        if (grown == NULL) return mia__cli_fail("run", "no memory for the text");
+        sink->bytes = grown;
+        sink->capacity = capacity;
+    }
+    memcpy(sink->bytes + sink->length, text.bytes, text.length);
+    sink->length += text.length;
+    return -1;
+}
+
+/* How a run went, for the figures. */
+typedef struct run_result {
+    const char *finish; /* as in the JSON object */
+    mia_generation_stats stats;
+    double load_ms;
+    uint64_t device_peak, weight_bytes;
+} run_result;
+
+#ifdef MIA_HAVE_JSON_C
+static json_object *json_figures(const run_result *result) {
+    const mia_generation_stats *stats = &result->stats;
+    json_object *figures = json_object_new_object();
+    json_object_object_add(figures, "load_ms", json_object_new_double(result->load_ms));
+    json_object_object_add(figures, "prompt_tokens", json_object_new_uint64(stats->prompt_tokens));
+    json_object_object_add(
+        figures, "prompt_tokens_per_second",
+        json_object_new_double(mia__cli_rate(stats->prompt_tokens, stats->prompt_seconds)));
+    json_object_object_add(figures, "generated_tokens", json_object_new_uint64(stats->generated_tokens));
+    json_object_object_add(
+        figures, "generated_tokens_per_second",
+        json_object_new_double(mia__cli_rate(stats->generated_tokens, stats->generation_seconds)));
+    json_object_object_add(figures, "weight_bytes", json_object_new_uint64(result->weight_bytes));
+    json_object_object_add(figures, "device_peak_bytes", json_object_new_uint64(result->device_peak));
+    json_object_object_add(figures, "peak_bytes", json_object_new_uint64(mia__cli_resident_peak()));
+    return figures;
+}
+
+static int print_json(const char *prompt, const text_sink *sink, const run_result *result) {
+    json_object *object = json_object_new_object();
+    json_object_object_add(object, "prompt", mia__cli_json_text(prompt, strlen(prompt)));
+    json_object_object_add(object, "text", mia__cli_json_text(sink->bytes, sink->length));
+    json_object_object_add(object, "tokens", json_object_new_uint64(result->stats.generated_tokens));
+    json_object_object_add(object, "finish", json_object_new_string(result->finish));
+    json_object_object_add(object, "seed", json_object_new_uint64(result->stats.seed));
+    json_object_object_add(object, "figures", json_figures(result));
+    return mia__cli_json_print("run", object);
+}
+#else
+static int print_json(const char *prompt, const text_sink *sink, const run_result *result) {
+    (void)prompt, (void)sink, (void)result;
+    return MIA__CLI_FAILED; /* refused before the work */
+}
+#endif
+
+/* --- the run
+ * ------------------------------------------------------------------------------------------------------ */
+
+static const char *finish_name(mia_finish finish) {
+    switch (finish) {
+    case MIA_FINISH_END: return "end";
+    case MIA_FINISH_STOP: return "stop";
+    case MIA_FINISH_CONTEXT: return "context";
+    case MIA_FINISH_LENGTH: return "length";
+    case MIA_FINISH_NONE: break;
+    }
+    return "interrupted";
+}
+
+/* Generates into the sink. Returns -1 when the text came to its end or was interrupted, else the exit code.
+ */
+static int generate(mia_generation *generation, text_sink *sink, mia_finish *finish) {
+    while (*finish == MIA_FINISH_NONE && !mia__cli_interrupted()) {
+        mia_text text = {0};
+        mia_error error = {0};
+        if (mia_generation_next(generation, &text, finish, &error) != MIA_OK) {
+            if (!sink->keep) putchar('\n');
+            return mia__cli_fail("run", "%s", error.message);
+        }
+        int code = sink_write(sink, text);
+        if (code >= 0) return code;
+    }
+    return -1;
+}
+
+static void print_figures(const run_options *o, const mia_generation_options *options, int64_t context,
+                          const run_result *result) {
+    char ending[100];
+    (void)snprintf(ending, sizeof ending, "the context of %lld tokens is full", (long long)context);
+    bool drawn = !o->seed.given && options->sampler.temperature > 0;
+    mia__cli_print_run_figures(&(mia__cli_run_figures){
+        .load_ms = result->load_ms,
+        .prompt_tokens = result->stats.prompt_tokens,
+        .generated_tokens = result->stats.generated_tokens,
+        .prompt_seconds = result->stats.prompt_seconds,
+        .generation_seconds = result->stats.generation_seconds,
+        .device_peak = result->device_peak,
+        .seed = drawn ? &result->stats.seed : NULL,
+        .ending = strcmp(result->finish, "context") == 0 ? ending : NULL,
+    });
+}
+
+/* Closes the text (or prints the object) and the figures. Returns the exit code. */
+static int conclude(const run_options *o, const mia_generation_options *options, const mia__cli_model *model,
+                    const mia_generation *generation, const text_sink *sink, mia_finish finish) {
+    mia_lm_info info = mia_lm_describe(model->lm);
+    run_result result = {
+        .finish = finish_name(finish),
+        .stats = mia_generation_describe(generation),
+        .load_ms = model->load_seconds * 1e3,
+        .device_peak = mia_device_count(model->device).peak_bytes,
+        .weight_bytes = info.weight_bytes,
+    };
+    int code = MIA__CLI_OK;
+    if (o->json) {
+        code = print_json(o->prompt, sink, &result);
+    } else {
+        putchar('\n');
+        code = mia__cli_finish_output("run");
+    }
+    if (code != MIA__CLI_OK) return code;
+    print_figures(o, options, info.context, &result);
+    return finish == MIA_FINISH_NONE ? MIA__CLI_INTERRUPTED : MIA__CLI_OK;
+}
+
+static int run_on(const run_options *o, const mia_generation_options *options, const mia__cli_model *model) {
+    mia_generation *generation = NULL;
+    mia_error error = {0};
+    mia_text prompt = {.bytes = o->prompt, .length = strlen(o->prompt)};
+    if (mia_generation_open(model->lm, prompt.bytes, prompt.length, options, &generation, &error) != MIA_OK)
+        return mia__cli_fail("run", "%s", error.message);
+    text_sink sink = {.keep = o->json};
+    mia_finish finish =
+        o->count == 0 ? MIA_FINISH_LENGTH : MIA_FINISH_NONE; /* to the library, 0 is no limit */
+    int code = o->json ? -1 : sink_write(&sink, prompt);
+    if (code < 0) code = generate(generation, &sink, &finish);
+    if (code < 0) code = conclude(o, options, model, generation, &sink, finish);
+    free(sink.bytes);
+    mia_generation_close(generation);
+    return code;
+}
+
+int mia__cli_run(int argc, char **argv) {
+    run_options o = {.count = -1, .top_k = -1, .repeat_last_n = -1};
+    o.temperature = o.top_p = o.min_p = o.repeat_penalty = NAN;
+    int code = parse_options(&o, argc, argv);
+    if (code >= 0) return code;
+#ifndef MIA_HAVE_JSON_C
+    if (o.json) return mia__cli_fail("run", "--json: this program was built without json-c");
+#endif
+    bool bundled = o.path == NULL;
+    char path[4096];
+    if (bundled && !mia__cli_bundled_model(path, sizeof path))
+        return mia__cli_fail("run", "the bundled model was not found; name one: mia run MODEL.gguf");
+    if (o.prompt == NULL) o.prompt = bundled ? BUNDLED_PROMPT : "";
+
+    mia_generation_options options = generation_options(&o, bundled);
+    mia__cli_model model;
+    mia__cli_catch_interrupts();
+    code = mia__cli_open_weights("run", bundled ? path : o.path, &model);
+    if (code < 0) code = mia__cli_open_model("run", &o.model, &model);
+    if (code >= 0) return code;
+    code = run_on(&o, &options, &model);
+    mia__cli_close_model("run", &model);
+    return code;
+}

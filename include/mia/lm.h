@@ -1,0 +1,196 @@
+/* Language models: tokenizers, models, their state, sampling, and generation of text. Built on the rest of the
+ * public API alone. */
+#ifndef MIA_LM_H
+#define MIA_LM_H
+
+#include <mia/tensor.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* --- tokenizer ---------------------------------------------------------------------------------------------- */
+
+typedef struct mia_tokenizer mia_tokenizer;
+
+/* Reads the tokenizer that a weights file's metadata describes (tokenizer.ggml.*; SentencePiece-style "llama"). The
+ * weights may be closed afterwards. Immutable once open: may be used from several threads. Fails with FORMAT,
+ * UNSUPPORTED (another kind of tokenizer, named), NO_MEMORY. */
+MIA_API MIA_MUST_CHECK mia_status mia_tokenizer_open(const mia_weights *weights,
+                                                     const mia_allocator *allocator, mia_tokenizer **out,
+                                                     mia_error *error);
+MIA_API void mia_tokenizer_close(mia_tokenizer *tokenizer);
+
+MIA_API size_t mia_tokenizer_vocabulary(const mia_tokenizer *tokenizer); /* number of tokens */
+MIA_API int32_t mia_tokenizer_bos(const mia_tokenizer *tokenizer);       /* -1 if there is none */
+MIA_API bool mia_tokenizer_adds_bos(const mia_tokenizer *tokenizer);     /* the file asks for a BOS in front */
+MIA_API bool mia_tokenizer_is_end(const mia_tokenizer *tokenizer, int32_t id); /* ends a text: EOS, EOT */
+
+enum {
+    MIA_TOKENIZE_BOS = 1,     /* put BOS in front if the file asks for it */
+    MIA_TOKENIZE_SPECIAL = 2, /* control tokens written out in the text ("<s>") become those tokens */
+    MIA_TOKENIZE_EOS = 4      /* put EOS at the end if the file asks for it */
+};
+
+/* Encodes UTF-8 text; invalid bytes are encoded byte by byte. *out is an array of *count ids from `allocator` (the one
+ * given to open), released with mia_tokenizer_release. Time is n log n in the text's length. */
+MIA_API MIA_MUST_CHECK mia_status mia_tokenizer_encode(const mia_tokenizer *tokenizer, const char *text,
+                                                       size_t length, unsigned flags, int32_t **out,
+                                                       size_t *count, mia_error *error);
+MIA_API void mia_tokenizer_release(const mia_tokenizer *tokenizer, int32_t *ids, size_t count);
+
+/* Turns ids back into text as they come. A UTF-8 character is never split between two pushes: its bytes are held back
+ * until it is whole (or cannot become whole, when they are passed on as they are). */
+typedef struct mia_detokenizer mia_detokenizer;
+
+enum {
+    MIA_DETOKENIZE_SPECIAL = 1, /* write control tokens out; without it they give no text */
+    MIA_DETOKENIZE_CONTINUE = 2 /* the text continues another: keep a leading space that encoding would have added */
+};
+
+/* The tokenizer must outlive it. */
+MIA_API MIA_MUST_CHECK mia_status mia_detokenizer_open(const mia_tokenizer *tokenizer, unsigned flags,
+                                                       mia_detokenizer **out, mia_error *error);
+MIA_API void mia_detokenizer_close(mia_detokenizer *detokenizer);
+
+/* The text that became whole with this token (possibly empty); valid until the next call. INVALID_ARGUMENT when id is
+ * outside the vocabulary. */
+MIA_API MIA_MUST_CHECK mia_status mia_detokenizer_push(mia_detokenizer *detokenizer, int32_t id,
+                                                       mia_text *text, mia_error *error);
+
+/* The bytes still held back, at the end of a text; valid until the next call. */
+MIA_API mia_text mia_detokenizer_finish(mia_detokenizer *detokenizer);
+
+/* --- sampling ------------------------------------------------------------------------------------------------ */
+
+/* Zero values mean greedy with nothing else. Applied in this order: repetition penalty over the last
+ * repeat_last_n tokens, top-k, top-p, min-p, temperature, draw. */
+typedef struct mia_sampler_options {
+    float temperature;     /* 0: the most likely token */
+    int32_t top_k;         /* keep the k most likely; 0: all */
+    float top_p;           /* keep the least set whose probabilities reach p; 0 or >= 1: all */
+    float min_p;           /* keep tokens of at least min_p times the best probability; 0: all */
+    float repeat_penalty;  /* > 1 makes repetition less likely; 0 or 1: off */
+    int32_t repeat_last_n; /* tokens that the penalty looks back over */
+    bool seeded;           /* seed is given; else one is drawn from the system */
+    uint64_t seed;
+} mia_sampler_options;
+
+typedef struct mia_sampler mia_sampler;
+
+/* Fails with INVALID_ARGUMENT (naming the field), NO_MEMORY. */
+MIA_API MIA_MUST_CHECK mia_status mia_sampler_open(const mia_sampler_options *options, size_t vocabulary,
+                                                   const mia_allocator *allocator, mia_sampler **out,
+                                                   mia_error *error);
+MIA_API void mia_sampler_close(mia_sampler *sampler);
+MIA_API uint64_t mia_sampler_seed(const mia_sampler *sampler); /* the seed in use, given or drawn */
+
+/* Adds a token (of the prompt, or just chosen) to what the repetition penalty looks at. */
+MIA_API void mia_sampler_accept(mia_sampler *sampler, int32_t id);
+
+/* Chooses a token from `vocabulary` logits, which are not changed. NaN counts as minus infinity; INVALID_ARGUMENT
+ * when no logit is above minus infinity. The caller accepts the result if it uses it. No allocation. */
+MIA_API MIA_MUST_CHECK mia_status mia_sampler_choose(mia_sampler *sampler, const float *logits, int32_t *id,
+                                                     mia_error *error);
+
+/* --- models -------------------------------------------------------------------------------------------------- */
+
+/* Told how far a long piece of work has come; return false to cancel it. */
+typedef bool (*mia_progress)(void *user, double fraction);
+
+typedef struct mia_lm_options {
+    int64_t context;       /* most tokens in the state; 0: what the file gives */
+    mia_progress progress; /* of loading; may be NULL */
+    void *progress_user;
+    const mia_allocator *allocator; /* of the model and its states; copied; NULL: the C library's */
+} mia_lm_options;
+
+/* A model on a device: architecture, constants, tokenizer. */
+typedef struct mia_lm mia_lm;
+
+typedef struct mia_lm_info {
+    const char *architecture; /* "llama" */
+    int64_t context;          /* tokens that a state can hold */
+    int64_t vocabulary, dim, layers, heads, kv_heads, head_dim, ffn;
+    uint64_t weight_bytes; /* of all tensors, as in the file */
+    uint64_t needed_bytes; /* device memory at the most: weights as prepared, a full state, the largest run */
+} mia_lm_info;
+
+/* Opens the model that the weights hold; device and weights must outlive it. Plans the largest step first and refuses
+ * with OVER_LIMIT, before anything is loaded, if the device's max_bytes is too small. Then loads, with progress. Blocks.
+ * Fails also with FORMAT, NOT_FOUND (a tensor or key is missing, named), UNSUPPORTED (another architecture, named),
+ * NO_MEMORY, CANCELLED. */
+MIA_API MIA_MUST_CHECK mia_status mia_lm_open(mia_device *device, mia_weights *weights,
+                                              const mia_lm_options *options, mia_lm **out, mia_error *error);
+MIA_API void mia_lm_close(mia_lm *lm);
+MIA_API mia_lm_info mia_lm_describe(const mia_lm *lm);
+MIA_API const mia_tokenizer *mia_lm_tokenizer(const mia_lm *lm);
+
+/* --- state: a sequence of tokens that the model has read ------------------------------------------------------ */
+
+typedef struct mia_lm_state mia_lm_state;
+
+MIA_API MIA_MUST_CHECK mia_status mia_lm_state_open(mia_lm *lm, mia_lm_state **out, mia_error *error);
+MIA_API void mia_lm_state_close(mia_lm_state *state);
+MIA_API int64_t mia_lm_state_length(const mia_lm_state *state); /* tokens read so far */
+MIA_API void mia_lm_state_reset(mia_lm_state *state);           /* back to no tokens */
+
+enum {
+    MIA_LM_ALL_LOGITS = 1 /* logits of every token of the step, not of its last alone */
+};
+
+/* Reads `count` tokens, in chunks, and gives logits: float [vocabulary] after the last, or [vocabulary, count] with
+ * MIA_LM_ALL_LOGITS. `logits` may be NULL. Blocks. CONTEXT_FULL, with the state as it was, when they do not fit;
+ * INVALID_ARGUMENT for an id outside the vocabulary. After another failure the state must be reset. */
+MIA_API MIA_MUST_CHECK mia_status mia_lm_step(mia_lm_state *state, const int32_t *ids, size_t count,
+                                              unsigned flags, float *logits, mia_error *error);
+
+/* The same without blocking: begin, then poll until it says something other than PENDING. One step at a time on a
+ * state; `ids` and `logits` must stay valid until then. */
+MIA_API MIA_MUST_CHECK mia_status mia_lm_step_begin(mia_lm_state *state, const int32_t *ids, size_t count,
+                                                    unsigned flags, float *logits, mia_error *error);
+MIA_API MIA_MUST_CHECK mia_status mia_lm_step_poll(mia_lm_state *state, mia_error *error);
+
+/* --- generation ---------------------------------------------------------------------------------------------- */
+
+typedef enum mia_finish {
+    MIA_FINISH_NONE = 0, /* there is more to come */
+    MIA_FINISH_END,      /* the model ended the text */
+    MIA_FINISH_LENGTH,   /* max_tokens were generated */
+    MIA_FINISH_STOP,     /* a stop string came up; it is not part of the text */
+    MIA_FINISH_CONTEXT   /* the context is full */
+} mia_finish;
+
+typedef struct mia_generation_options {
+    mia_sampler_options sampler;
+    size_t max_tokens;        /* 0: until the end or a full context */
+    const char *const *stops; /* texts that end the generation */
+    size_t stop_count;
+} mia_generation_options;
+
+typedef struct mia_generation mia_generation;
+
+/* Starts to continue a prompt (UTF-8, BOS added as the file asks) with a fresh state. lm must outlive it. Reads the
+ * prompt at the first next. CONTEXT_FULL when the prompt alone does not fit, with both numbers. */
+MIA_API MIA_MUST_CHECK mia_status mia_generation_open(mia_lm *lm, const char *prompt, size_t length,
+                                                      const mia_generation_options *options,
+                                                      mia_generation **out, mia_error *error);
+MIA_API void mia_generation_close(mia_generation *generation);
+
+/* One more token. *text is what can be shown now (possibly empty: part of a character, or of what may become a stop
+ * string); valid until the next call. *finish says whether, and why, this was the last. Blocks. */
+MIA_API MIA_MUST_CHECK mia_status mia_generation_next(mia_generation *generation, mia_text *text,
+                                                      mia_finish *finish, mia_error *error);
+
+typedef struct mia_generation_stats {
+    size_t prompt_tokens, generated_tokens;
+    double prompt_seconds, generation_seconds;
+    uint64_t seed;
+} mia_generation_stats;
+
+MIA_API mia_generation_stats mia_generation_describe(const mia_generation *generation);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

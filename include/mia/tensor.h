@@ -1,0 +1,323 @@
+/* Tensors: making them, computing with them, reading them. The typed macros of Mia's front end.
+ *
+ * Passing a tensor to an operation or to mia_read gives it away; mia_ref makes a second handle where it is needed twice;
+ * constants are never consumed (docs/ownership.md). Operations only record; work happens when a value is asked for.
+ * Nothing here aborts: a wrong operation gives a poisoned handle, and reading that gives the first cause. */
+#ifndef MIA_TENSOR_H
+#define MIA_TENSOR_H
+
+#include <mia/device.h>
+#include <mia/ops.h>
+#include <mia/weights.h>
+
+/* --- how the macros work ------------------------------------------------------------------------------------------
+ * Operands are evaluated once, left to right, into variables that one expansion of __COUNTER__ names; their types choose
+ * the typed function. In C++ a braced pack keeps the order and overloads choose. */
+#define MIA__SITE __FILE__, __LINE__
+
+#ifdef __cplusplus
+
+#define MIA__CALL1(name, types, x, ...)          mia__cxx_##name((x), __VA_ARGS__)
+#define MIA__CALL2(name, types, x, y, ...)       mia__cxx2_##name(mia__pack2{(x), (y)}, __VA_ARGS__)
+#define MIA__CALL3(name, types, x, y, z, ...)    mia__cxx3_##name(mia__pack3{(x), (y), (z)}, __VA_ARGS__)
+#define MIA__CALL4(name, types, x, y, z, w, ...) mia__cxx4_##name(mia__pack4{(x), (y), (z), (w)}, __VA_ARGS__)
+
+#define MIA__PACKED_2(name)                                                                                  \
+    template <class A, class B, class... R>                                                                  \
+    inline auto mia__cxx2_##name(mia__pack2<A, B> p, R... rest)->decltype(mia__cxx_##name(p.a, p.b, rest...)) { \
+        return mia__cxx_##name(p.a, p.b, rest...);                                                           \
+    }
+#define MIA__PACKED_3(name)                                                                                  \
+    template <class A, class B, class C, class... R>                                                         \
+    inline auto mia__cxx3_##name(mia__pack3<A, B, C> p, R... rest)                                           \
+        ->decltype(mia__cxx_##name(p.a, p.b, p.c, rest...)) {                                                \
+        return mia__cxx_##name(p.a, p.b, p.c, rest...);                                                      \
+    }
+#define MIA__PACKED_UNARY(name)
+#define MIA__PACKED_SHAPE(name)
+#define MIA__PACKED_DTYPE(name)
+#define MIA__PACKED_SLICE(name)
+#define MIA__PACKED_PAD(name)
+#define MIA__PACKED_MODES(name)
+#define MIA__PACKED_EMBEDDING(name)
+#define MIA__PACKED_MATMUL(name)
+#define MIA__PACKED_BINARY(name)    MIA__PACKED_2(name)
+#define MIA__PACKED_CONCAT(name)    MIA__PACKED_2(name)
+#define MIA__PACKED_GATHER(name)    MIA__PACKED_2(name)
+#define MIA__PACKED_NORM(name)      MIA__PACKED_2(name)
+#define MIA__PACKED_UPDATE(name)    MIA__PACKED_3(name)
+#define MIA__PACKED_NORM_BIAS(name) MIA__PACKED_3(name)
+#define MIA__PACKED_ROPE(name)      MIA__PACKED_3(name)
+#define MIA__PACKED_ATTENTION(name)
+#define MIA_OP(name, tag, signature, class, types, type_rule, shape_rule, bound, doc) MIA__PACKED_##signature(name)
+#include <mia/ops.def>
+#undef MIA_OP
+
+template <class W, class X> inline auto mia__cxx2_matmul(mia__pack2<W, X> p, const char *file, int line) {
+    return mia__cxx_matmul(mia__cxx_untyped(p.a), p.b, file, line);
+}
+template <class Q, class K, class V, class L>
+inline auto mia__cxx4_attention(mia__pack4<Q, K, V, L> p, double scale, const char *file, int line) {
+    return mia__cxx_attention(p.a, mia__cxx_untyped(p.b), mia__cxx_untyped(p.c), p.d, scale, file, line);
+}
+template <class T, class I> inline auto mia__cxx2_embedding(mia__pack2<T, I> p, const char *file, int line) {
+    return mia__embedding(mia__cxx_untyped(p.a), p.b, file, line);
+}
+#define MIA_UNTYPED(x)               mia__cxx_untyped(x)
+#define MIA__CALL_WEIGHT(name, w, x) mia__cxx2_##name(mia__pack2{(w), (x)}, MIA__SITE)
+#define MIA__CALL_ATTENTION(q, k, v, length, scale)                                                          \
+    mia__cxx4_attention(mia__pack4{(q), (k), (v), (length)}, scale, MIA__SITE)
+#define MIA__CALL_EMBEDDING(table, indices) mia__cxx2_embedding(mia__pack2{(table), (indices)}, MIA__SITE)
+
+#else
+
+struct mia__no_type;
+#define MIA__PICK(type, name)        mia_tensor_##type : mia__##type##_##name,
+#define MIA__SELECT(name, types, x)  _Generic(x, MIA_TYPES_##types(MIA__PICK, name) struct mia__no_type * : 0)
+#define MIA__SELECT_ANY(name, x)                                                                             \
+    _Generic(x, MIA_TYPES_ALL(MIA__PICK, name) mia_tensor : mia__any_##name)
+
+#define MIA__CALL1(name, types, x, ...) MIA__CALL1_(name, types, x, __COUNTER__, __VA_ARGS__)
+#define MIA__CALL1_(name, types, x, n, ...) MIA__CALL1__(name, types, x, n, __VA_ARGS__)
+#define MIA__CALL1__(name, types, x, n, ...)                                                                 \
+    __extension__({                                                                                          \
+        __auto_type mia__x##n = (x);                                                                         \
+        MIA__SELECT(name, types, mia__x##n)(mia__x##n, __VA_ARGS__);                                         \
+    })
+#define MIA__CALL2(name, types, x, y, ...) MIA__CALL2_(name, types, x, y, __COUNTER__, __VA_ARGS__)
+#define MIA__CALL2_(name, types, x, y, n, ...) MIA__CALL2__(name, types, x, y, n, __VA_ARGS__)
+#define MIA__CALL2__(name, types, x, y, n, ...)                                                              \
+    __extension__({                                                                                          \
+        __auto_type mia__x##n = (x);                                                                         \
+        __auto_type mia__y##n = (y);                                                                         \
+        MIA__SELECT(name, types, mia__x##n)(mia__x##n, mia__y##n, __VA_ARGS__);                              \
+    })
+#define MIA__CALL3(name, types, x, y, z, ...) MIA__CALL3_(name, types, x, y, z, __COUNTER__, __VA_ARGS__)
+#define MIA__CALL3_(name, types, x, y, z, n, ...) MIA__CALL3__(name, types, x, y, z, n, __VA_ARGS__)
+#define MIA__CALL3__(name, types, x, y, z, n, ...)                                                           \
+    __extension__({                                                                                          \
+        __auto_type mia__x##n = (x);                                                                         \
+        __auto_type mia__y##n = (y);                                                                         \
+        __auto_type mia__z##n = (z);                                                                         \
+        MIA__SELECT(name, types, mia__x##n)(mia__x##n, mia__y##n, mia__z##n, __VA_ARGS__);                   \
+    })
+/* A handle of any type as the untyped one. */
+#define MIA_UNTYPED(x) MIA__UNTYPED(x, __COUNTER__)
+#define MIA__UNTYPED(x, n) MIA__UNTYPED_(x, n)
+#define MIA__UNTYPED_(x, n)                                                                                  \
+    __extension__({                                                                                          \
+        __auto_type mia__x##n = (x);                                                                         \
+        MIA__SELECT_ANY(untyped, mia__x##n)(mia__x##n);                                                      \
+    })
+#define MIA__CALL_WEIGHT(name, w, x) MIA__CALL_WEIGHT_(name, w, x, __COUNTER__)
+#define MIA__CALL_WEIGHT_(name, w, x, n) MIA__CALL_WEIGHT__(name, w, x, n)
+#define MIA__CALL_WEIGHT__(name, w, x, n)                                                                    \
+    __extension__({                                                                                          \
+        __auto_type mia__w##n = (w);                                                                         \
+        __auto_type mia__x##n = (x);                                                                         \
+        MIA__SELECT(name, REAL, mia__x##n)                                                                   \
+        (_Generic(mia__w##n, MIA_TYPES_WEIGHT(MIA__PICK, untyped) mia_tensor : mia__any_untyped)(mia__w##n), \
+         mia__x##n, MIA__SITE);                                                                              \
+    })
+#define MIA__CALL_EMBEDDING(table, indices) MIA__CALL_EMBEDDING_(table, indices, __COUNTER__)
+#define MIA__CALL_EMBEDDING_(table, indices, n) MIA__CALL_EMBEDDING__(table, indices, n)
+#define MIA__CALL_EMBEDDING__(table, indices, n)                                                             \
+    __extension__({                                                                                          \
+        __auto_type mia__w##n = (table);                                                                     \
+        mia_tensor_i32 mia__x##n = (indices);                                                                \
+        mia__embedding(                                                                                      \
+            _Generic(mia__w##n, MIA_TYPES_WEIGHT(MIA__PICK, untyped) mia_tensor : mia__any_untyped)(mia__w##n), \
+            mia__x##n, MIA__SITE);                                                                           \
+    })
+#define MIA__CALL_ATTENTION(q, k, v, length, scale) MIA__CALL_ATTENTION_(q, k, v, length, scale, __COUNTER__)
+#define MIA__CALL_ATTENTION_(q, k, v, length, scale, n) MIA__CALL_ATTENTION__(q, k, v, length, scale, n)
+#define MIA__CALL_ATTENTION__(q, k, v, length, scale, n)                                                     \
+    __extension__({                                                                                          \
+        __auto_type mia__x##n = (q);                                                                         \
+        __auto_type mia__y##n = (k);                                                                         \
+        __auto_type mia__z##n = (v);                                                                         \
+        __auto_type mia__w##n = (length);                                                                    \
+        MIA__SELECT(attention, REAL, mia__x##n)                                                              \
+        (mia__x##n, MIA__SELECT(untyped, REAL, mia__y##n)(mia__y##n),                                        \
+         MIA__SELECT(untyped, REAL, mia__z##n)(mia__z##n), mia__w##n, scale, MIA__SITE);                     \
+    })
+
+#endif
+
+#define MIA_UNARY(name, types, x)     MIA__CALL1(name, types, x, MIA__SITE)
+#define MIA_BINARY(name, types, a, b) MIA__CALL2(name, types, a, b, MIA__SITE)
+
+/* --- operations: a line each row of ops.def ------------------------------------------------------------------------ */
+
+/* Views: no work, no copies (a reshape whose strides do not allow it copies). */
+#define mia_reshape(x, shape)   MIA__CALL1(reshape, ALL, x, shape, MIA__SITE)
+#define mia_permute(x, order)   MIA__CALL1(permute, ALL, x, order, MIA__SITE) /* mode i of the result is order[i] of x */
+#define mia_broadcast(x, shape) MIA__CALL1(broadcast, ALL, x, shape, MIA__SITE)
+/* Elements begin, begin + step, ... of one mode, `count` of them. */
+#define mia_slice(x, mode, begin, count, step) MIA__CALL1(slice, ALL, x, mode, begin, count, step, MIA__SITE)
+#define mia_cast(type, x)                      mia__cast_to_##type(MIA_UNTYPED(x), MIA__SITE)
+
+#define mia_copy(x)                       MIA_UNARY(copy, ALL, x)
+#define mia_convert(type, x)              mia__convert_to_##type(MIA_UNTYPED(x), MIA__SITE)
+#define mia_concat(a, b, mode)            MIA__CALL2(concat, PLAIN, a, b, mode, MIA__SITE)
+#define mia_pad(x, mode, before, after)   MIA__CALL1(pad, PLAIN, x, mode, before, after, MIA__SITE)
+#define mia_gather(table, indices)        MIA__CALL2(gather, PLAIN, table, indices, MIA__SITE)
+#define mia_embedding(table, indices)     MIA__CALL_EMBEDDING(table, indices)
+#define mia_update(x, part, start, mode)  MIA__CALL3(update, PLAIN, x, part, start, mode, MIA__SITE)
+
+#define mia_add(a, b) MIA_BINARY(add, NUMBER, a, b)
+#define mia_sub(a, b) MIA_BINARY(sub, NUMBER, a, b)
+#define mia_mul(a, b) MIA_BINARY(mul, NUMBER, a, b)
+#define mia_div(a, b) MIA_BINARY(div, NUMBER, a, b)
+#define mia_min(a, b) MIA_BINARY(min, NUMBER, a, b)
+#define mia_max(a, b) MIA_BINARY(max, NUMBER, a, b)
+
+#define mia_neg(x)        MIA_UNARY(neg, NUMBER, x)
+#define mia_abs(x)        MIA_UNARY(abs, NUMBER, x)
+#define mia_square(x)     MIA_UNARY(square, NUMBER, x)
+#define mia_relu(x)       MIA_UNARY(relu, NUMBER, x)
+#define mia_sqrt(x)       MIA_UNARY(sqrt, FLOAT, x)
+#define mia_rsqrt(x)      MIA_UNARY(rsqrt, FLOAT, x)
+#define mia_reciprocal(x) MIA_UNARY(reciprocal, FLOAT, x)
+#define mia_exp(x)        MIA_UNARY(exp, FLOAT, x)
+#define mia_log(x)        MIA_UNARY(log, FLOAT, x)
+#define mia_tanh(x)       MIA_UNARY(tanh, FLOAT, x)
+#define mia_sigmoid(x)    MIA_UNARY(sigmoid, FLOAT, x)
+#define mia_silu(x)       MIA_UNARY(silu, FLOAT, x)
+#define mia_gelu(x)       MIA_UNARY(gelu, FLOAT, x)
+#define mia_gelu_tanh(x)  MIA_UNARY(gelu_tanh, FLOAT, x)
+
+/* modes: a set, MIA_MODE(0) | MIA_MODE(2). */
+#define mia_sum(x, modes)        MIA__CALL1(sum, SCALAR, x, modes, MIA__SITE)
+#define mia_mean(x, modes)       MIA__CALL1(mean, REAL, x, modes, MIA__SITE)
+#define mia_reduce_max(x, modes) MIA__CALL1(reduce_max, SCALAR, x, modes, MIA__SITE)
+
+#define mia_softmax(x)                                          MIA_UNARY(softmax, REAL, x)
+#define mia_rms_norm(x, weight, epsilon)                        MIA__CALL2(rms_norm, REAL, x, weight, epsilon, MIA__SITE)
+#define mia_layer_norm(x, weight, bias, epsilon)                MIA__CALL3(layer_norm, REAL, x, weight, bias, epsilon, MIA__SITE)
+#define mia_rope(x, positions, frequencies, style, magnitude)                                                \
+    MIA__CALL3(rope, REAL, x, positions, frequencies, style, magnitude, MIA__SITE)
+#define mia_attention(q, k, v, length, scale)                   MIA__CALL_ATTENTION(q, k, v, length, scale)
+
+/* w: weights of any type of the set WEIGHT, typed or not; the result has x's type. */
+#define mia_matmul(w, x) MIA__CALL_WEIGHT(matmul, w, x)
+
+/* --- handles ------------------------------------------------------------------------------------------------------- */
+
+#ifdef __cplusplus
+#define mia_ref(x)   mia__cxx_ref((x), MIA__SITE)
+#define mia_unref(x) mia__cxx_unref((x), MIA__SITE)
+#else
+#define mia_ref(x)   MIA__HANDLE(ref, x, __COUNTER__)
+#define mia_unref(x) MIA__HANDLE(unref, x, __COUNTER__)
+#define MIA__HANDLE(name, x, n)  MIA__HANDLE_(name, x, n)
+#define MIA__HANDLE_(name, x, n)                                                                             \
+    __extension__({                                                                                          \
+        __auto_type mia__x##n = (x);                                                                         \
+        MIA__SELECT_ANY(name, mia__x##n)(mia__x##n, MIA__SITE);                                              \
+    })
+#endif
+
+/* mia_as(f32, t): an untyped handle as a typed one, checked at run time. */
+#define mia_as(type, t) mia__as_##type((t), MIA__SITE)
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What a handle, typed (MIA_UNTYPED) or not, refers to; borrows. A poisoned or consumed handle has dtype MIA_NONE and a
+ * shape of rank 0; mia_tensor_status says why. */
+MIA_API mia_dtype mia_tensor_dtype(mia_tensor t);
+MIA_API mia_shape mia_tensor_shape(mia_tensor t);
+MIA_API mia_status mia_tensor_status(mia_tensor t, mia_error *error);
+
+/* --- making tensors -------------------------------------------------------------------------------------------------- */
+
+/* Copies host memory: product of extents numbers of the type's host form (units for packed and block types), compact. */
+MIA_API mia_tensor mia_tensor_upload(mia_device *device, mia_dtype dtype, mia_shape shape, const void *data,
+                                     MIA__SITE_ARGS);
+
+/* The same as a constant: never consumed, never overwritten, freed with the device. */
+MIA_API mia_tensor mia_tensor_constant(mia_device *device, mia_dtype dtype, mia_shape shape, const void *data,
+                                       MIA__SITE_ARGS);
+
+/* `shape` numbers, all `value` (converted to the type). Scalar types only. */
+MIA_API mia_tensor mia_tensor_full(mia_device *device, mia_dtype dtype, mia_shape shape, double value,
+                                   MIA__SITE_ARGS);
+
+/* The named tensor of a weights file, as a constant of the device. Its numbers are read when a run needs them. The handle
+ * is good until the weights or the device are closed. The same name gives the same constant. */
+MIA_API mia_tensor mia_tensor_of_weights(mia_device *device, mia_weights *weights, const char *name,
+                                         MIA__SITE_ARGS);
+
+/* --- asking for values ----------------------------------------------------------------------------------------------- */
+
+/* Runs what the values need and has not run yet, as one plan; borrows. Blocks. Fails with the first cause of a poisoned
+ * value, OVER_LIMIT or NO_MEMORY before the work starts, IO while weights are read. */
+MIA_API MIA_MUST_CHECK mia_status mia_tensor_eval(const mia_tensor *list, size_t count, mia_error *error);
+MIA_API mia_ticket *mia_tensor_eval_begin(const mia_tensor *list, size_t count);
+
+/* Runs what t needs and copies its elements, compact, into `bytes` bytes of host memory; consumes t. INVALID_ARGUMENT
+ * when bytes is not what it has. `out` must stay valid until the ticket completes. */
+MIA_API MIA_MUST_CHECK mia_status mia_tensor_read(mia_tensor t, void *out, size_t bytes, mia_error *error,
+                                                  MIA__SITE_ARGS);
+MIA_API mia_ticket *mia_tensor_read_begin(mia_tensor t, void *out, size_t bytes, MIA__SITE_ARGS);
+
+#ifdef __cplusplus
+}
+#endif
+
+/* mia_upload(f32, device, MIA_SHAPE(3, 2), data), mia_constant, mia_full, mia_scalar: typed handles; data is checked
+ * to be a pointer to the type's host form. */
+#define MIA_DTYPE(name, tag, kind, elements, bytes, host, ggml)                                              \
+    static inline mia_tensor_##name mia__upload_##name(mia_device *device, mia_shape shape, const host *data, \
+                                                       MIA__SITE_ARGS) {                                     \
+        mia_tensor_##name result;                                                                            \
+        result.untyped = mia_tensor_upload(device, MIA_##name, shape, data, file, line);                     \
+        return result;                                                                                       \
+    }                                                                                                        \
+    static inline mia_tensor_##name mia__constant_##name(mia_device *device, mia_shape shape,                \
+                                                         const host *data, MIA__SITE_ARGS) {                 \
+        mia_tensor_##name result;                                                                            \
+        result.untyped = mia_tensor_constant(device, MIA_##name, shape, data, file, line);                   \
+        return result;                                                                                       \
+    }                                                                                                        \
+    static inline mia_tensor_##name mia__full_##name(mia_device *device, mia_shape shape, double value,      \
+                                                     MIA__SITE_ARGS) {                                       \
+        mia_tensor_##name result;                                                                            \
+        result.untyped = mia_tensor_full(device, MIA_##name, shape, value, file, line);                      \
+        return result;                                                                                       \
+    }                                                                                                        \
+    static inline mia_status mia__read_##name(mia_tensor_##name t, host *out, size_t count, mia_error *error, \
+                                              MIA__SITE_ARGS) {                                              \
+        size_t size = count > SIZE_MAX / sizeof(host) ? SIZE_MAX : count * sizeof(host);                     \
+        return mia_tensor_read(t.untyped, out, size, error, file, line);                                     \
+    }
+#include <mia/dtype.def>
+#undef MIA_DTYPE
+
+#define mia_upload(type, device, shape, data)   mia__upload_##type(device, shape, data, MIA__SITE)
+#define mia_constant(type, device, shape, data) mia__constant_##type(device, shape, data, MIA__SITE)
+#define mia_full(type, device, shape, value)    mia__full_##type(device, shape, value, MIA__SITE)
+#define mia_scalar(type, device, value)         mia__full_##type(device, MIA_SCALAR, value, MIA__SITE)
+
+/* mia_read(t, float *out, count, error): count host elements (numbers; 4 a unit for f32x4, bytes for block types). */
+#ifdef __cplusplus
+#define MIA_DTYPE(name, tag, kind, elements, bytes, host, ggml)                                              \
+    static inline mia_status mia__cxx_read(mia_tensor_##name t, host *out, size_t count, mia_error *error,   \
+                                           const char *file, int line) {                                     \
+        return mia__read_##name(t, out, count, error, file, line);                                           \
+    }
+#include <mia/dtype.def>
+#undef MIA_DTYPE
+#define mia_read(t, out, count, error) mia__cxx_read((t), out, count, error, MIA__SITE)
+#else
+#define MIA__PICK_READ(type, unused) mia_tensor_##type : mia__read_##type,
+#define mia_read(t, out, count, error)                                                                       \
+    _Generic((t), MIA_TYPES_ALL(MIA__PICK_READ, 0) struct mia__no_type * : 0)(t, out, count, error, MIA__SITE)
+#endif
+
+/* The named tensor of a weights file. */
+#define mia_weights_tensor(device, weights, name) mia_tensor_of_weights(device, weights, name, MIA__SITE)
+
+#endif

@@ -1,0 +1,110 @@
+#!/bin/sh
+# Makes sure that what a make target needs is installed: scripts/setup.sh build|test|lint|all
+#
+# What is there already is found by looking for it, so that this says nothing and takes no time when nothing is
+# missing, and works on any system that has the tools. What is missing is installed with apt-get where that is
+# possible (Debian and its kin, as root or with sudo); otherwise the command that would do it is printed.
+set -eu
+
+target=${1:-build}
+tree=$(cd "$(dirname "$0")/.." && pwd)
+missing= # Debian packages without which the target cannot be made
+wanted=  # packages that it can do without
+
+need() { missing="$missing $1"; }
+has() { command -v "$1" >/dev/null 2>&1; }
+has_library() { has pkg-config && pkg-config --exists "$1" 2>/dev/null; }
+
+c_compiler=${CC:-cc}
+if ! has "${c_compiler%% *}"; then
+    if [ -n "${CC:-}" ]; then
+        echo "setup: the compiler that CC names, '$CC', is not installed" >&2
+        exit 1
+    fi
+    need gcc
+fi
+has cmake || need cmake
+has ninja || need ninja-build
+has pkg-config || need pkg-config
+# only recommended by gcc, and without it no program compiles
+printf '#include <stdio.h>\n' | ${c_compiler} -E -x c - >/dev/null 2>&1 || need libc6-dev
+has_library json-c || wanted="$wanted libjson-c-dev"
+
+case $target in
+    build) ;;
+    test | all | lint)
+        # tests of what must and must not compile run with both compilers, as C and as C++
+        for command in gcc g++ clang python3; do
+            has $command || case $missing in
+                *" $command"*) ;;
+                *) need $command ;;
+            esac
+        done
+        has_library cmocka || need libcmocka-dev
+        if has python3 && ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 9))' 2>/dev/null; then
+            need python3
+        fi
+        if grep -rqs --include='*.py' --include='*.sh' 'import numpy' "$tree/tests"; then
+            python3 -c 'import numpy' >/dev/null 2>&1 || need python3-numpy
+        fi
+        ;;
+    *)
+        echo "usage: scripts/setup.sh build|test|lint|all" >&2
+        exit 2
+        ;;
+esac
+case $target in
+    lint | all)
+        has clang-tidy && has run-clang-tidy || need clang-tidy
+        has clang-format || need clang-format
+        has shellcheck || need shellcheck
+        ;;
+esac
+
+[ -n "$missing$wanted" ] || exit 0
+
+# The words are separate packages from here on.
+# shellcheck disable=SC2086
+set -- $missing $wanted
+command_line="apt-get update && apt-get install -y --no-install-recommends $*"
+
+as_root=
+if [ "$(id -u)" -ne 0 ]; then
+    if has sudo && { sudo -n true 2>/dev/null || { [ -t 0 ] && [ -t 2 ] && sudo -v; }; }; then
+        as_root=sudo
+    else
+        as_root=unavailable
+    fi
+fi
+
+if ! has apt-get || [ "$as_root" = unavailable ]; then
+    if [ -z "$missing" ]; then # only what is wanted is missing: say so once in a while, and go on
+        [ -d "$tree/build" ] || echo "setup: without$wanted, parts are left out; to have them: $command_line" >&2
+        exit 0
+    fi
+    echo "setup: these Debian packages are missing:$missing$wanted" >&2
+    echo "setup: install them as root with" >&2
+    echo "    $command_line" >&2
+    exit 1
+fi
+
+echo "setup: installing $*"
+apt() { $as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 "$@"; }
+
+# Package lists older than a day may name files that the archive no longer has. (The lists themselves bear the
+# archive's dates; the folder beside them bears the date of the last update.)
+lists_are_fresh() {
+    [ -n "$(find /var/lib/apt/lists -maxdepth 1 -name '*_Packages*' 2>/dev/null | head -n 1)" ] &&
+        [ -n "$(find /var/lib/apt/lists/partial -maxdepth 0 -mtime -1 2>/dev/null)" ]
+}
+install_packages() { apt install -y --no-install-recommends "$@" >/dev/null; }
+
+lists_are_fresh || apt update
+if ! install_packages "$@"; then
+    apt update
+    if ! install_packages "$@"; then
+        echo "setup: that failed; to see why, run as root" >&2
+        echo "    $command_line" >&2
+        exit 1
+    fi
+fi

@@ -1,0 +1,4 @@
+/* Matrix products of 8-bit activations, in AVX2 with FMA and F16C. The code is the template. */
+#define MIA_ISA   avx2
+#define MIA_LANES 8
+#include "backend/cpu/template/quantised.h"

@@ -1,0 +1,65 @@
+/* The cpu backend: kernels in host memory, chosen by instruction set, run by a pool of threads. What a step becomes is
+ * decided in compile.c; memory and transfers are those of every backend in host memory (backend/host.c). */
+#include "backend/cpu/cpu.h"
+
+#include "backend/cpu/forms.h"
+
+#include <stdio.h>
+
+/* Below this much work (estimated, of one thread) a step is not worth meeting for. */
+#define SHARED_NANOSECONDS 4000.0
+
+static void cpu_close(mia__backend *backend) {
+    if (backend == NULL) return;
+    mia__pool_close(((mia__cpu *)backend)->pool);
+    mia__host_free(backend, sizeof(mia__cpu));
+}
+
+static void cpu_open(const mia_device_options *options, mia__backend **out, mia__completion completion) {
+    mia__cpu *cpu = mia__host_new(&mia__backend_cpu, options, sizeof *cpu);
+    unsigned threads = options != NULL && options->threads > 0 ? options->threads : mia__pool_processors();
+    if (cpu != NULL) cpu->pool = mia__pool_open(options != NULL ? options->allocator : NULL, threads);
+    if (cpu == NULL || cpu->pool == NULL) {
+        cpu_close((mia__backend *)cpu);
+        mia__complete(completion, MIA_ERROR_NO_MEMORY, "cpu: no memory to open the backend");
+        return;
+    }
+    cpu->precision = options != NULL ? options->precision : MIA_PRECISION_DEFAULT;
+    cpu->shared_nanoseconds = SHARED_NANOSECONDS;
+    cpu->isa = mia__cpu_detect();
+    mia__cpu_kernels_fill(&cpu->kernels, cpu->isa);
+    cpu->host.base.rules.scratch = mia__cpu_scratch;
+    cpu->host.base.rules.form = mia__cpu_form;
+    *out = &cpu->host.base;
+    mia__complete(completion, MIA_OK, NULL);
+}
+
+static void cpu_describe(const mia__backend *backend, mia_device_info *info) {
+    const mia__cpu *cpu = (const mia__cpu *)backend;
+    static const char *const names[MIA__CPU_ISAS] = {"portable C", "AVX2", "AVX-512"};
+    bool wide = cpu->isa == MIA__CPU_AVX512;
+    info->backend = backend->type->name;
+    info->threads = mia__pool_threads(cpu->pool);
+    snprintf(info->description, sizeof info->description, "%s%s%s; %u thread%s", names[cpu->isa],
+             wide && mia__cpu_has_vnni() ? ", VNNI" : "", wide && mia__cpu_has_bf16() ? ", BF16" : "", info->threads,
+             info->threads == 1 ? "" : "s");
+}
+
+const mia__backend_type mia__backend_cpu = {
+    .name = "cpu",
+    .description = "this machine's processors, with its vector instructions",
+    .synchronous = true,
+    .open = cpu_open,
+    .close = cpu_close,
+    .describe = cpu_describe,
+    .allocate = mia__host_allocate,
+    .release = mia__host_release,
+    .adopt = mia__host_adopt,
+    .upload = mia__host_upload,
+    .download = mia__host_download,
+    .prepare = mia__cpu_prepare,
+    .compile = mia__cpu_compile,
+    .discard = mia__cpu_discard,
+    .run = mia__cpu_run,
+    .poll = mia__host_poll,
+};

@@ -1,0 +1,173 @@
+/* The cpu backend from inside: what a compiled step is, and what families of kernels (elementwise.c, matmul.c, ...) and
+ * instruction sets (generic/, avx2/, avx512/) give to it.
+ *
+ *     plan step -> chooser of its family (table.c) -> mia__cpu_step: 1 to 3 phases of units, geometry worked out
+ *     phase     -> walks its units and calls the inner kernels of the processor's instruction set (kernels.h)
+ *
+ * All threads share the units of a phase; a unit's result never depends on who runs it or beside which others. */
+#ifndef MIA_BACKEND_CPU_CPU_H
+#define MIA_BACKEND_CPU_CPU_H
+
+#include "backend/cpu/kernels.h"
+#include "backend/cpu/pool.h"
+#include "backend/host.h"
+
+#define MIA__CPU_MAX_PHASES 3
+
+typedef struct mia__cpu_step mia__cpu_step;
+
+/* One step of one run, with its memory: what a phase gets. */
+typedef struct mia__cpu_task {
+    const mia__cpu_step *step;
+    mia__kernel_args args;                 /* starts of buffers, as reference kernels want them */
+    const char *inputs[MIA__MAX_OPERANDS]; /* first element of each operand's view */
+    char *output;
+} mia__cpu_task;
+
+/* Does units [begin, end) of a phase. */
+typedef void (*mia__cpu_function)(const mia__cpu_task *task, size_t begin, size_t end);
+
+typedef struct mia__cpu_phase {
+    mia__cpu_function function;
+    size_t units;
+} mia__cpu_phase;
+
+/* Nested loops over an output and up to three inputs, in elements: modes of extent 1 dropped, neighbours that lie behind
+ * each other in every operand merged, broadcast modes with stride 0. Operand 0 is the output. */
+#define MIA__CPU_LOOP_OPERANDS 4
+typedef struct mia__cpu_loop {
+    uint32_t ndim; /* at least 1 */
+    int64_t extent[MIA__VIEW_MODES];
+    int64_t stride[MIA__CPU_LOOP_OPERANDS][MIA__VIEW_MODES];
+    size_t rows;   /* product of the outer extents */
+    size_t pieces; /* units that a row is cut into */
+} mia__cpu_loop;
+
+/* out[N, M, batch] = w[K, N, batch] by x[K, M, batch] */
+typedef struct mia__cpu_matmul {
+    int64_t k, n, m;
+    int64_t w_stride[2], x_stride[2]; /* of modes 0 and 1 */
+    uint32_t batch_ndim;
+    int64_t batch_extent[MIA__VIEW_MODES];
+    int64_t w_batch[MIA__VIEW_MODES], x_batch[MIA__VIEW_MODES]; /* strides */
+    int64_t batches;
+    int64_t n_tiles, m_tiles, n_tile, m_tile; /* how the output is cut into units */
+    int64_t panels;                           /* of activations, a batch */
+    mia_dtype dtype;                          /* of w */
+    bool prepared;                            /* w is in the form of forms.h */
+    bool packed;                              /* x is brought into panels by phase 0 */
+} mia__cpu_matmul;
+
+/* Rows of a mode 0 that lies without gaps; rows of the other operand by its strides. */
+typedef struct mia__cpu_rows {
+    mia__cpu_loop outer; /* over modes 1.. : operand 0 the output, 1 the input */
+    int64_t length;      /* of a row */
+    double epsilon;
+} mia__cpu_rows;
+
+typedef struct mia__cpu_rope {
+    int64_t dim, heads, positions, rotated;
+    int64_t x_stride[3];
+    int64_t out_stride[3];
+    int64_t position_stride, frequency_stride;
+    size_t rows; /* units of a position's heads */
+    bool halves;
+    double magnitude;
+} mia__cpu_rope;
+
+typedef struct mia__cpu_attention {
+    int64_t dim, value_dim, heads, queries, keys, groups;
+    int64_t q_stride[3], k_stride[3], v_stride[3];
+    int64_t tiles; /* of rows of one group */
+    float scale;
+    mia_dtype k_dtype, v_dtype;
+} mia__cpu_attention;
+
+typedef struct mia__cpu_reduce {
+    mia__cpu_loop kept;    /* operand 0 the output, 1 the input, over the modes that stay */
+    mia__cpu_loop reduced; /* operand 1 the input, over the modes that go */
+    int64_t count;         /* elements that enter a result */
+} mia__cpu_reduce;
+
+/* Rows of a table at indices; strides in bytes. */
+typedef struct mia__cpu_movement {
+    int64_t row_bytes;
+    int64_t row_length; /* elements of a row */
+    int64_t extent;     /* of the mode that is indexed */
+    int64_t in_stride, out_stride, index_stride;
+    mia_dtype dtype;
+} mia__cpu_movement;
+
+/* A step as compiled. */
+struct mia__cpu_step {
+    const mia__step *source;
+    const mia__cpu_kernels *kernels;
+    mia__cpu_phase phases[MIA__CPU_MAX_PHASES];
+    uint32_t phase_count;
+    bool shared;   /* worth waking the pool for; otherwise the calling thread does it alone */
+    bool fallback; /* runs on a reference kernel */
+    double work;   /* estimate of nanoseconds on one thread */
+    size_t input_offset[MIA__MAX_OPERANDS], output_offset; /* of views, in bytes */
+    union {
+        mia__cpu_loop loop;
+        mia__cpu_matmul matmul;
+        mia__cpu_rows rows;
+        mia__cpu_rope rope;
+        mia__cpu_attention attention;
+        mia__cpu_reduce reduce;
+        mia__cpu_movement movement;
+    } as;
+};
+
+/* An open backend. */
+typedef struct mia__cpu {
+    mia__host_backend host;
+    mia_precision precision;
+    mia__cpu_isa isa;
+    mia__cpu_kernels kernels;
+    mia__pool *pool;
+    double shared_nanoseconds; /* steps of less work than this stay on the calling thread */
+} mia__cpu;
+
+/* Fills in phases, geometry and work of a step (source, kernels and offsets are set), or returns false: then the reference
+ * kernel does it. Pure. */
+typedef bool (*mia__cpu_chooser)(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
+
+/* --- table.c: the chooser of an operation, NULL when the reference kernel is all there is */
+mia__cpu_chooser mia__cpu_chooser_find(mia_op op);
+size_t mia__cpu_scratch(const void *cpu, const mia__step *step);
+
+/* --- compile.c */
+mia_status mia__cpu_compile(mia__backend *backend, const mia__plan *plan, void **program, mia_error *error);
+void mia__cpu_discard(mia__backend *backend, void *program);
+void mia__cpu_run(mia__backend *backend, mia__run *run);
+
+/* --- loop.c: geometry that families share */
+void mia__cpu_loop_make(mia__cpu_loop *loop, const mia__view *shape, uint32_t first_mode,
+                        const mia__view *const *operands, uint32_t count);
+/* Offsets, in elements, of operands [0, count) at the `row`-th pass of the modes from first_mode on. */
+void mia__cpu_loop_offsets(const mia__cpu_loop *loop, uint32_t first_mode, size_t row, uint32_t count, int64_t *offsets);
+/* Appends a phase. */
+void mia__cpu_phase_add(mia__cpu_step *step, mia__cpu_function function, size_t units);
+static inline bool mia__cpu_is_float(mia_dtype dtype) { return dtype == MIA_f32 || dtype == MIA_f16 || dtype == MIA_bf16; }
+
+/* --- families: choosers */
+bool mia__cpu_choose_elementwise(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
+bool mia__cpu_choose_convert(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
+bool mia__cpu_choose_copy(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
+bool mia__cpu_choose_concat(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
+bool mia__cpu_choose_update(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
+bool mia__cpu_choose_gather(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
+bool mia__cpu_choose_reduce(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
+bool mia__cpu_choose_normalise(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
+bool mia__cpu_choose_rope(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
+bool mia__cpu_choose_attention(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
+bool mia__cpu_choose_matmul(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
+size_t mia__cpu_scratch_matmul(const mia__cpu *cpu, const mia__step *step);
+size_t mia__cpu_scratch_rope(const mia__cpu *cpu, const mia__step *step);
+
+
+/* --- cpu.c */
+extern const mia__backend_type mia__backend_cpu;
+
+#endif

@@ -1,0 +1,115 @@
+/* Inner kernels: what an instruction set gives. Each works on contiguous memory and knows nothing of steps or threads.
+ *
+ * The table of an open backend begins as the generic one (portable C) and is overridden by each instruction set that the
+ * processor has (table.c). The three versions are made from the same templates (template/), so they differ in the width of
+ * vectors and in little else. Pointers need no more alignment than their elements. */
+#ifndef MIA_BACKEND_CPU_KERNELS_H
+#define MIA_BACKEND_CPU_KERNELS_H
+
+#include <mia/ops.h>
+
+typedef enum mia__cpu_isa { MIA__CPU_GENERIC = 0, MIA__CPU_AVX2, MIA__CPU_AVX512, MIA__CPU_ISAS } mia__cpu_isa;
+
+#define MIA__CPU_GROUP 16 /* output rows that prepared weights interleave */
+#define MIA__CPU_BLOCK 32 /* elements of a quantised block */
+
+/* A block of 32 activations rounded to 8 bits: x is about scale * quants. */
+typedef struct mia__cpu_block {
+    int8_t quants[MIA__CPU_BLOCK];
+    float scale;
+    int32_t sum; /* of quants */
+} mia__cpu_block;
+
+/* A group of 16 rows of prepared block-quantised weights (forms.h draws it). */
+typedef struct mia__cpu_quants {
+    const uint8_t *quants;
+    const uint16_t *scales; /* f16, 16 a block */
+} mia__cpu_quants;
+
+/* (x - centre - shift) * factor: the mean in two parts, so that no digit of a large one is lost. */
+typedef struct mia__cpu_normal {
+    float centre, shift, factor;
+} mia__cpu_normal;
+
+/* How a tile of a product is written: `n` outputs of each of `m` columns, `stride` floats apart. */
+typedef struct mia__cpu_tile {
+    float *out;
+    int64_t stride;
+    unsigned n, m;
+    bool more; /* adds to what is there */
+} mia__cpu_tile;
+
+/* Attention of `rows` queries of one group of heads, see template/attention.h. */
+#define MIA__CPU_ATTENTION_ROWS 8
+typedef struct mia__cpu_attention_tile {
+    unsigned rows;
+    const float *q[MIA__CPU_ATTENTION_ROWS];
+    float *out[MIA__CPU_ATTENTION_ROWS];
+    int64_t visible[MIA__CPU_ATTENTION_ROWS]; /* keys that a row sees */
+    const void *k, *v;                        /* row 0 of the group */
+    int64_t k_stride, v_stride;               /* elements from row to row */
+    int64_t dim, value_dim;
+    float scale;
+} mia__cpu_attention_tile;
+
+typedef struct mia__cpu_kernels {
+    /* element-wise: out may be an operand */
+    void (*unary[16])(float *out, const float *x, size_t count);                    /* by op - MIA_OP_neg */
+    void (*binary[8])(float *out, const float *a, const float *b, size_t count);    /* by op - MIA_OP_add */
+    void (*widen_f16)(float *out, const uint16_t *x, size_t count);
+    void (*widen_bf16)(float *out, const uint16_t *x, size_t count);
+    void (*narrow_f16)(uint16_t *out, const float *x, size_t count);
+    void (*narrow_bf16)(uint16_t *out, const float *x, size_t count);
+
+    /* rows */
+    float (*sum)(const float *x, float centre, size_t count);            /* of x - centre */
+    float (*sum_of_squares)(const float *x, float centre, size_t count); /* of x - centre */
+    float (*greatest)(const float *x, size_t count);                     /* NaN if any is; count > 0 */
+    float (*exponentials)(float *out, const float *x, float greatest, size_t count); /* exp(x - greatest); their sum */
+    void (*scale)(float *out, const float *x, float factor, size_t count);
+    void (*normalise)(float *out, const float *x, const mia__cpu_normal *normal, const float *weight,
+                      const float *bias, size_t count); /* bias may be NULL */
+
+    /* rope: table holds the cosines, then the sines, of `pairs` angles; out may be x */
+    void (*rope_interleaved)(float *out, const float *x, const float *table, size_t pairs);
+    void (*rope_halves)(float *out, const float *x, const float *table, size_t pairs);
+
+    void (*attention_f32)(const mia__cpu_attention_tile *tile);
+    void (*attention_f16)(const mia__cpu_attention_tile *tile);
+
+    /* matmul of f32 panels: w holds `groups` pointers to [k][16] weights, x is [k][tile->m] */
+    unsigned groups, columns; /* most that `product` takes */
+    void (*product)(const float *const *w, const float *x, int64_t k, const mia__cpu_tile *tile);
+    /* one column by a group of prepared weights [k][16], read once */
+    void (*matvec_f32)(const float *w, const float *x, int64_t k, float *out, unsigned n);
+    void (*matvec_f16)(const uint16_t *w, const float *x, int64_t k, float *out, unsigned n);
+    void (*matvec_bf16)(const uint16_t *w, const float *x, int64_t k, float *out, unsigned n);
+    float (*dot)(const float *a, const float *b, size_t count);
+
+    /* matmul of 8-bit activations: x is [blocks][tile->m] */
+    unsigned quantised_columns;
+    void (*quantise)(const float *x, size_t blocks, mia__cpu_block *out, size_t stride);
+    void (*product_q8_0)(mia__cpu_quants w, const mia__cpu_block *x, size_t blocks, const mia__cpu_tile *tile);
+    void (*product_q4_0)(mia__cpu_quants w, const mia__cpu_block *x, size_t blocks, const mia__cpu_tile *tile);
+    /* prepared blocks as f32 [k][16] */
+    void (*unpack_q8_0)(mia__cpu_quants w, size_t blocks, float *out);
+    void (*unpack_q4_0)(mia__cpu_quants w, size_t blocks, float *out);
+} mia__cpu_kernels;
+
+/* What the processor has, capped by the environment variable MIA_CPU_ISA (generic, avx2, avx512) and by the build. */
+mia__cpu_isa mia__cpu_detect(void);
+/* Whether it has the dot products of bytes that the avx512 kernels use. */
+bool mia__cpu_has_vnni(void);
+bool mia__cpu_has_bf16(void);
+
+/* The table for an instruction set. */
+void mia__cpu_kernels_fill(mia__cpu_kernels *kernels, mia__cpu_isa isa);
+
+/* Each file of an instruction set fills in its family. */
+#define MIA__CPU_FAMILIES(X, isa) X(isa, elementwise) X(isa, rows) X(isa, attention) X(isa, matmul) X(isa, quantised)
+#define MIA__CPU_DECLARE_FILL(isa, family) void mia__cpu_##isa##_##family(mia__cpu_kernels *kernels);
+MIA__CPU_FAMILIES(MIA__CPU_DECLARE_FILL, generic)
+MIA__CPU_FAMILIES(MIA__CPU_DECLARE_FILL, avx2)
+MIA__CPU_FAMILIES(MIA__CPU_DECLARE_FILL, avx512)
+
+#endif

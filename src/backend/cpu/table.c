@@ -1,0 +1,64 @@
+/* Which family computes an operation, and which instruction set fills in its inner kernels. An operation without a chooser
+ * runs on its reference kernel, and so does a step that its chooser turns down. */
+#include "backend/cpu/cpu.h"
+
+mia__cpu_chooser mia__cpu_chooser_find(mia_op op) {
+    const mia_op_info *info = mia_op_describe(op);
+    if (info != NULL && info->op_class == MIA_CLASS_ELEMENTWISE) return mia__cpu_choose_elementwise;
+    switch ((int)op) {
+    case MIA_OP_copy: return mia__cpu_choose_copy;
+    case MIA_OP_convert: return mia__cpu_choose_convert;
+    case MIA_OP_concat: return mia__cpu_choose_concat;
+    case MIA_OP_update: return mia__cpu_choose_update;
+    case MIA_OP_gather:
+    case MIA_OP_embedding: return mia__cpu_choose_gather;
+    case MIA_OP_sum:
+    case MIA_OP_mean:
+    case MIA_OP_reduce_max: return mia__cpu_choose_reduce;
+    case MIA_OP_softmax:
+    case MIA_OP_rms_norm:
+    case MIA_OP_layer_norm: return mia__cpu_choose_normalise;
+    case MIA_OP_rope: return mia__cpu_choose_rope;
+    case MIA_OP_attention: return mia__cpu_choose_attention;
+    case MIA_OP_matmul: return mia__cpu_choose_matmul;
+    default: return NULL;
+    }
+}
+
+size_t mia__cpu_scratch(const void *context, const mia__step *step) {
+    switch ((int)step->op) {
+    case MIA_OP_rope: return mia__cpu_scratch_rope(context, step);
+    case MIA_OP_matmul: return mia__cpu_scratch_matmul(context, step);
+    default: return 0;
+    }
+}
+
+/* The avx512 products of bytes need an instruction that came later than the rest. */
+static void keep_quantised(mia__cpu_kernels *kernels, const mia__cpu_kernels *before) {
+    kernels->quantised_columns = before->quantised_columns;
+    kernels->quantise = before->quantise;
+    kernels->product_q8_0 = before->product_q8_0;
+    kernels->product_q4_0 = before->product_q4_0;
+    kernels->unpack_q8_0 = before->unpack_q8_0;
+    kernels->unpack_q4_0 = before->unpack_q4_0;
+}
+
+#define FILL(isa, family) mia__cpu_##isa##_##family(kernels);
+
+void mia__cpu_kernels_fill(mia__cpu_kernels *kernels, mia__cpu_isa isa) {
+    *kernels = (mia__cpu_kernels){.groups = 1};
+    MIA__CPU_FAMILIES(FILL, generic)
+#if defined(MIA_CPU_HAVE_AVX2)
+    if (isa >= MIA__CPU_AVX2) {
+        MIA__CPU_FAMILIES(FILL, avx2)
+    }
+#endif
+#if defined(MIA_CPU_HAVE_AVX512)
+    if (isa >= MIA__CPU_AVX512) {
+        mia__cpu_kernels before = *kernels;
+        MIA__CPU_FAMILIES(FILL, avx512)
+        if (!mia__cpu_has_vnni()) keep_quantised(kernels, &before);
+    }
+#endif
+    (void)isa;
+}

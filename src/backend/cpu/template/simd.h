@@ -1,0 +1,177 @@
+/* Vectors of MIA_LANES floats, for the templates beside this file. The including file has defined MIA_LANES (4, 8 or 16)
+ * and MIA_ISA, the name its functions carry.
+ *
+ * Arithmetic and comparison are the compiler's own vector operators; only what C has no operator for is spelt out for each
+ * instruction set: fused multiply-add, square roots, partial loads and stores, and conversions of 16-bit floats. */
+#ifndef MIA_BACKEND_CPU_TEMPLATE_SIMD_H
+#define MIA_BACKEND_CPU_TEMPLATE_SIMD_H
+
+#include "backend/cpu/kernels.h"
+#include "base/half.h"
+
+#include <math.h>
+#include <string.h>
+
+#if MIA_LANES > 4
+#include <immintrin.h>
+#endif
+
+#define PASTE3(a, b, c)  a##b##c
+#define PASTE(a, b, c)   PASTE3(a, b, c)
+#define FILL_FAMILY(name) void PASTE(mia__cpu_, MIA_ISA, _##name)(mia__cpu_kernels * kernels)
+
+#define INLINE static inline __attribute__((always_inline, unused))
+
+/* Before a loop over registers, whose bounds are constants. */
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
+typedef float vf __attribute__((vector_size(4 * MIA_LANES)));
+typedef int32_t vi __attribute__((vector_size(4 * MIA_LANES)));
+typedef uint32_t vu __attribute__((vector_size(4 * MIA_LANES)));
+
+/* --- moving ------------------------------------------------------------------------------------------------------- */
+
+INLINE vf vf_set(float x) { return x - (vf){0}; }
+INLINE vi vi_set(int32_t x) { return x - (vi){0}; }
+
+INLINE vf vf_load(const float *from) {
+    vf x;
+    memcpy(&x, from, sizeof x);
+    return x;
+}
+
+INLINE void vf_store(float *to, vf x) { memcpy(to, &x, sizeof x); }
+
+/* The first `count` < MIA_LANES elements; the others read as zero and are not touched. */
+INLINE vf vf_load_part(const float *from, size_t count) {
+#if MIA_LANES == 16
+    return (vf)_mm512_maskz_loadu_ps((__mmask16)((1u << count) - 1), from);
+#else
+    vf x = {0};
+    memcpy(&x, from, count * sizeof(float));
+    return x;
+#endif
+}
+
+INLINE void vf_store_part(float *to, vf x, size_t count) {
+#if MIA_LANES == 16
+    _mm512_mask_storeu_ps(to, (__mmask16)((1u << count) - 1), (__m512)x);
+#else
+    memcpy(to, &x, count * sizeof(float));
+#endif
+}
+
+/* 16-bit floats, MIA_LANES of them. */
+INLINE vf vf_load_f16(const uint16_t *from) {
+#if MIA_LANES == 16
+    return (vf)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)from));
+#elif MIA_LANES == 8
+    return (vf)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)from));
+#else
+    vf x;
+    for (int i = 0; i < MIA_LANES; i++) x[i] = mia__f16_to_f32(from[i]);
+    return x;
+#endif
+}
+
+INLINE vf vf_load_bf16(const uint16_t *from) {
+#if MIA_LANES == 16
+    __m512i x = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)from));
+    return (vf)_mm512_slli_epi32(x, 16);
+#elif MIA_LANES == 8
+    __m256i x = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)from));
+    return (vf)_mm256_slli_epi32(x, 16);
+#else
+    vu x;
+    for (int i = 0; i < MIA_LANES; i++) x[i] = (uint32_t)from[i] << 16;
+    return (vf)x;
+#endif
+}
+
+INLINE void vf_store_f16(uint16_t *to, vf x) {
+#if MIA_LANES == 16
+    _mm256_storeu_si256((__m256i *)(void *)to, _mm512_cvtps_ph((__m512)x, _MM_FROUND_TO_NEAREST_INT));
+#elif MIA_LANES == 8
+    _mm_storeu_si128((__m128i *)(void *)to, _mm256_cvtps_ph((__m256)x, _MM_FROUND_TO_NEAREST_INT));
+#else
+    for (int i = 0; i < MIA_LANES; i++) to[i] = mia__f32_to_f16(x[i]);
+#endif
+}
+
+/* --- arithmetic --------------------------------------------------------------------------------------------------- */
+
+/* a * b + c, rounded once where the processor can. */
+INLINE vf vf_fma(vf a, vf b, vf c) {
+#if MIA_LANES == 16
+    return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif MIA_LANES == 8
+    return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#else
+    return a * b + c;
+#endif
+}
+
+INLINE vf vf_sqrt(vf x) {
+#if MIA_LANES == 16
+    return (vf)_mm512_sqrt_ps((__m512)x);
+#elif MIA_LANES == 8
+    return (vf)_mm256_sqrt_ps((__m256)x);
+#else
+    for (int i = 0; i < MIA_LANES; i++) x[i] = sqrtf(x[i]);
+    return x;
+#endif
+}
+
+INLINE vf vi_to_vf(vi x) { return __builtin_convertvector(x, vf); }
+
+/* mask (all ones or zeros a lane) ? a : b */
+INLINE vf vf_select(vi mask, vf a, vf b) { return (vf)((mask & (vi)a) | (~mask & (vi)b)); }
+
+INLINE vf vf_abs(vf x) { return (vf)((vi)x & 0x7fffffff); }
+
+/* The greater; NaN if either is. */
+INLINE vf vf_max(vf a, vf b) { return vf_select((a > b) | (a != a), a, b); }
+INLINE vf vf_min(vf a, vf b) { return vf_select((a < b) | (a != a), a, b); }
+
+/* Lanes added in a fixed tree: halves, quarters, ... */
+INLINE float vf_sum(vf x) {
+    float lane[MIA_LANES];
+    memcpy(lane, &x, sizeof lane);
+    for (int width = MIA_LANES / 2; width > 0; width /= 2)
+        for (int i = 0; i < width; i++) lane[i] += lane[i + width];
+    return lane[0];
+}
+
+INLINE float vf_greatest(vf x) {
+    float most = x[0];
+    for (int i = 1; i < MIA_LANES; i++) most = x[i] > most || x[i] != x[i] ? x[i] : most;
+    return most;
+}
+
+/* --- e to the x ---------------------------------------------------------------------------------------------------
+ * x = n ln 2 + r with |r| <= ln 2 / 2; e^r by a polynomial, 2^n in two factors so that subnormal results round once.
+ * Below -104 gives 0, above 88.73 infinity; NaN stays. */
+INLINE vf vf_exp(vf x) {
+    vf clamped = vf_select(x > 89.0f, vf_set(89.0f), vf_select(x < -105.0f, vf_set(-105.0f), x));
+    const vf magic = vf_set(0x1.8p23f); /* adding it rounds to a whole number */
+    vf shifted = clamped * 0x1.715476p0f + magic;
+    vf n = shifted - magic;
+    vf r = vf_fma(n, vf_set(-0x1.62e4p-1f), clamped); /* ln 2 in two parts; the first has trailing zeros */
+    r = vf_fma(n, vf_set(-0x1.7f7d1cp-20f), r);
+    vf p = vf_set(0x1.6db4e8p-10f);
+    p = vf_fma(p, r, vf_set(0x1.123bdep-7f));
+    p = vf_fma(p, r, vf_set(0x1.55545ep-5f));
+    p = vf_fma(p, r, vf_set(0x1.55548ep-3f));
+    p = vf_fma(p, r, vf_set(0x1p-1f));
+    p = vf_fma(p * r, r, r) + 1.0f;
+    vi whole = (vi)shifted - (vi)magic;
+    vi half = whole >> 1;
+    vf result = p * (vf)((half + 127) << 23) * (vf)((whole - half + 127) << 23);
+    return vf_select(x != x, x, result);
+}
+
+#endif

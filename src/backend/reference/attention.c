@@ -1,0 +1,84 @@
+/* Causal grouped-query attention over a cache. q [D, H, T], k [D, S, G], v [E, S, G], length i32; the result
+ * is [E, H, T].
+ *
+ * The first `length` rows of k and v hold tokens, the T newest last: query t is token length - T + t and sees
+ * the rows up to its own. Head h reads group h / (H / G). A query that sees no row gives zeros.
+ *
+ * Three passes over the rows, the scores made anew in each, so that no memory is needed: the greatest score,
+ * then the sum of exp(score - greatest) together with what it weighs of v, a piece of E at a time. */
+#include "backend/reference/element.h"
+
+#include <math.h>
+
+#define PIECE 128 /* elements of E at a time */
+
+/* One head of one query. */
+typedef struct head_query {
+    const mia__kernel_args *args;
+    int64_t q_at, k_at, v_at; /* element 0 of q; of row 0 in the head's group of k and of v */
+    int64_t out_at;
+    int64_t rows; /* rows that it sees */
+} head_query;
+
+static double score(const head_query *query, int64_t s) {
+    const mia__step *step = query->args->step;
+    const mia__operand *q = &step->inputs[0], *k = &step->inputs[1];
+    int64_t k_at = query->k_at + s * k->view.stride[1];
+    double sum = 0;
+    for (int64_t d = 0; d < q->view.extent[0]; d++) {
+        double a = mia__load(q->dtype, query->args->inputs[0], query->q_at + d * q->view.stride[0]);
+        sum += a * mia__load(k->dtype, query->args->inputs[1], k_at + d * k->view.stride[0]);
+    }
+    return sum * step->attributes.f[0];
+}
+
+static void attend_piece(const head_query *query, double greatest, int64_t first, int64_t count) {
+    const mia__step *step = query->args->step;
+    const mia__operand *v = &step->inputs[2], *out = &step->output;
+    double weighed[PIECE] = {0}, sum = 0;
+    for (int64_t s = 0; s < query->rows; s++) {
+        double weight = exp(score(query, s) - greatest);
+        int64_t v_at = query->v_at + s * v->view.stride[1] + first * v->view.stride[0];
+        sum += weight;
+        for (int64_t e = 0; e < count; e++)
+            weighed[e] += weight * mia__load(v->dtype, query->args->inputs[2], v_at + e * v->view.stride[0]);
+    }
+    for (int64_t e = 0; e < count; e++) {
+        double value = query->rows > 0 ? weighed[e] / sum : 0;
+        mia__store(out->dtype, query->args->output, query->out_at + (first + e) * out->view.stride[0], value);
+    }
+}
+
+static void attend(const head_query *query) {
+    double greatest = -(double)INFINITY;
+    int64_t length = query->args->step->output.view.extent[0];
+    for (int64_t s = 0; s < query->rows; s++) greatest = fmax(greatest, score(query, s));
+    for (int64_t first = 0; first < length; first += PIECE)
+        attend_piece(query, greatest, first, length - first < PIECE ? length - first : PIECE);
+}
+
+/* Rows that query t of `queries` sees, of `capacity` rows with `length` in use. */
+static int64_t visible(int64_t length, int64_t queries, int64_t t, int64_t capacity) {
+    int64_t rows = length - queries + t + 1;
+    return rows < 0 ? 0 : rows > capacity ? capacity : rows;
+}
+
+void mia__reference_attention(const mia__kernel_args *args) {
+    const mia__step *step = args->step;
+    const mia__view *q = &step->inputs[0].view, *k = &step->inputs[1].view, *v = &step->inputs[2].view;
+    int64_t length = mia__load_whole(MIA_i32, args->inputs[3], step->inputs[3].view.offset);
+    int64_t heads = q->extent[1], queries = q->extent[2], groups = k->extent[2];
+    mia__walk walk;
+    if (!mia__walk_start(&walk, &step->output.view, 1)) return;
+    uint32_t o = mia__walk_add(&walk, &step->output.view), x = mia__walk_add(&walk, q);
+    do {
+        int64_t group = walk.index[0] * groups / heads; /* h / (heads / groups): groups divides heads */
+        head_query one = {.args = args,
+                          .q_at = walk.at[x],
+                          .k_at = k->offset + group * k->stride[2],
+                          .v_at = v->offset + group * v->stride[2],
+                          .out_at = walk.at[o],
+                          .rows = visible(length, queries, walk.index[1], k->extent[1])};
+        attend(&one);
+    } while (mia__walk_next(&walk));
+}

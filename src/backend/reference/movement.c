@@ -1,0 +1,85 @@
+/* Movement of elements as they are: copy, concat, pad, update. Sizes alone matter, types do not. Attributes
+ * that name a mode count the modes of the views, a packed type's inner mode included. */
+#include "backend/reference/element.h"
+
+#include "base/block.h"
+
+#include <assert.h>
+
+/* The view with mode 0 counted in units instead of elements, which differs for block types alone. */
+static mia__view in_units(const mia__operand *operand) {
+    mia__view view = operand->view;
+    const mia_dtype_info *info = mia_dtype_describe(operand->dtype);
+    if (info->kind == MIA_KIND_BLOCK && view.ndim > 0) view.extent[0] /= info->elements;
+    return view;
+}
+
+/* `count` places of one mode, from `begin` on. */
+static mia__view part_of(const mia__view *view, uint32_t mode, int64_t begin, int64_t count) {
+    mia__view part = *view;
+    part.offset += begin * view->stride[mode];
+    part.extent[mode] = count;
+    return part;
+}
+
+static size_t unit_bytes(const mia__kernel_args *args) {
+    return mia_dtype_describe(args->step->output.dtype)->bytes;
+}
+
+static void fill_zero(size_t bytes, const mia__view *view, void *base) {
+    mia__walk walk;
+    if (!mia__walk_start(&walk, view, 0)) return;
+    uint32_t place = mia__walk_add(&walk, view);
+    do memset((uint8_t *)base + walk.at[place] * (int64_t)bytes, 0, bytes);
+    while (mia__walk_next(&walk));
+}
+
+void mia__reference_copy(const mia__kernel_args *args) {
+    mia__view to = in_units(&args->step->output), from = in_units(&args->step->inputs[0]);
+    mia__copy_units(unit_bytes(args), &to, args->output, &from, args->inputs[0]);
+}
+
+void mia__reference_concat(const mia__kernel_args *args) {
+    const mia__step *step = args->step;
+    uint32_t mode = (uint32_t)step->attributes.i[0];
+    int64_t begin = 0;
+    assert(mode < step->output.view.ndim);
+    for (uint32_t i = 0; i < step->input_count; i++) {
+        const mia__view *from = &step->inputs[i].view;
+        mia__view to = part_of(&step->output.view, mode, begin, from->extent[mode]);
+        mia__copy_units(unit_bytes(args), &to, args->output, from, args->inputs[i]);
+        begin += from->extent[mode];
+    }
+}
+
+void mia__reference_pad(const mia__kernel_args *args) {
+    const mia__step *step = args->step;
+    const mia__view *from = &step->inputs[0].view;
+    uint32_t mode = (uint32_t)step->attributes.i[0];
+    int64_t before = step->attributes.i[1], after = step->attributes.i[2];
+    assert(mode < from->ndim && before >= 0 && after >= 0);
+    size_t bytes = unit_bytes(args);
+    mia__view ahead = part_of(&step->output.view, mode, 0, before);
+    mia__view middle = part_of(&step->output.view, mode, before, from->extent[mode]);
+    mia__view behind = part_of(&step->output.view, mode, before + from->extent[mode], after);
+    fill_zero(bytes, &ahead, args->output);
+    mia__copy_units(bytes, &middle, args->output, from, args->inputs[0]);
+    fill_zero(bytes, &behind, args->output);
+}
+
+/* In place (output and input 0 are the same memory and view) only the part is written. */
+void mia__reference_update(const mia__kernel_args *args) {
+    const mia__step *step = args->step;
+    const mia__view *x = &step->inputs[0].view, *part = &step->inputs[1].view;
+    uint32_t mode = (uint32_t)step->attributes.i[0];
+    size_t bytes = unit_bytes(args);
+    assert(mode < x->ndim);
+    int64_t start = mia__load_whole(MIA_i32, args->inputs[2], step->inputs[2].view.offset);
+    int64_t most = x->extent[mode] - part->extent[mode];
+    if (start > most) start = most;
+    if (start < 0) start = 0;
+    if (args->output != args->inputs[0])
+        mia__copy_units(bytes, &step->output.view, args->output, x, args->inputs[0]);
+    mia__view to = part_of(&step->output.view, mode, start, part->extent[mode]);
+    mia__copy_units(bytes, &to, args->output, part, args->inputs[1]);
+}

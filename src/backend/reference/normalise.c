@@ -1,0 +1,91 @@
+/* Normalisation over mode 0: softmax, rms_norm, layer_norm. Each row is read in passes, in double, and an
+ * element is read for the last time before its place is written, so that the output may be the input. */
+#include "backend/reference/element.h"
+
+#include <math.h>
+
+/* Reads element i of one row, a line along mode 0. */
+typedef struct row {
+    mia_dtype dtype;
+    const void *base;
+    int64_t at, stride, length;
+} row;
+
+static double row_load(const row *r, int64_t i) {
+    return mia__load(r->dtype, r->base, r->at + i * r->stride);
+}
+
+static row row_of(const mia__kernel_args *args, uint32_t input, int64_t at) {
+    const mia__operand *operand = &args->step->inputs[input];
+    bool rank0 = operand->view.ndim == 0;
+    return (row){operand->dtype, args->inputs[input], at, rank0 ? 0 : operand->view.stride[0],
+                 mia__extent(&operand->view, 0)};
+}
+
+typedef void (*row_kernel)(const mia__kernel_args *args, const row *in, int64_t out_at);
+
+static void store_result(const mia__kernel_args *args, int64_t out_at, int64_t i, double value) {
+    const mia__operand *out = &args->step->output;
+    int64_t stride = out->view.ndim > 0 ? out->view.stride[0] : 0;
+    mia__store(out->dtype, args->output, out_at + i * stride, value);
+}
+
+static void for_each_row(const mia__kernel_args *args, row_kernel kernel) {
+    mia__walk walk;
+    if (!mia__walk_start(&walk, &args->step->output.view, 1)) return;
+    uint32_t o = mia__walk_add(&walk, &args->step->output.view);
+    uint32_t x = mia__walk_add(&walk, &args->step->inputs[0].view);
+    do {
+        row in = row_of(args, 0, walk.at[x]);
+        kernel(args, &in, walk.at[o]);
+    } while (mia__walk_next(&walk));
+}
+
+/* A row of nothing but -infinity gives NaN (0 / 0), as does a row that holds NaN or +infinity. */
+static void softmax_row(const mia__kernel_args *args, const row *in, int64_t out_at) {
+    double greatest = -(double)INFINITY, sum = 0;
+    for (int64_t i = 0; i < in->length; i++) greatest = fmax(greatest, row_load(in, i));
+    for (int64_t i = 0; i < in->length; i++) sum += exp(row_load(in, i) - greatest);
+    for (int64_t i = 0; i < in->length; i++)
+        store_result(args, out_at, i, exp(row_load(in, i) - greatest) / sum);
+}
+
+void mia__reference_softmax(const mia__kernel_args *args) {
+    for_each_row(args, softmax_row);
+}
+
+static void rms_norm_row(const mia__kernel_args *args, const row *in, int64_t out_at) {
+    row weight = row_of(args, 1, args->step->inputs[1].view.offset);
+    double sum = 0;
+    for (int64_t i = 0; i < in->length; i++) sum += row_load(in, i) * row_load(in, i);
+    double scale = 1 / sqrt(sum / (double)in->length + args->step->attributes.f[0]);
+    for (int64_t i = 0; i < in->length; i++)
+        store_result(args, out_at, i, row_load(in, i) * scale * row_load(&weight, i));
+}
+
+void mia__reference_rms_norm(const mia__kernel_args *args) {
+    for_each_row(args, rms_norm_row);
+}
+
+/* The variance is the mean square of what is left of the mean, which loses no digits where the mean is large.
+ */
+static void layer_norm_row(const mia__kernel_args *args, const row *in, int64_t out_at) {
+    row weight = row_of(args, 1, args->step->inputs[1].view.offset);
+    row bias = row_of(args, 2, args->step->inputs[2].view.offset);
+    double sum = 0, squares = 0;
+    for (int64_t i = 0; i < in->length; i++) sum += row_load(in, i);
+    double mean = sum / (double)in->length;
+    for (int64_t i = 0; i < in->length; i++) {
+        double rest = row_load(in, i) - mean;
+        squares += rest * rest;
+    }
+    double scale = 1 / sqrt(squares / (double)in->length + args->step->attributes.f[0]);
+    for (int64_t i = 0; i < in->length; i++) {
+        double value = (row_load(in, i) - mean) * scale * row_load(&weight, i) + row_load(&bias, i);
+        store_result(args, out_at, i, value);
+    }
+}
+
+void mia__reference_layer_norm(const mia__kernel_args *args) {
+    for_each_row(args, layer_norm_row);
+}

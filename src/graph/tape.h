@@ -1,0 +1,46 @@
+/* The tape: recorded operations in linear order, as plain data. What the planner reads, what the cache compares, and what
+ * files and drawings will show. Entries 0 .. leaf_count-1 are leaves (values that exist); the rest are operations, each
+ * after what it uses. */
+#ifndef MIA_GRAPH_TAPE_H
+#define MIA_GRAPH_TAPE_H
+
+#include "graph/view.h"
+
+#include <mia/ops.h>
+
+#define MIA__MAX_OPERANDS 6
+
+/* What an operation is told besides its operands; unused ones are zero. By signature (ops.h):
+ *   DTYPE i0 = dtype · SLICE i0 = mode, i1 = begin, i2 = count, i3 = step · CONCAT, UPDATE i0 = mode
+ *   PAD i0 = mode, i1 = before, i2 = after · MODES i0 = set · NORM, NORM_BIAS f0 = epsilon
+ *   ROPE i0 = style, f0 = magnitude · ATTENTION f0 = scale */
+typedef struct mia__attributes {
+    int64_t i[4];
+    double f[2];
+} mia__attributes;
+
+enum {
+    MIA__LEAF_CONSTANT = 1,     /* never overwritten; may be asked for in prepared forms */
+    MIA__LEAF_OVERWRITABLE = 2, /* nobody outside the tape refers to its memory */
+    MIA__ENTRY_OUTLIVES = 4     /* somebody outside the tape refers to the value */
+};
+
+typedef struct mia__entry {
+    mia_op op; /* MIA_OP_NONE: a leaf */
+    mia_dtype dtype;
+    uint32_t flags;
+    uint32_t operand_count;
+    uint32_t operands[MIA__MAX_OPERANDS]; /* entries */
+    uint32_t alias;                       /* of a leaf: the first leaf that shares its memory (often itself) */
+    size_t bytes;                         /* of a leaf: of its whole memory */
+    mia__view view; /* leaf: within its memory. View operation: within the memory of the value it looks at. Others: compact */
+    mia__attributes attributes;
+} mia__entry;
+
+typedef struct mia__tape {
+    mia__entry *entries;
+    uint32_t count;
+    uint32_t leaf_count;
+} mia__tape;
+
+#endif

@@ -1,0 +1,145 @@
+/* The pass that gives values buffers. A step's result takes over an input's buffer when that is sound: the input is read by
+ * no later step, nothing outside refers to it (a leaf: to its memory), the operation reads each element before it writes
+ * it, and both lie there in the same way. A buffer that ends up holding a value that outlives the run gets memory of its
+ * own (or stays the leaf's memory); the others go to the arena. */
+#include "plan/passes.h"
+
+/* The last step that reads each value. */
+static void find_last_uses(mia__planner *planner) {
+    const mia__plan *plan = planner->plan;
+    for (uint32_t s = 0; s < plan->step_count; s++)
+        for (uint32_t i = 0; i < plan->steps[s].input_count; i++)
+            planner->values[plan->steps[s].inputs[i].buffer].last_use = s;
+}
+
+static uint32_t add_buffer(mia__planner *planner, mia__buffer_kind kind, size_t bytes, uint32_t first) {
+    mia__plan_buffer *buffer = mia__plan_add_buffer(planner->plan);
+    if (buffer == NULL) return MIA__NO_BUFFER;
+    *buffer = (mia__plan_buffer){.kind = kind, .bytes = bytes, .first = first, .last = first};
+    return planner->plan->buffer_count - 1;
+}
+
+/* The buffer of a value that a step reads, made for leaves when first met. */
+static uint32_t buffer_of(mia__planner *planner, uint32_t value_index, uint32_t step) {
+    mia__plan_value *value = &planner->values[value_index];
+    if (value->buffer == MIA__NO_BUFFER) {
+        value->buffer = add_buffer(planner, MIA__BUFFER_LEAF, value->bytes, step);
+        if (value->buffer == MIA__NO_BUFFER) return MIA__NO_BUFFER;
+        planner->plan->buffers[value->buffer].index = value->leaf;
+    }
+    mia__plan_buffer *buffer = &planner->plan->buffers[value->buffer];
+    if (buffer->last < step) buffer->last = step;
+    return value->buffer;
+}
+
+/* The buffer of a constant in a prepared form, shared by the steps that ask for the same. */
+static uint32_t buffer_of_form(mia__planner *planner, uint32_t leaf, const mia__form *form, uint32_t step) {
+    mia__plan *plan = planner->plan;
+    for (uint32_t b = 0; b < plan->buffer_count; b++) {
+        mia__plan_buffer *buffer = &plan->buffers[b];
+        if (buffer->kind != MIA__BUFFER_FORM || buffer->index != leaf || buffer->form != form->key) continue;
+        buffer->last = step;
+        return b;
+    }
+    uint32_t made = add_buffer(planner, MIA__BUFFER_FORM, form->bytes, step);
+    if (made == MIA__NO_BUFFER) return made;
+    plan->buffers[made].index = leaf;
+    plan->buffers[made].form = form->key;
+    return made;
+}
+
+static bool same_view(const mia__view *a, const mia__view *b) {
+    if (a->offset != b->offset || a->ndim != b->ndim) return false;
+    for (uint32_t m = 0; m < a->ndim; m++)
+        if (a->extent[m] != b->extent[m] || a->stride[m] != b->stride[m]) return false;
+    return true;
+}
+
+/* Whether step s may write its result over input i. The inputs still name values. */
+static bool may_overwrite(const mia__planner *planner, uint32_t s, uint32_t i) {
+    const mia__step *step = &planner->plan->steps[s];
+    const mia__operand *input = &step->inputs[i], *output = &step->output;
+    const mia__plan_value *value = &planner->values[input->buffer];
+    bool elementwise = mia_op_describe(step->op)->op_class == MIA_CLASS_ELEMENTWISE;
+    if (!elementwise && !(step->op == MIA_OP_update && i == 0)) return false;
+    if (value->outlives || value->last_use != s || (value->is_leaf && !value->overwritable)) return false;
+    if (input->dtype != output->dtype || value->bytes != planner->values[output->buffer].bytes ||
+        !same_view(&input->view, &output->view))
+        return false;
+    for (uint32_t k = 0; k < step->input_count; k++) {
+        if (k == i || step->inputs[k].buffer != input->buffer) continue;
+        if (!elementwise || !same_view(&step->inputs[k].view, &output->view)) return false;
+    }
+    return true;
+}
+
+/* Gives the result of step s a buffer, an input's if possible. */
+static bool place_output(mia__planner *planner, uint32_t s) {
+    mia__step *step = &planner->plan->steps[s];
+    mia__plan_value *value = &planner->values[step->output.buffer];
+    for (uint32_t i = 0; i < step->input_count && value->buffer == MIA__NO_BUFFER; i++)
+        if (may_overwrite(planner, s, i)) value->buffer = buffer_of(planner, step->inputs[i].buffer, s);
+    if (value->buffer == MIA__NO_BUFFER) value->buffer = add_buffer(planner, MIA__BUFFER_ARENA, value->bytes, s);
+    if (value->buffer == MIA__NO_BUFFER) return false;
+    mia__plan_buffer *buffer = &planner->plan->buffers[value->buffer];
+    if (value->outlives && buffer->kind == MIA__BUFFER_ARENA) buffer->kind = MIA__BUFFER_OUTPUT;
+    return true;
+}
+
+/* Replaces the values in a step's operands by their buffers. */
+static bool place_operands(mia__planner *planner, uint32_t s) {
+    mia__step *step = &planner->plan->steps[s];
+    const mia__plan_rules *rules = planner->rules;
+    for (uint32_t i = 0; i < step->input_count; i++) {
+        mia__operand *input = &step->inputs[i];
+        const mia__plan_value *value = &planner->values[input->buffer];
+        mia__form form = {0};
+        if (value->constant && rules->form != NULL && mia__view_is_compact(input->dtype, &input->view) &&
+            mia__view_bytes(input->dtype, &input->view) == value->bytes)
+            form = rules->form(rules->context, step, i);
+        uint32_t buffer = form.key != 0 ? buffer_of_form(planner, value->leaf, &form, s)
+                                        : buffer_of(planner, input->buffer, s);
+        if (buffer == MIA__NO_BUFFER) return false;
+        input->buffer = buffer;
+    }
+    step->output.buffer = planner->values[step->output.buffer].buffer;
+    if (rules->scratch == NULL) return true;
+    step->scratch_bytes = rules->scratch(rules->context, step);
+    if (step->scratch_bytes == 0) return true;
+    step->scratch = add_buffer(planner, MIA__BUFFER_ARENA, step->scratch_bytes, s);
+    return step->scratch != MIA__NO_BUFFER;
+}
+
+/* Where each value that outlives the run will be found. Values with no elements have no buffer. */
+static bool list_results(mia__planner *planner) {
+    const mia__tape *tape = planner->tape;
+    for (uint32_t i = tape->leaf_count; i < tape->count; i++) {
+        if ((tape->entries[i].flags & MIA__ENTRY_OUTLIVES) == 0) continue;
+        mia__plan_result *result = mia__plan_add_result(planner->plan);
+        if (result == NULL) return false;
+        uint32_t base = planner->base[i];
+        *result = (mia__plan_result){i, MIA__NO_BUFFER, tape->entries[i].view};
+        bool empty = mia__view_count(&tape->entries[i].view) == 0;
+        if (empty) continue;
+        result->buffer = planner->values[base].is_leaf
+                             ? buffer_of(planner, base, planner->plan->step_count)
+                             : planner->values[base].buffer;
+        if (result->buffer == MIA__NO_BUFFER) return false;
+    }
+    return true;
+}
+
+bool mia__plan_buffers(mia__planner *planner) {
+    mia__plan *plan = planner->plan;
+    find_last_uses(planner);
+    for (uint32_t s = 0; s < plan->step_count; s++)
+        if (!place_output(planner, s) || !place_operands(planner, s)) return false;
+    if (!list_results(planner)) return false;
+    for (uint32_t b = 0; b < plan->buffer_count; b++) {
+        mia__plan_buffer *buffer = &plan->buffers[b];
+        if (buffer->kind != MIA__BUFFER_OUTPUT) continue;
+        buffer->index = plan->output_count++;
+        plan->output_bytes += buffer->bytes;
+    }
+    return true;
+}

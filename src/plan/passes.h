@@ -1,0 +1,47 @@
+/* The planner's passes and what they work on. Each is a file; none knows a backend beyond its rules. In order:
+ *
+ *   lower   (lower.c)   tape entries become steps: views resolved, packed types spelt out, broadcasts aligned, copies put in
+ *   buffers (buffers.c) values get buffers: in place where that is sound, constants in the forms that kernels want, scratch
+ *   arena   (arena.c)   temporaries get places in one arena, best fit over lifetimes */
+#ifndef MIA_PLAN_PASSES_H
+#define MIA_PLAN_PASSES_H
+
+#include "plan/plan.h"
+
+/* A value: what a leaf or a step's result is, before it has a buffer. While lowering, mia__operand.buffer holds a value's
+ * index. The first tape->count values are the tape's entries, those after are copies that were put in. */
+typedef struct mia__plan_value {
+    size_t bytes;
+    bool is_leaf;
+    bool constant;
+    bool overwritable; /* a leaf whose memory nobody else refers to */
+    bool outlives;     /* it, or a view of it, is referred to from outside */
+    uint32_t leaf;     /* of a leaf: its entry (the first of those that share its memory) */
+    uint32_t last_use; /* the last step that reads it; MIA__NO_BUFFER: none */
+    uint32_t buffer;   /* plan buffer, MIA__NO_BUFFER before it has one */
+} mia__plan_value;
+
+typedef struct mia__planner {
+    mia_allocator allocator;
+    const mia__tape *tape;
+    const mia__plan_rules *rules;
+    mia__plan *plan;
+    mia__plan_value *values;
+    uint32_t value_count, value_capacity;
+    uint32_t *base; /* of each entry, the value that it is or looks at */
+} mia__planner;
+
+bool mia__plan_lower(mia__planner *planner);
+bool mia__plan_buffers(mia__planner *planner);
+bool mia__plan_arena(mia__planner *planner);
+
+/* Each adds a zeroed element and returns it, NULL without memory. */
+mia__step *mia__plan_add_step(mia__plan *plan);
+mia__plan_buffer *mia__plan_add_buffer(mia__plan *plan);
+mia__plan_result *mia__plan_add_result(mia__plan *plan);
+
+/* Element-wise operands all have the output's extents; merges modes that are one run of memory for every operand of the
+ * step. For steps whose operands all have the same extents. */
+void mia__step_merge_modes(mia__step *step);
+
+#endif

@@ -1,0 +1,225 @@
+/* Tensors from host memory, filled tensors, and the constants of weights files. */
+#include "base/half.h"
+#include "runtime/device.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* A handle of the node, or of a node poisoned with the error when there is none. */
+static mia_tensor finish(mia_device *device, mia__node *node, bool constant, const mia__site *site,
+                         const mia_error *error) {
+    if (node == NULL && error->status != MIA_OK && error->status != MIA_ERROR_NO_MEMORY)
+        node = mia__node_poisoned(device, error, site);
+    return mia__handle_new(device, node, constant && error->status == MIA_OK, site);
+}
+
+/* Memory that holds the host's data, or NULL with the error set. */
+static mia__storage *store(mia_device *device, mia_dtype dtype, const mia_shape *shape, const void *data,
+                           const char *what, mia_error *error) {
+    size_t bytes;
+    if (mia__shape_check(dtype, shape, &bytes, what, error) != MIA_OK) return NULL;
+    if (data == NULL && bytes > 0) {
+        (void)mia_error_set(error, MIA_ERROR_INVALID_ARGUMENT, "%s: the data pointer is NULL", what);
+        return NULL;
+    }
+    if (mia__device_room(device, bytes, what, error) != MIA_OK) return NULL;
+    mia__storage *storage = mia__storage_new(device, bytes, error);
+    if (storage == NULL || bytes == 0) return storage;
+    if (device->type->upload(device->backend, &storage->buffer, 0, data, bytes, error) == MIA_OK) return storage;
+    mia__storage_drop(device, storage);
+    return NULL;
+}
+
+/* A READY node that takes the storage over. */
+static mia__node *own(mia_device *device, mia_dtype dtype, const mia__view *view, mia__storage *storage,
+                      const mia__site *site) {
+    if (storage == NULL) return NULL;
+    mia__node *node = mia__node_ready(device, dtype, view, storage, site);
+    if (node == NULL) mia__storage_drop(device, storage);
+    return node;
+}
+
+mia_tensor mia_tensor_upload(mia_device *device, mia_dtype dtype, mia_shape shape, const void *data,
+                             const char *file, int line) {
+    mia__site site = {"upload", file, line};
+    mia_error error = {0};
+    if (device == NULL) return mia__handle_lost(MIA_ERROR_INVALID_ARGUMENT);
+    mia__lock(device);
+    mia__view view = {0};
+    mia__storage *storage = store(device, dtype, &shape, data, "upload", &error);
+    if (storage != NULL) view = mia__view_compact(dtype, &shape);
+    mia_tensor t = finish(device, own(device, dtype, &view, storage, &site), false, &site, &error);
+    mia__unlock(device);
+    return t;
+}
+
+/* Makes a storage a constant of the device; false without memory. */
+static bool make_constant(mia_device *device, mia__storage *storage, mia_dtype dtype, const mia_shape *shape) {
+    storage->constant = mia_allocate_zeroed(&device->allocator, 1, sizeof *storage->constant);
+    if (storage->constant == NULL) return false;
+    storage->memory.constant = true;
+    storage->constant->dtype = dtype;
+    storage->constant->shape = *shape;
+    storage->constant->next = device->constants;
+    device->constants = storage;
+    return true;
+}
+
+mia_tensor mia_tensor_constant(mia_device *device, mia_dtype dtype, mia_shape shape, const void *data,
+                               const char *file, int line) {
+    mia__site site = {"constant", file, line};
+    mia_error error = {0};
+    if (device == NULL) return mia__handle_lost(MIA_ERROR_INVALID_ARGUMENT);
+    mia__lock(device);
+    mia__view view = {0};
+    mia__storage *storage = store(device, dtype, &shape, data, "constant", &error);
+    if (storage != NULL && !make_constant(device, storage, dtype, &shape)) {
+        mia__storage_drop(device, storage);
+        storage = NULL;
+        error.status = MIA_ERROR_NO_MEMORY;
+    }
+    if (storage != NULL) view = mia__view_compact(dtype, &shape);
+    mia__node *node = own(device, dtype, &view, storage, &site);
+    mia__constant *constant = node != NULL ? storage->constant : NULL;
+    mia_tensor t = finish(device, node, true, &site, &error);
+    if (constant != NULL && t.slot != MIA__LOST_SLOT) constant->handle = t;
+    mia__unlock(device);
+    return t;
+}
+
+/* value as one unit of a scalar type; false for other types. */
+static bool encode(mia_dtype dtype, double value, void *out) {
+    switch (dtype) {
+    case MIA_f32: {
+        float number = (float)value;
+        memcpy(out, &number, sizeof number);
+        return true;
+    }
+    case MIA_f64: memcpy(out, &value, sizeof value); return true;
+    case MIA_f16: {
+        uint16_t bits = mia__f64_to_f16(value);
+        memcpy(out, &bits, sizeof bits);
+        return true;
+    }
+    case MIA_bf16: {
+        uint16_t bits = mia__f64_to_bf16(value);
+        memcpy(out, &bits, sizeof bits);
+        return true;
+    }
+    default: break;
+    }
+    double low = dtype == MIA_i32 ? INT32_MIN : dtype == MIA_i8 ? INT8_MIN : 0;
+    double high = dtype == MIA_i32 ? INT32_MAX : dtype == MIA_u32 ? UINT32_MAX : dtype == MIA_i8 ? INT8_MAX : UINT8_MAX;
+    if (dtype == MIA_bool8) value = value != 0;
+    int64_t integer = value != value ? 0 : (int64_t)(value < low ? low : value > high ? high : value);
+    switch (dtype) {
+    case MIA_i32:
+    case MIA_u32: memcpy(out, &integer, 4); return true; /* little-endian: the low bytes come first */
+    case MIA_i8:
+    case MIA_u8:
+    case MIA_bool8: memcpy(out, &integer, 1); return true;
+    default: return false;
+    }
+}
+
+mia_tensor mia_tensor_full(mia_device *device, mia_dtype dtype, mia_shape shape, double value, const char *file,
+                           int line) {
+    mia__site site = {"full", file, line};
+    mia_error error = {0};
+    if (device == NULL) return mia__handle_lost(MIA_ERROR_INVALID_ARGUMENT);
+    uint64_t unit = 0;
+    mia__lock(device);
+    mia__storage *storage = NULL;
+    mia__view view = {0};
+    mia_shape scalar = {0};
+    size_t bytes;
+    if (!encode(dtype, value, &unit))
+        (void)mia_error_set(&error, MIA_ERROR_TYPE_MISMATCH, "full: %s is no scalar type (%s:%d)",
+                            mia_dtype_describe(dtype)->name, file != NULL ? file : "?", line);
+    else if (mia__shape_check(dtype, &shape, &bytes, "full", &error) == MIA_OK)
+        storage = store(device, dtype, &scalar, &unit, "full", &error);
+    view.ndim = shape.ndim < MIA_MAX_MODES ? shape.ndim : MIA_MAX_MODES; /* one number, repeated: stride 0 */
+    for (uint32_t m = 0; m < view.ndim; m++) view.extent[m] = shape.extent[m];
+    mia_tensor t = finish(device, own(device, dtype, &view, storage, &site), false, &site, &error);
+    mia__unlock(device);
+    return t;
+}
+
+/* --- weights ------------------------------------------------------------------------------------------------------------ */
+
+/* Called once when the owner closes the weights: their constants' handles end here. */
+void mia__weights_closed(const mia_weights *weights, void *user) {
+    mia_device *device = user;
+    mia__site site = {"the closing of its weights", NULL, 0};
+    mia__lock(device);
+    for (mia__storage *storage = device->constants; storage != NULL;) {
+        mia__storage *next = storage->constant->next;
+        if (storage->constant->weights == weights) mia__handle_retire(device, storage->constant->handle, &site);
+        storage = next;
+    }
+    mia__unlock(device);
+}
+
+static mia__storage *find_constant(const mia_device *device, const mia_weights *weights, const mia_tensor_info *info,
+                                   bool *observed) {
+    for (mia__storage *storage = device->constants; storage != NULL; storage = storage->constant->next) {
+        if (storage->constant->weights != weights) continue;
+        *observed = true;
+        if (storage->constant->info == info) return storage;
+    }
+    return NULL;
+}
+
+/* A storage for a tensor of the weights, with nothing read yet. */
+static mia__storage *describe(mia_device *device, mia_weights *weights, const mia_tensor_info *info, bool observed,
+                              mia_error *error) {
+    mia__storage *storage = mia_allocate_zeroed(&device->allocator, 1, sizeof *storage);
+    if (storage == NULL || !make_constant(device, storage, info->dtype, &info->shape)) {
+        mia_release(&device->allocator, storage, sizeof *storage);
+        (void)mia_error_set(error, MIA_ERROR_NO_MEMORY, "no memory for a constant");
+        return NULL;
+    }
+    storage->memory.bytes = (size_t)info->bytes;
+    storage->filled = info->bytes == 0;
+    if (!observed && mia__weights_observe(weights, mia__weights_closed, device, error) != MIA_OK) {
+        mia__storage_drop(device, storage);
+        return NULL;
+    }
+    mia__weights_retain(weights);
+    storage->constant->weights = weights;
+    storage->constant->info = info;
+    return storage;
+}
+
+mia_tensor mia_tensor_of_weights(mia_device *device, mia_weights *weights, const char *name, const char *file,
+                                 int line) {
+    mia__site site = {"weights", file, line};
+    mia_error error = {0};
+    if (device == NULL || weights == NULL || name == NULL) return mia__handle_lost(MIA_ERROR_INVALID_ARGUMENT);
+    const mia_tensor_info *info = mia_weights_find_tensor(weights, name);
+    mia__lock(device);
+    mia__storage *storage = NULL;
+    bool observed = false;
+    if (info == NULL) {
+        (void)mia_error_set(&error, MIA_ERROR_NOT_FOUND, "%s: no tensor \"%s\"", mia_weights_name(weights), name);
+    } else if (info->dtype == MIA_NONE) {
+        (void)mia_error_set(&error, MIA_ERROR_UNSUPPORTED, "%s: tensor \"%s\" is of type %s, which is not computed with",
+                            mia_weights_name(weights), name, info->type_name);
+    } else {
+        storage = find_constant(device, weights, info, &observed);
+    }
+    mia_tensor t;
+    if (storage != NULL) {
+        t = storage->constant->handle;
+    } else {
+        if (error.status == MIA_OK) storage = describe(device, weights, info, observed, &error);
+        mia__view view = {0};
+        if (storage != NULL) view = mia__view_compact(info->dtype, &info->shape);
+        mia__node *node = own(device, storage != NULL ? info->dtype : MIA_NONE, &view, storage, &site);
+        mia__constant *constant = node != NULL ? storage->constant : NULL;
+        t = finish(device, node, true, &site, &error);
+        if (constant != NULL && t.slot != MIA__LOST_SLOT) constant->handle = t;
+    }
+    mia__unlock(device);
+    return t;
+}

@@ -1,0 +1,74 @@
+/* MIA_DEBUG: a comma-separated list of plan and memory; lines go to the device's log callback. */
+#include "runtime/device.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+unsigned mia__debug_flags(void) {
+    static const struct {
+        const char *name;
+        unsigned flag;
+    } words[] = {{"plan", MIA__DEBUG_PLAN}, {"memory", MIA__DEBUG_MEMORY}};
+    const char *text = getenv("MIA_DEBUG");
+    unsigned flags = 0;
+    while (text != NULL && *text != '\0') {
+        size_t length = strcspn(text, ",");
+        for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+            if (length == strlen(words[i].name) && memcmp(text, words[i].name, length) == 0) flags |= words[i].flag;
+        text += length;
+        if (*text == ',') text++;
+    }
+    return flags;
+}
+
+void mia__device_log(const mia_device *device, const char *format, ...) {
+    if (device->options.log == NULL) return;
+    char line[512];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    device->options.log(device->options.log_user, line);
+}
+
+/* "b3 f32 [256, 768]" into text. */
+static const char *operand_text(const mia__operand *operand, char *text, size_t capacity) {
+    char shape[200];
+    mia_shape extents = mia__view_shape(&operand->view);
+    (void)snprintf(text, capacity, "b%u %s %s", (unsigned)operand->buffer, mia_dtype_describe(operand->dtype)->name,
+                   mia__shape_text(&extents, shape, sizeof shape));
+    return text;
+}
+
+static void log_steps(const mia_device *device, const mia__plan *plan) {
+    for (uint32_t s = 0; s < plan->step_count; s++) {
+        const mia__step *step = &plan->steps[s];
+        char text[200], inputs[300] = "";
+        size_t used = 0;
+        for (uint32_t i = 0; i < step->input_count && used < sizeof inputs; i++) {
+            int written = snprintf(inputs + used, sizeof inputs - used, "%s%s", i > 0 ? ", " : "",
+                                   operand_text(&step->inputs[i], text, sizeof text));
+            used += written > 0 ? (size_t)written : 0;
+        }
+        mia__device_log(device, "%4u  %-12s %s <- %s", (unsigned)s, mia_op_describe(step->op)->name,
+                        operand_text(&step->output, text, sizeof text), inputs);
+    }
+}
+
+static void log_buffers(const mia_device *device, const mia__plan *plan) {
+    static const char *const kinds[] = {"leaf", "form", "arena", "output"};
+    for (uint32_t b = 0; b < plan->buffer_count; b++) {
+        const mia__plan_buffer *buffer = &plan->buffers[b];
+        mia__device_log(device, "b%-4u %-6s %12zu bytes at %12zu, steps %u to %u", (unsigned)b, kinds[buffer->kind],
+                        buffer->bytes, buffer->offset, (unsigned)buffer->first, (unsigned)buffer->last);
+    }
+}
+
+void mia__plan_log(const mia_device *device, const mia__plan *plan) {
+    if ((device->debug & (MIA__DEBUG_PLAN | MIA__DEBUG_MEMORY)) == 0) return;
+    mia__device_log(device, "plan of %u steps, arena %zu bytes, outputs %zu bytes", (unsigned)plan->step_count,
+                    plan->arena_bytes, plan->output_bytes);
+    if ((device->debug & MIA__DEBUG_PLAN) != 0) log_steps(device, plan);
+    if ((device->debug & MIA__DEBUG_MEMORY) != 0) log_buffers(device, plan);
+}

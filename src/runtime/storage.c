@@ -1,0 +1,157 @@
+/* Device memory of values, with accounting against the device's limit. */
+#include "runtime/device.h"
+
+#include <inttypes.h>
+
+mia_status mia__device_room(const mia_device *device, uint64_t bytes, const char *what, mia_error *error) {
+    uint64_t limit = device->options.max_bytes, used = device->counters.bytes;
+    if (limit == 0 || (bytes <= limit && used <= limit - bytes)) return MIA_OK;
+    return mia_error_set(error, MIA_ERROR_OVER_LIMIT,
+                         "%s needs %" PRIu64 " bytes; %" PRIu64 " of the device's limit of %" PRIu64 " are in use", what,
+                         bytes, used, limit);
+}
+
+void mia__device_account(mia_device *device, size_t bytes) {
+    device->counters.bytes += bytes;
+    if (device->counters.bytes > device->counters.peak_bytes) device->counters.peak_bytes = device->counters.bytes;
+}
+
+mia__storage *mia__storage_new(mia_device *device, size_t bytes, mia_error *error) {
+    mia__storage *storage = mia_allocate_zeroed(&device->allocator, 1, sizeof *storage);
+    if (storage == NULL) {
+        (void)mia_error_set(error, MIA_ERROR_NO_MEMORY, "no memory for a value of %zu bytes", bytes);
+        return NULL;
+    }
+    storage->memory.bytes = bytes;
+    storage->filled = true;
+    if (bytes == 0) return storage;
+    if (device->type->allocate(device->backend, bytes, &storage->buffer, error) != MIA_OK) {
+        mia_release(&device->allocator, storage, sizeof *storage);
+        return NULL;
+    }
+    storage->allocated = true;
+    mia__device_account(device, bytes);
+    return storage;
+}
+
+static void release_buffer(mia_device *device, mia__buffer *buffer, size_t bytes) {
+    device->type->release(device->backend, buffer);
+    device->counters.bytes -= bytes;
+}
+
+static void free_constant(mia_device *device, mia__storage *storage) {
+    mia__constant *constant = storage->constant;
+    for (mia__storage **link = &device->constants; *link != NULL; link = &(*link)->constant->next) {
+        if (*link != storage) continue;
+        *link = constant->next;
+        break;
+    }
+    while (constant->prepared != NULL) {
+        mia__prepared *form = constant->prepared;
+        constant->prepared = form->next;
+        release_buffer(device, &form->buffer, form->form.bytes);
+        mia_release(&device->allocator, form, sizeof *form);
+    }
+    if (constant->weights != NULL) mia__weights_release(constant->weights);
+    mia_release(&device->allocator, constant, sizeof *constant);
+}
+
+void mia__storage_drop(mia_device *device, mia__storage *storage) {
+    if (storage->memory.nodes > 0 || storage->runs > 0) return;
+    if (storage->allocated) release_buffer(device, &storage->buffer, storage->memory.bytes);
+    if (storage->constant != NULL) free_constant(device, storage);
+    mia__cause_release(device, storage->memory.cause);
+    mia_release(&device->allocator, storage, sizeof *storage);
+}
+
+/* --- constants -------------------------------------------------------------------------------------------------------- */
+
+size_t mia__constant_missing(const mia__storage *storage) {
+    return storage->allocated ? 0 : storage->memory.bytes;
+}
+
+mia_status mia__constant_reserve(mia_device *device, mia__storage *storage, mia_error *error) {
+    if (storage->allocated || storage->memory.bytes == 0) return MIA_OK;
+    const mia__constant *constant = storage->constant;
+    const void *mapped = mia_weights_mapped(constant->weights, constant->info);
+    if (mapped != NULL &&
+        device->type->adopt(device->backend, mapped, storage->memory.bytes, &storage->buffer, NULL) == MIA_OK) {
+        storage->filled = true;
+    } else if (device->type->allocate(device->backend, storage->memory.bytes, &storage->buffer, error) != MIA_OK) {
+        return MIA_ERROR_NO_MEMORY;
+    }
+    storage->allocated = true;
+    mia__device_account(device, storage->memory.bytes);
+    return MIA_OK;
+}
+
+mia__prepared *mia__constant_find_form(const mia__storage *storage, uint32_t key) {
+    mia__prepared *form = storage->constant->prepared;
+    while (form != NULL && form->form.key != key) form = form->next;
+    return form;
+}
+
+mia__prepared *mia__constant_reserve_form(mia_device *device, mia__storage *storage, const mia__form *wanted,
+                                          mia_error *error) {
+    mia__prepared *form = mia__constant_find_form(storage, wanted->key);
+    if (form != NULL) return form;
+    form = mia_allocate_zeroed(&device->allocator, 1, sizeof *form);
+    if (form == NULL) {
+        (void)mia_error_set(error, MIA_ERROR_NO_MEMORY, "no memory for a prepared constant");
+        return NULL;
+    }
+    if (device->type->allocate(device->backend, wanted->bytes, &form->buffer, error) != MIA_OK) {
+        mia_release(&device->allocator, form, sizeof *form);
+        return NULL;
+    }
+    mia__device_account(device, wanted->bytes);
+    form->form = *wanted;
+    form->next = storage->constant->prepared;
+    storage->constant->prepared = form;
+    return form;
+}
+
+/* Reads a constant's own bytes into its buffer. */
+static mia_status fill_raw(mia_device *device, mia__storage *storage, mia_error *error) {
+    const mia__constant *constant = storage->constant;
+    size_t bytes = storage->memory.bytes;
+    if (storage->buffer.host != NULL)
+        return mia_weights_read(constant->weights, constant->info, 0, storage->buffer.host, bytes, error);
+    void *staging = mia_allocate(&device->allocator, bytes, 64);
+    if (staging == NULL) return mia_error_set(error, MIA_ERROR_NO_MEMORY, "no memory to read %zu bytes", bytes);
+    mia_status status = mia_weights_read(constant->weights, constant->info, 0, staging, bytes, error);
+    if (status == MIA_OK)
+        status = device->type->upload(device->backend, &storage->buffer, 0, staging, bytes, error);
+    mia_release(&device->allocator, staging, bytes);
+    return status;
+}
+
+/* Brings a constant into a prepared form; raw: its own bytes, NULL to read them first. */
+static mia_status fill_form(mia_device *device, const mia__storage *storage, mia__prepared *form, const void *raw,
+                            mia_error *error) {
+    const mia__constant *constant = storage->constant;
+    void *staging = NULL;
+    size_t bytes = storage->memory.bytes;
+    mia_status status = MIA_OK;
+    if (raw == NULL) {
+        raw = staging = mia_allocate(&device->allocator, bytes, 64);
+        if (staging == NULL) return mia_error_set(error, MIA_ERROR_NO_MEMORY, "no memory to read %zu bytes", bytes);
+        status = mia_weights_read(constant->weights, constant->info, 0, staging, bytes, error);
+    }
+    if (status == MIA_OK)
+        status = device->type->prepare(device->backend, constant->dtype, &constant->shape, &form->form, raw,
+                                       &form->buffer, error);
+    mia_release(&device->allocator, staging, bytes);
+    return status;
+}
+
+const void *mia__constant_bytes(const mia__storage *storage) {
+    if (storage->allocated && storage->filled && storage->buffer.host != NULL) return storage->buffer.host;
+    const mia__constant *constant = storage->constant;
+    return constant->weights != NULL ? mia_weights_mapped(constant->weights, constant->info) : NULL;
+}
+
+mia_status mia__constant_fill(mia_device *device, mia__storage *storage, mia__prepared *form, const void *raw,
+                              mia_error *error) {
+    return form != NULL ? fill_form(device, storage, form, raw, error) : fill_raw(device, storage, error);
+}

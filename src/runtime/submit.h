@@ -1,0 +1,18 @@
+/* What submit.c offers to the functions that plan without running (tape.c). All under the device's lock. */
+#ifndef MIA_RUNTIME_SUBMIT_H
+#define MIA_RUNTIME_SUBMIT_H
+
+#include "runtime/device.h"
+
+/* What a plan for the last linearisation needs, and how much of that is not there yet. */
+void mia__plan_measure(const mia_device *device, const mia__plan *plan, mia_plan_info *info, uint64_t *missing);
+
+/* A ticket with memory for every buffer of the plan (which it takes over): its phase is LOAD if constants have to be read.
+ * NULL with the error set, or failed. */
+mia_ticket *mia__reserve(mia_device *device, mia__cached *plan, mia_error *error);
+
+/* The nodes behind handles, borrowed; an array of count from the device's allocator. */
+mia_status mia__borrow_list(mia_device *device, const mia_tensor *list, size_t count, const char *what,
+                            mia__node ***out, mia_error *error);
+
+#endif
