@@ -7,6 +7,7 @@
 #include "model_path.h"
 #include "open.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,12 +28,12 @@ typedef struct run_options {
 } run_options;
 
 #define BUNDLED_PROMPT "Once upon a time"
-#define BUNDLED_TOKENS 400
+#define STORY_TOKENS   400
 
 static const char notes[] =
-    "Without MODEL.gguf the bundled story model runs, with the settings that suit it: -p \"" BUNDLED_PROMPT
-    "\"\n"
-    "-n 400 --temp 0.6 --top-k 40 --top-p 0.95 --min-p 0.05 --repeat-penalty 1.15 --repeat-last-n 128.\n"
+    "Without MODEL.gguf the bundled story model runs, with the settings that suit it: --temp 0.6 --top-k 40\n"
+    "--top-p 0.95 --min-p 0.05 --repeat-penalty 1.15 --repeat-last-n 128, and -p \"" BUNDLED_PROMPT "\". It\n"
+    "seldom ends by itself: unless -n is given, the first sentence that ends after 400 tokens is the last.\n"
     "With a model named: an empty prompt, no end but the model's own and that of the context, --temp 0.8\n"
     "--top-k 40 --top-p 0.95 --min-p 0.05, no repeat penalty (one that is given looks back over 64 tokens).\n"
     "\n"
@@ -101,7 +102,7 @@ static mia_generation_options generation_options(const run_options *o, bool bund
                 .seeded = o->seed.given,
                 .seed = o->seed.value,
             },
-        .max_tokens = (size_t)or_count(o->count, bundled ? BUNDLED_TOKENS : 0),
+        .max_tokens = (size_t)or_count(o->count, 0),
         .stops = o->stops.items,
         .stop_count = o->stops.count,
     };
@@ -113,12 +114,15 @@ static mia_generation_options generation_options(const run_options *o, bool bund
 /* Where the text goes: to standard output at once, or (for --json) into memory. */
 typedef struct text_sink {
     bool keep;
+    char last[2]; /* the last two bytes that went through */
     char *bytes;
     size_t length, capacity;
 } text_sink;
 
 static int sink_write(text_sink *sink, mia_text text) {
     if (text.length == 0) return -1;
+    sink->last[0] = text.length > 1 ? text.bytes[text.length - 2] : sink->last[1];
+    sink->last[1] = text.bytes[text.length - 1];
     if (!sink->keep) {
         (void)fwrite(text.bytes, 1, text.length, stdout);
         return mia__cli_finish_output("run") == MIA__CLI_OK ? -1 : MIA__CLI_FAILED;
@@ -193,15 +197,29 @@ static const char *finish_name(mia_finish finish) {
     return "interrupted";
 }
 
-/* Generates into the sink. Returns -1 when the text came to its end or was interrupted, else the exit code.
- */
-static int generate(mia_generation *generation, text_sink *sink, mia_finish *finish) {
+/* Does `text` begin a new sentence after what the sink has? */
+static bool begins_sentence(const text_sink *sink, mia_text text) {
+    char end = sink->last[1] == '"' ? sink->last[0] : sink->last[1];
+    if (text.length == 0 || (end != '.' && end != '!' && end != '?')) return false;
+    if (text.bytes[0] == '\n') return true;
+    return text.length > 1 && text.bytes[0] == ' ' &&
+           (text.bytes[1] == '"' || isupper((unsigned char)text.bytes[1]));
+}
+
+/* Generates into the sink; a story ends with a sentence. Returns -1 when the text came to its end or was
+ * interrupted, else the exit code. */
+static int generate(mia_generation *generation, bool story, text_sink *sink, mia_finish *finish) {
     while (*finish == MIA_FINISH_NONE && !mia__cli_interrupted()) {
         mia_text text = {0};
         mia_error error = {0};
         if (mia_generation_next(generation, &text, finish, &error) != MIA_OK) {
             if (!sink->keep) putchar('\n');
             return mia__cli_fail("run", "%s", error.message);
+        }
+        if (story && mia_generation_describe(generation).generated_tokens > STORY_TOKENS &&
+            begins_sentence(sink, text)) {
+            *finish = MIA_FINISH_LENGTH;
+            return -1;
         }
         int code = sink_write(sink, text);
         if (code >= 0) return code;
@@ -259,7 +277,7 @@ static int run_on(const run_options *o, const mia_generation_options *options, c
     mia_finish finish =
         o->count == 0 ? MIA_FINISH_LENGTH : MIA_FINISH_NONE; /* to the library, 0 is no limit */
     int code = o->json ? -1 : sink_write(&sink, prompt);
-    if (code < 0) code = generate(generation, &sink, &finish);
+    if (code < 0) code = generate(generation, o->path == NULL && o->count < 0, &sink, &finish);
     if (code < 0) code = conclude(o, options, model, generation, &sink, finish);
     free(sink.bytes);
     mia_generation_close(generation);

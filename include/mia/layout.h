@@ -54,7 +54,7 @@ extern "C" {
 
 #define MIA_LAYOUT_MAX_MODES 32   /* integers in one layout, coordinate or tiler; one more is refused */
 #define MIA_LAYOUT_MAX_NODES 64   /* those and the parentheses around them together */
-#define MIA_LAYOUT_MAX_TEXT  2048 /* bytes that any value of this header fits in as text */
+#define MIA_LAYOUT_MAX_TEXT  2048 /* bytes that any layout or tuple fits in as text */
 
 /* A nesting in preorder: 0 for a mode, otherwise the number of children, which follow. ((2,2),3) is 2 2 0 0
  * 0. */

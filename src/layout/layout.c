@@ -19,7 +19,8 @@ mia__place mia__profile_after(const mia_profile *profile, mia__place place) {
 }
 
 bool mia__profile_equal(const mia_profile *a, const mia_profile *b) {
-    return a->node_count == b->node_count && memcmp(a->children, b->children, a->node_count) == 0;
+    if (a->node_count != b->node_count || a->mode_count != b->mode_count) return false;
+    return memcmp(a->children, b->children, a->node_count) == 0;
 }
 
 mia_status mia__profile_push(mia_profile *profile, uint32_t children, const char *what, mia_error *error) {
@@ -229,7 +230,7 @@ mia_status mia_layout_flatten(const mia_layout *layout, mia_layout *out, mia_err
 }
 
 bool mia_layout_equal(const mia_layout *a, const mia_layout *b) {
-    if (!mia__profile_equal(&a->profile, &b->profile) || !mia__profile_valid(&a->profile)) return false;
+    if (!mia__profile_valid(&a->profile) || !mia__profile_equal(&a->profile, &b->profile)) return false;
     size_t bytes = a->profile.mode_count * sizeof a->extent[0];
     return memcmp(a->extent, b->extent, bytes) == 0 && memcmp(a->stride, b->stride, bytes) == 0;
 }

@@ -13,6 +13,11 @@ typedef struct reader {
     mia_error *error;
 } reader;
 
+static reader read_from(const char *text, const char *what, mia_error *error) {
+    if (text == NULL) text = "";
+    return (reader){text, text, what, error};
+}
+
 static mia_status complain(const reader *r, const char *expected) {
     return mia_error_set(r->error, MIA_ERROR_INVALID_ARGUMENT, "%s \"%.80s\": expected %s at character %zu%s",
                          r->what, r->text, expected, (size_t)(r->at - r->text) + 1,
@@ -115,7 +120,7 @@ static mia_status read_layout(reader *r, mia_layout *out, bool *had_stride) {
 }
 
 mia_status mia_layout_parse(const char *text, mia_layout *out, mia_error *error) {
-    reader r = {text, text, "layout", error};
+    reader r = read_from(text, "layout", error);
     mia_layout made;
     bool had_stride;
     mia_status status = read_layout(&r, &made, &had_stride);
@@ -125,7 +130,7 @@ mia_status mia_layout_parse(const char *text, mia_layout *out, mia_error *error)
 }
 
 mia_status mia_tuple_parse(const char *text, mia_tuple *out, mia_error *error) {
-    reader r = {text, text, "tuple", error};
+    reader r = read_from(text, "tuple", error);
     mia_tuple made = {0};
     mia_status status = read_tuple(&r, &made);
     if (status == MIA_OK) status = read_end(&r);
@@ -184,7 +189,7 @@ static mia_status read_tiler(reader *r, mia_tiler *tiler) {
 }
 
 mia_status mia_tiler_parse(const char *text, mia_tiler *out, mia_error *error) {
-    reader r = {text, text, "tiler", error};
+    reader r = read_from(text, "tiler", error);
     mia_tiler made = {0};
     mia_status status = read_tiler(&r, &made);
     if (status == MIA_OK) status = read_end(&r);
@@ -194,7 +199,7 @@ mia_status mia_tiler_parse(const char *text, mia_tiler *out, mia_error *error) {
 }
 
 mia_status mia_swizzle_parse(const char *text, mia_swizzle *out, mia_error *error) {
-    reader r = {text, text, "swizzle", error};
+    reader r = read_from(text, "swizzle", error);
     int64_t number[3] = {0};
     if (peek(&r) != 'S' || r.at[1] != 'w') return complain(&r, "Sw<bits,base,shift>");
     r.at += 2;

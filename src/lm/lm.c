@@ -160,6 +160,12 @@ static bool outgrown_bytes(const mia_lm *lm, uint64_t *bytes) {
            !__builtin_mul_overflow(*bytes, (uint64_t)p->layers, bytes);
 }
 
+static uint64_t greater(uint64_t a, uint64_t b) {
+    return a > b ? a : b;
+}
+
+/* The most that any run needs. Part by part, since a device keeps its largest arena while smaller plans run.
+ */
 static mia_status plan_memory(mia_lm *lm, mia_error *error) {
     mia_plan_info prompt, all;
     uint64_t outgrown;
@@ -168,7 +174,10 @@ static mia_status plan_memory(mia_lm *lm, mia_error *error) {
     if (status != MIA_OK) return status;
     status = probe(lm, rows < MIA__ALL_ROWS ? rows : MIA__ALL_ROWS, MIA__LOGITS_ALL, &all, NULL, error);
     if (status != MIA_OK) return status;
-    lm->needed_bytes = prompt.needed_bytes > all.needed_bytes ? prompt.needed_bytes : all.needed_bytes;
+    lm->needed_bytes =
+        greater(prompt.arena_bytes, all.arena_bytes) + greater(prompt.output_bytes, all.output_bytes) +
+        greater(prompt.input_bytes, all.input_bytes) +
+        greater(prompt.constant_bytes + prompt.prepared_bytes, all.constant_bytes + all.prepared_bytes);
     if (!outgrown_bytes(lm, &outgrown) ||
         __builtin_add_overflow(lm->needed_bytes, outgrown, &lm->needed_bytes))
         return mia_error_set(error, MIA_ERROR_OVER_LIMIT,

@@ -64,3 +64,6 @@ cp "$work/out" "$work/story"
 expect 0 run "$model" --seed 3 -n 60 -p 'Once upon a time' --temp 0.6 --top-k 40 --top-p 0.95 --min-p 0.05 \
     --repeat-penalty 1.15 --repeat-last-n 128
 cmp -s "$work/out" "$work/story" || fail "the settings of the help are not those used"
+expect 0 run --seed 4 # a whole story ends with a sentence
+tail -n 1 "$work/out" | grep -q '[.!?]"*$' || fail "the story stops within a sentence"
+[ "$(figure generated | sed 's/ .*//')" -gt 200 ] || fail "hardly a story"

@@ -1,5 +1,5 @@
-/* Tiny Llama models (tiny_llama.h): a writer and an oracle. Every choice of the oracle follows the formulas of the papers,
- * slowly and in double: it is here to disagree with the library when that is wrong. */
+/* Tiny Llama models (tiny_llama.h): a writer and an oracle. Every choice of the oracle follows the formulas
+ * of the papers, slowly and in double: it is here to disagree with the library when that is wrong. */
 #include "support/tiny_llama.h"
 
 #include <math.h>
@@ -100,7 +100,8 @@ static void add_tokenizer(mia_gguf_writer *writer) {
     mia_gguf_writer_u32(writer, "tokenizer.ggml.eos_token_id", 2);
 }
 
-static void list(entry *entries, size_t *count, const char *name, int layer, uint32_t first, uint32_t second) {
+static void list(entry *entries, size_t *count, const char *name, int layer, uint32_t first,
+                 uint32_t second) {
     entry *e = &entries[(*count)++];
     if (layer < 0)
         snprintf(e->name, sizeof e->name, "%s", name);
@@ -179,7 +180,8 @@ mia_weights *tiny_open(const tiny_options *options) {
                     write_numbers(writer, e, &random);
                 else
                     mia_gguf_writer_tensor(writer, e->name, MIA_f32,
-                                           e->second > 0 ? MIA_SHAPE(e->first, e->second) : MIA_SHAPE(e->first));
+                                           e->second > 0 ? MIA_SHAPE(e->first, e->second)
+                                                         : MIA_SHAPE(e->first));
             }
         if (mia_gguf_writer_close(writer, &error) == MIA_OK &&
             mia_weights_open_file(path, NULL, &weights, &error) != MIA_OK)
@@ -204,7 +206,8 @@ static double *numbers(mia_weights *weights, int layer, const char *name) {
     size_t count = (size_t)info->bytes / sizeof(float);
     float *raw = malloc(count * sizeof *raw);
     double *out = malloc(count * sizeof *out);
-    if (raw == NULL || out == NULL || mia_weights_read(weights, info, 0, raw, count * sizeof *raw, NULL) != MIA_OK)
+    if (raw == NULL || out == NULL ||
+        mia_weights_read(weights, info, 0, raw, count * sizeof *raw, NULL) != MIA_OK)
         abort();
     for (size_t i = 0; i < count; i++) out[i] = (double)raw[i];
     free(raw);
@@ -230,7 +233,8 @@ static double *product(mia_weights *weights, int layer, const char *name, const 
     return y;
 }
 
-static double *normed(mia_weights *weights, int layer, const char *name, const double *x, size_t dim, size_t count) {
+static double *normed(mia_weights *weights, int layer, const char *name, const double *x, size_t dim,
+                      size_t count) {
     double *w = numbers(weights, layer, name), *y = malloc(dim * count * sizeof *y);
     if (w == NULL || y == NULL) abort();
     for (size_t t = 0; t < count; t++) {
@@ -252,7 +256,8 @@ static double angle_of(const tiny_options *o, const double *factors, size_t pair
     *magnitude = 1;
     if (o->linear > 0) frequency /= (double)o->linear;
     if (o->yarn > 0) {
-        /* pairs that turn 32 times and more over the original context stay, those below 1 turn are interpolated */
+        /* pairs that turn 32 times and more over the original context stay, those below 1 turn are
+         * interpolated */
         double fast = rotated * log((double)o->original / (32 * 2 * pi)) / (2 * log(base));
         double slow = rotated * log((double)o->original / (1 * 2 * pi)) / (2 * log(base));
         double low = floor(fast) > 0 ? floor(fast) : 0;
@@ -278,8 +283,8 @@ static void rotate(const tiny_options *o, const double *factors, double *x, size
 }
 
 /* One query's look at the keys and values up to its own position. */
-static void attend(const tiny_options *o, const double *q, const double *k, const double *v, size_t t, size_t h,
-                   double *out) {
+static void attend(const tiny_options *o, const double *q, const double *k, const double *v, size_t t,
+                   size_t h, double *out) {
     size_t group = h / (o->heads / o->kv_heads);
     double *weight = malloc((t + 1) * sizeof *weight), most = -INFINITY, sum = 0;
     if (weight == NULL) abort();
@@ -304,8 +309,8 @@ static void add_into(double *x, double *y, size_t count) {
     free(y);
 }
 
-static void forward_layer(mia_weights *weights, const tiny_options *o, const double *factors, int layer, double *x,
-                          size_t count) {
+static void forward_layer(mia_weights *weights, const tiny_options *o, const double *factors, int layer,
+                          double *x, size_t count) {
     size_t out_dim = o->heads * o->value_dim;
     double *n = normed(weights, layer, "attn_norm.weight", x, o->dim, count);
     double *q = product(weights, layer, "attn_q.weight", n, o->dim, o->heads * o->key_dim, count);
@@ -336,7 +341,8 @@ static void forward_layer(mia_weights *weights, const tiny_options *o, const dou
 void tiny_forward(mia_weights *weights, const tiny_options *options, const int32_t *ids, size_t count,
                   double *logits) {
     tiny_options o = complete(options);
-    double *embedding = numbers(weights, -1, "token_embd.weight"), *factors = numbers(weights, -1, "rope_freqs.weight");
+    double *embedding = numbers(weights, -1, "token_embd.weight"),
+           *factors = numbers(weights, -1, "rope_freqs.weight");
     double *x = malloc(o.dim * count * sizeof *x);
     if (embedding == NULL || x == NULL) abort();
     for (size_t t = 0; t < count; t++)

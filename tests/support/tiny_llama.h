@@ -1,5 +1,5 @@
-/* Tiny random Llama models for tests: written as GGUF, and computed by a plain forward pass in double that shares nothing
- * with the library but the file. */
+/* Tiny random Llama models for tests: written as GGUF, and computed by a plain forward pass in double that
+ * shares nothing with the library but the file. */
 #ifndef MIA_TEST_TINY_LLAMA_H
 #define MIA_TEST_TINY_LLAMA_H
 
@@ -17,13 +17,14 @@ typedef struct tiny_options {
     uint32_t context;   /* 1024 */
     uint32_t rope_dim;  /* key_dim */
     uint64_t seed;
-    float linear;    /* factor of linear scaling; 0: none */
-    float yarn;      /* factor of YaRN from a context of `original`; 0: none */
+    float linear; /* factor of linear scaling; 0: none */
+    float yarn;   /* factor of YaRN from a context of `original`; 0: none */
     uint32_t original;
     bool tied;    /* no output.weight */
     bool biased;  /* biases on q, k, v and the output of attention */
     bool factors; /* rope_freqs.weight */
-    /* faults: a key that is written with another value (text NULL: left out when value is 0), a tensor left out */
+    /* faults: a key that is written with another value (text NULL: left out when value is 0), a tensor left
+     * out */
     const char *key;
     uint32_t value;
     const char *missing;

@@ -1,6 +1,7 @@
-/* Language models: tiny random ones against a forward pass in double (support/tiny_llama.c); states: chunks, growing caches,
- * a full context, reset; memory that was promised; two threads. Bundled and shared models are in test_lm_golden.c, waiting
- * and failure in test_lm_waiting.c, files that do not fit together in test_lm_open.c. */
+/* Language models: tiny random ones against a forward pass in double (support/tiny_llama.c); states: chunks,
+ * growing caches, a full context, reset; memory that was promised; two threads. Bundled and shared models are
+ * in test_lm_golden.c, waiting and failure in test_lm_waiting.c, files that do not fit together in
+ * test_lm_open.c. */
 #include "support/tiny_llama.h"
 
 #include <math.h>
@@ -16,11 +17,12 @@
 
 #include <cmocka.h>
 
-#define VOCABULARY TINY_VOCABULARY
+#define VOCABULARY  TINY_VOCABULARY
 #define MOST_TOKENS 700
 
-/* Largest difference of logits, in units of the largest logit. A float pass of a few layers, sums in any order, is within
- * about 1e-6 times the square root of the operations in a row; what goes wrong goes wrong by far more. */
+/* Largest difference of logits, in units of the largest logit. A float pass of a few layers, sums in any
+ * order, is within about 1e-6 times the square root of the operations in a row; what goes wrong goes wrong by
+ * far more. */
 #define BOUND 2e-5
 
 static uint64_t seed;
@@ -79,7 +81,8 @@ static void assert_close(const float *x, const float *y, size_t count, double bo
     assert_true(scale > 0.1);
     for (size_t i = 0; i < count; i++)
         if (!(fabs((double)x[i] - (double)y[i]) <= bound * scale))
-            fail_msg("logit %zu of token %zu: %g, not %g", i % VOCABULARY, i / VOCABULARY, (double)x[i], (double)y[i]);
+            fail_msg("logit %zu of token %zu: %g, not %g", i % VOCABULARY, i / VOCABULARY, (double)x[i],
+                     (double)y[i]);
 }
 
 /* --- against the forward pass ------------------------------------------------------------------ */
@@ -132,7 +135,8 @@ static void long_forward(void **state) {
 
 /* --- state ------------------------------------------------------------------------------------- */
 
-/* However the tokens are cut into steps, the last logits are the same within the bound, and the caches grow on the way. */
+/* However the tokens are cut into steps, the last logits are the same within the bound, and the caches grow
+ * on the way. */
 static void chunks_do_not_matter(void **state) {
     (void)state;
     static int32_t ids[MOST_TOKENS];
@@ -221,8 +225,8 @@ static void decoding_plans_once(void **state) {
 
 /* --- memory ------------------------------------------------------------------------------------ */
 
-/* A device that has just the promised bytes carries a whole context, in small steps and in the largest; one byte less is
- * refused before anything is read. */
+/* A device that has just the promised bytes carries a whole context, in small steps and in the largest; one
+ * byte less is refused before anything is read. */
 static void promised_memory(void **state) {
     (void)state;
     static int32_t ids[600];
@@ -313,10 +317,10 @@ static void two_threads(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(forward_on_cpu),       cmocka_unit_test(forward_on_reference),
-        cmocka_unit_test(long_forward),         cmocka_unit_test(chunks_do_not_matter),
-        cmocka_unit_test(full_context),         cmocka_unit_test(wrong_steps),
-        cmocka_unit_test(decoding_plans_once),  cmocka_unit_test(promised_memory),
+        cmocka_unit_test(forward_on_cpu),      cmocka_unit_test(forward_on_reference),
+        cmocka_unit_test(long_forward),        cmocka_unit_test(chunks_do_not_matter),
+        cmocka_unit_test(full_context),        cmocka_unit_test(wrong_steps),
+        cmocka_unit_test(decoding_plans_once), cmocka_unit_test(promised_memory),
         cmocka_unit_test(two_threads),
     };
     return cmocka_run_group_tests(tests, start_seed, NULL);

@@ -1,0 +1,634 @@
+/* Kernels of the cpu backend against the reference: every family, on every instruction set of this machine, with 1, 2 and 3
+ * threads, which must give the same bits. Steps are made by hand and run through the backend's own compile and run. */
+#include "backend/cpu/cpu.h"
+#include "base/block.h"
+#include "base/half.h"
+
+#include <float.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+/* --- random numbers --------------------------------------------------------------------------------------------- */
+
+static uint64_t random_state;
+
+static uint64_t draw(void) {
+    random_state += 0x9e3779b97f4a7c15u;
+    uint64_t z = random_state;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+static int64_t draw_below(int64_t limit) { return (int64_t)(draw() % (uint64_t)limit); }
+
+static float draw_float(void) { return (float)((double)(int64_t)(draw() >> 11) * 0x1p-52 - 1.0) * 4.0f; }
+
+static const int64_t sizes[] = {1, 3, 17, 33, 257};
+static int64_t draw_size(void) { return sizes[draw_below(5)]; }
+
+/* --- the backends under test ------------------------------------------------------------------------------------ */
+
+#define MOST_THREADS 3
+
+static mia__backend *backends[MIA__CPU_ISAS][MOST_THREADS][2]; /* by instruction set, threads - 1, precision */
+static unsigned isa_count;
+
+static void completed(void *user, mia_status status, const char *message) {
+    (void)message;
+    *(mia_status *)user = status;
+}
+
+static int open_backends(void **state) {
+    (void)state;
+    static const char *const caps[MIA__CPU_ISAS] = {"generic", "avx2", "avx512"};
+    for (unsigned isa = 0; isa < MIA__CPU_ISAS; isa++) {
+        setenv("MIA_CPU_ISA", caps[isa], 1);
+        if ((unsigned)mia__cpu_detect() != isa) break;
+        isa_count = isa + 1;
+        for (unsigned i = 0; i < MOST_THREADS * 2; i++) {
+            mia_device_options options = {.threads = i / 2 + 1, .precision = i % 2 ? MIA_PRECISION_EXACT : MIA_PRECISION_DEFAULT};
+            mia__backend **out = &backends[isa][i / 2][i % 2];
+            mia_status status = MIA_ERROR_INTERNAL;
+            mia__backend_cpu.open(&options, out, (mia__completion){completed, &status});
+            if (status != MIA_OK) return -1;
+            ((mia__cpu *)*out)->shared_nanoseconds = 0; /* share even the smallest step */
+        }
+    }
+    printf("instruction sets: %u\n", isa_count);
+    return 0;
+}
+
+static int close_backends(void **state) {
+    (void)state;
+    for (unsigned i = 0; i < isa_count * MOST_THREADS * 2; i++)
+        mia__backend_cpu.close(backends[i / (MOST_THREADS * 2)][i / 2 % MOST_THREADS][i % 2]);
+    return 0;
+}
+
+/* --- problems: a step with its memory ----------------------------------------------------------------------------- */
+
+typedef struct problem {
+    mia__step step;
+    void *memory[MIA__MAX_OPERANDS];
+    size_t bytes[MIA__MAX_OPERANDS]; /* of memory, all of it */
+    size_t out_bytes;
+    double largest; /* magnitude of the inputs */
+} problem;
+
+static void free_problem(problem *p) {
+    for (uint32_t i = 0; i < p->step.input_count; i++) free(p->memory[i]);
+}
+
+typedef enum layout { COMPACT, STRIDED } layout;
+
+/* A view of these extents; strided: modes lie in any order with gaps between, mode 0 first when `rows`. */
+static mia__view make_view(mia_dtype dtype, uint32_t ndim, const int64_t *extent, layout kind, bool rows) {
+    mia__view view = {.ndim = ndim};
+    const mia_dtype_info *info = mia_dtype_describe(dtype);
+    uint32_t order[MIA__VIEW_MODES];
+    for (uint32_t i = 0; i < ndim; i++) order[i] = i;
+    for (uint32_t i = ndim; kind == STRIDED && i > (rows ? 2u : 1u); i--) {
+        uint32_t j = (uint32_t)draw_below(rows ? i - 1 : i) + (rows ? 1 : 0), swap = order[i - 1];
+        order[i - 1] = order[j];
+        order[j] = swap;
+    }
+    int64_t stride = kind == STRIDED && !rows ? 1 + draw_below(2) : 1;
+    if (kind == STRIDED) view.offset = draw_below(5);
+    for (uint32_t i = 0; i < ndim; i++) {
+        uint32_t mode = order[i];
+        view.extent[mode] = extent[mode];
+        view.stride[mode] = stride;
+        stride *= mode == 0 && info->kind == MIA_KIND_BLOCK ? extent[mode] / info->elements : extent[mode];
+        if (kind == STRIDED) stride += draw_below(3);
+    }
+    return view;
+}
+
+static size_t view_bytes(const mia__operand *operand) {
+    const mia__view *view = &operand->view;
+    const mia_dtype_info *info = mia_dtype_describe(operand->dtype);
+    int64_t last = view->offset;
+    for (uint32_t i = 0; i < view->ndim; i++) {
+        int64_t extent = i == 0 && info->kind == MIA_KIND_BLOCK ? view->extent[i] / info->elements : view->extent[i];
+        last += (extent - 1) * view->stride[i];
+    }
+    return (size_t)(last + 1) * info->bytes;
+}
+
+static float draw_special(unsigned odds) {
+    static const float special[] = {INFINITY, -INFINITY, NAN, 0.0f, -0.0f, 1e-40f, 3e38f, -1e30f, 1e-20f};
+    return odds > 0 && draw_below(odds) == 0 ? special[draw_below(9)] : draw_float();
+}
+
+/* Fills memory of a float or block type; one in `odds` numbers is unusual. */
+static void fill(mia_dtype dtype, void *memory, size_t bytes, unsigned odds) {
+    const mia__block_format *format = mia__block_find(dtype);
+    if (format != NULL) {
+        for (size_t at = 0; at < bytes; at += format->bytes) {
+            float numbers[MIA__BLOCK_MOST];
+            for (uint32_t i = 0; i < format->elements; i++) numbers[i] = draw_float();
+            mia__block_encode(format, numbers, (char *)memory + at, format->elements);
+        }
+        return;
+    }
+    size_t size = mia_dtype_describe(dtype)->bytes;
+    for (size_t i = 0; i < bytes / size; i++) {
+        float x = draw_special(odds);
+        if (dtype == MIA_f32) ((float *)memory)[i] = x;
+        if (dtype == MIA_f64) ((double *)memory)[i] = (double)x;
+        if (dtype == MIA_f16) ((uint16_t *)memory)[i] = mia__f32_to_f16(x);
+        if (dtype == MIA_bf16) ((uint16_t *)memory)[i] = mia__f32_to_bf16(x);
+    }
+}
+
+static void add_input(problem *p, mia_dtype dtype, mia__view view, unsigned odds) {
+    uint32_t i = p->step.input_count++;
+    mia__operand *operand = &p->step.inputs[i];
+    *operand = (mia__operand){.buffer = i, .dtype = dtype, .view = view};
+    p->bytes[i] = view_bytes(operand);
+    p->memory[i] = malloc(p->bytes[i]);
+    assert_non_null(p->memory[i]);
+    fill(dtype, p->memory[i], p->bytes[i], odds);
+}
+
+static void add_integers(problem *p, int64_t count, int32_t low, int32_t high) {
+    uint32_t i = p->step.input_count;
+    add_input(p, MIA_i32, make_view(MIA_i32, 1, &count, COMPACT, true), 0);
+    for (int64_t n = 0; n < count; n++) ((int32_t *)p->memory[i])[n] = low + (int32_t)draw_below(high - low + 1);
+}
+
+static void set_output(problem *p, mia_dtype dtype, uint32_t ndim, const int64_t *extent) {
+    p->step.output = (mia__operand){.buffer = p->step.input_count, .dtype = dtype, .view = make_view(dtype, ndim, extent, COMPACT, true)};
+    p->out_bytes = view_bytes(&p->step.output);
+}
+
+static void *run_reference(const problem *p) {
+    void *out = calloc(1, p->out_bytes);
+    assert_non_null(out);
+    mia__kernel_args args = {.step = &p->step, .output = out};
+    for (uint32_t i = 0; i < p->step.input_count; i++) args.inputs[i] = p->memory[i];
+    mia__reference_find(p->step.op)(&args);
+    return out;
+}
+
+/* Runs p on a backend into `out`; input 0 in the prepared form when asked for. Returns steps on reference kernels. */
+static uint64_t run_on(mia__backend *backend, const problem *p, bool prepared, void *out) {
+    mia__step step = p->step;
+    mia__plan_buffer plan_buffers[MIA__MAX_OPERANDS + 2] = {{0}};
+    mia__buffer buffers[MIA__MAX_OPERANDS + 2] = {{0}};
+    mia__place places[MIA__MAX_OPERANDS + 2];
+    uint32_t output = step.input_count, scratch = output + 1;
+    for (uint32_t i = 0; i < output; i++) buffers[i] = (mia__buffer){.host = p->memory[i], .bytes = p->bytes[i]};
+    buffers[output] = (mia__buffer){.host = out, .bytes = p->out_bytes};
+    step.scratch_bytes = backend->rules.scratch(backend->rules.context, &step);
+    step.scratch = step.scratch_bytes > 0 ? scratch : MIA__NO_BUFFER;
+    assert_int_equal(backend->type->allocate(backend, step.scratch_bytes + 1, &buffers[scratch], NULL), MIA_OK);
+
+    mia__buffer form_buffer = {0};
+    mia__form form = prepared ? backend->rules.form(backend->rules.context, &step, 0) : (mia__form){0};
+    if (form.key != 0) {
+        mia_shape shape = mia__view_shape(&step.inputs[0].view);
+        assert_int_equal(backend->type->allocate(backend, form.bytes, &form_buffer, NULL), MIA_OK);
+        assert_int_equal(backend->type->prepare(backend, step.inputs[0].dtype, &shape, &form, p->memory[0], &form_buffer, NULL), MIA_OK);
+        buffers[0] = form_buffer;
+        plan_buffers[0].kind = MIA__BUFFER_FORM;
+    }
+    for (uint32_t i = 0; i <= scratch; i++) places[i] = (mia__place){&buffers[i], 0};
+    mia__plan plan = {.steps = &step, .step_count = 1, .buffers = plan_buffers, .buffer_count = scratch + 1};
+    mia_status status = MIA_ERROR_INTERNAL;
+    mia__run run = {.plan = &plan, .places = places, .completion = {completed, &status}};
+    assert_int_equal(backend->type->compile(backend, &plan, &run.program, NULL), MIA_OK);
+    uint64_t before = backend->fallbacks;
+    backend->type->run(backend, &run);
+    assert_int_equal(status, MIA_OK);
+    backend->type->discard(backend, run.program);
+    backend->type->release(backend, &buffers[scratch]);
+    if (form.key != 0) backend->type->release(backend, &form_buffer);
+    return backend->fallbacks - before;
+}
+
+/* --- comparison --------------------------------------------------------------------------------------------------- */
+
+static double number(mia_dtype dtype, const void *memory, size_t i) {
+    if (dtype == MIA_f32) return (double)((const float *)memory)[i];
+    if (dtype == MIA_f64) return ((const double *)memory)[i];
+    uint16_t bits = ((const uint16_t *)memory)[i];
+    return dtype == MIA_f16 ? mia__f16_to_f64(bits) : mia__bf16_to_f64(bits);
+}
+
+static double epsilon_of(mia_dtype dtype) {
+    return dtype == MIA_f32 ? (double)FLT_EPSILON : dtype == MIA_f16 ? 0x1p-10 : dtype == MIA_bf16 ? 0x1p-7 : DBL_EPSILON;
+}
+
+/* Element i may differ by bound[i], or by `bound` epsilons of the greater of `largest` and the result. */
+static void compare(const problem *p, const char *what, const void *expected, const void *got, double bound, const double *bounds) {
+    mia_dtype dtype = p->step.output.dtype;
+    size_t size = mia_dtype_describe(dtype)->bytes;
+    for (size_t i = 0; i < p->out_bytes / size; i++) {
+        double a = number(dtype, expected, i), b = number(dtype, got, i);
+        if (isnan(a) && isnan(b)) continue;
+        if (isinf(a) && a == b) continue;
+        double allowed = bounds != NULL ? bounds[i] : bound * epsilon_of(dtype) * fmax(p->largest, fabs(a)) + 2e-45;
+        if (!isnan(a) && !isnan(b) && fabs(a - b) <= allowed) continue;
+        if (isinf(a) != isinf(b) && fabs(isinf(a) ? b : a) > 0.999 * (dtype == MIA_f16 ? 65504.0 : 3.38e38)) continue;
+        fail_msg("%s: element %zu is %.9g, expected %.9g, allowed error %.3g", what, i, b, a, allowed);
+    }
+}
+
+/* Runs p everywhere and compares; bounds as for compare. `fast`: no instruction set may fall back on the reference. */
+static void check(const problem *p, mia_precision precision, bool prepared, double bound, const double *bounds, bool fast) {
+    void *expected = run_reference(p), *first = malloc(p->out_bytes), *out = malloc(p->out_bytes);
+    const mia_op_info *info = mia_op_describe(p->step.op);
+    for (unsigned isa = 0; isa < isa_count; isa++) {
+        for (unsigned threads = 1; threads <= MOST_THREADS; threads++) {
+            char what[128];
+            snprintf(what, sizeof what, "%s of %s, instruction set %u, %u threads%s", info->name,
+                     mia_dtype_describe(p->step.inputs[0].dtype)->name, isa, threads, prepared ? ", prepared" : "");
+            memset(out, 0xa5, p->out_bytes);
+            uint64_t fallbacks = run_on(backends[isa][threads - 1][precision], p, prepared, out);
+            if (fast && fallbacks > 0) fail_msg("%s ran on the reference kernel", what);
+            if (threads == 1) {
+                compare(p, what, expected, out, bound, bounds);
+                memcpy(first, out, p->out_bytes);
+            } else if (memcmp(first, out, p->out_bytes) != 0) {
+                fail_msg("%s: other bits than with one thread", what);
+            }
+        }
+    }
+    free(expected), free(first), free(out);
+}
+
+/* --- element-wise ---------------------------------------------------------------------------------------------------- */
+
+static const mia_dtype float_types[] = {MIA_f32, MIA_f16, MIA_bf16};
+
+/* A result is compared with the magnitude of its own operands: one element a problem row would be slow, so numbers are
+ * small unless `odds` asks for unusual ones, and then the bound is checked element by element. */
+static double *own_bounds(const problem *p, double bound) {
+    size_t count = (size_t)mia__view_count(&p->step.output.view);
+    double *bounds = calloc(count + 1, sizeof *bounds);
+    void *expected = run_reference(p);
+    mia_dtype dtype = p->step.output.dtype;
+    for (size_t i = 0; i < count; i++) {
+        double largest = fabs(number(dtype, expected, i));
+        size_t rest = i;
+        int64_t at[2] = {p->step.inputs[0].view.offset, p->step.inputs[1].view.offset};
+        for (uint32_t mode = 0; mode < p->step.output.view.ndim; mode++) {
+            int64_t index = (int64_t)(rest % (size_t)p->step.output.view.extent[mode]);
+            rest /= (size_t)p->step.output.view.extent[mode];
+            for (uint32_t k = 0; k < p->step.input_count; k++)
+                if (mode < p->step.inputs[k].view.ndim && p->step.inputs[k].view.extent[mode] != 1)
+                    at[k] += index * p->step.inputs[k].view.stride[mode];
+        }
+        for (uint32_t k = 0; k < p->step.input_count; k++)
+            largest = fmax(largest, fabs(number(dtype, p->memory[k], (size_t)at[k])));
+        bounds[i] = isfinite(largest) ? bound * epsilon_of(dtype) * largest + (dtype == MIA_f16 ? 6e-8 : 1e-40) : 0;
+    }
+    free(expected);
+    return bounds;
+}
+
+static void check_elementwise(mia_op op, uint32_t operands, mia_dtype dtype, unsigned odds) {
+    int64_t extent[3] = {draw_size(), draw_size() % 60, 1 + draw_below(3)};
+    if (extent[1] == 0) extent[1] = 2100; /* longer than a piece of a row */
+    problem p = {.step = {.op = op}};
+    for (uint32_t i = 0; i < operands; i++) {
+        int64_t own[3];
+        for (unsigned mode = 0; mode < 3; mode++) own[mode] = draw_below(4) == 0 && operands > 1 ? 1 : extent[mode];
+        mia__view view = make_view(dtype, 3, own, draw_below(2) ? STRIDED : COMPACT, draw_below(2));
+        if (draw_below(3) == 0 && operands > 1) view.stride[1] = 0; /* a broadcast view */
+        add_input(&p, dtype, view, odds);
+        for (unsigned mode = 0; mode < 3; mode++)
+            if (own[mode] != extent[mode] && operands == 1) extent[mode] = own[mode];
+    }
+    set_output(&p, dtype, 3, extent);
+    double bound = mia_op_describe(op)->bound, *bounds = own_bounds(&p, bound);
+    check(&p, MIA_PRECISION_DEFAULT, false, bound, bounds, true);
+    free(bounds);
+    free_problem(&p);
+}
+
+static void test_elementwise(void **state) {
+    (void)state;
+    for (int op = MIA_OP_add; op <= MIA_OP_gelu_tanh; op++) {
+        if (mia_op_describe((mia_op)op) == NULL) continue;
+        for (unsigned i = 0; i < 12; i++)
+            check_elementwise((mia_op)op, op <= MIA_OP_max ? 2 : 1, float_types[i % 3], i < 6 ? 0 : 6);
+    }
+}
+
+/* Every magnitude of the one-argument functions, not only those near 1. */
+static void test_unary_everywhere(void **state) {
+    (void)state;
+    for (int op = MIA_OP_neg; op <= MIA_OP_gelu_tanh; op++) {
+        int64_t extent = 40000;
+        problem p = {.step = {.op = (mia_op)op}};
+        add_input(&p, MIA_f32, make_view(MIA_f32, 1, &extent, COMPACT, true), 0);
+        for (int64_t i = 0; i < extent; i++) {
+            uint32_t bits = (uint32_t)draw();
+            float spread = (float)((double)(i - extent / 2) * 0.006);
+            ((float *)p.memory[0])[i] = i % 2 ? mia__f32_of_bits(bits) : spread;
+        }
+        set_output(&p, MIA_f32, 1, &extent);
+        double *bounds = own_bounds(&p, mia_op_describe((mia_op)op)->bound);
+        check(&p, MIA_PRECISION_DEFAULT, false, 0, bounds, true);
+        free(bounds);
+        free_problem(&p);
+    }
+}
+
+static void test_convert(void **state) {
+    (void)state;
+    for (unsigned i = 0; i < 27; i++) {
+        int64_t extent[2] = {draw_size(), draw_size()};
+        problem p = {.step = {.op = MIA_OP_convert, .attributes.i[0] = float_types[i / 3 % 3]}};
+        add_input(&p, float_types[i % 3], make_view(float_types[i % 3], 2, extent, i % 2 ? STRIDED : COMPACT, i % 4 == 1), 10);
+        set_output(&p, float_types[i / 3 % 3], 2, extent);
+        check(&p, MIA_PRECISION_DEFAULT, false, 0, NULL, true);
+        free_problem(&p);
+    }
+}
+
+/* --- rows ------------------------------------------------------------------------------------------------------------ */
+
+static void test_normalise(void **state) {
+    (void)state;
+    static const mia_op ops[] = {MIA_OP_softmax, MIA_OP_rms_norm, MIA_OP_layer_norm};
+    for (unsigned i = 0; i < 45; i++) {
+        int64_t extent[3] = {draw_size(), draw_size() % 50, 1 + draw_below(3)};
+        if (extent[1] == 0) extent[1] = 1;
+        problem p = {.step = {.op = ops[i % 3], .attributes.f[0] = 1e-5}, .largest = 4};
+        add_input(&p, MIA_f32, make_view(MIA_f32, 3, extent, i % 2 ? STRIDED : COMPACT, true), i > 36 ? 30 : 0);
+        for (unsigned k = 0; k < i % 3; k++) add_input(&p, MIA_f32, make_view(MIA_f32, 1, extent, COMPACT, true), 0);
+        set_output(&p, MIA_f32, 3, extent);
+        check(&p, MIA_PRECISION_DEFAULT, false, mia_op_describe(ops[i % 3])->bound, NULL, true);
+        free_problem(&p);
+    }
+}
+
+static void test_large_mean(void **state) {
+    (void)state;
+    int64_t extent = 4097;
+    problem p = {.step = {.op = MIA_OP_layer_norm, .attributes.f[0] = 1e-5}, .largest = 10};
+    for (unsigned k = 0; k < 3; k++) add_input(&p, MIA_f32, make_view(MIA_f32, 1, &extent, COMPACT, true), 0);
+    for (int64_t i = 0; i < extent; i++) ((float *)p.memory[0])[i] += 10000.0f;
+    set_output(&p, MIA_f32, 1, &extent);
+    check(&p, MIA_PRECISION_DEFAULT, false, 32, NULL, true);
+    free_problem(&p);
+}
+
+static void test_reduce(void **state) {
+    (void)state;
+    static const mia_op ops[] = {MIA_OP_sum, MIA_OP_mean, MIA_OP_reduce_max};
+    for (unsigned i = 0; i < 63; i++) {
+        int64_t extent[3] = {draw_size(), draw_size() % 70 + 1, 1 + draw_below(3)}, kept[3];
+        unsigned modes = i / 3 % 7 + 1;
+        for (unsigned mode = 0; mode < 3; mode++) kept[mode] = modes >> mode & 1 ? 1 : extent[mode];
+        problem p = {.step = {.op = ops[i % 3], .attributes.i[0] = modes}, .largest = 4};
+        add_input(&p, MIA_f32, make_view(MIA_f32, 3, extent, i % 2 ? STRIDED : COMPACT, true), i > 40 ? 300 : 0);
+        set_output(&p, MIA_f32, 3, kept);
+        p.largest *= sqrt((double)mia__view_count(&p.step.inputs[0].view) / (double)mia__view_count(&p.step.output.view));
+        if (i > 40) p.largest = 3e38 * 60; /* sums of the largest numbers */
+        check(&p, MIA_PRECISION_DEFAULT, false, mia_op_describe(ops[i % 3])->bound, NULL, false);
+        free_problem(&p);
+    }
+}
+
+static void test_rope(void **state) {
+    (void)state;
+    for (unsigned i = 0; i < 24; i++) {
+        int64_t pairs = 1 + draw_below(40), extent[3] = {2 * pairs + draw_below(2) * draw_below(9), 1 + draw_below(5), draw_size() % 40};
+        if (extent[2] == 0) extent[2] = 1;
+        problem p = {.step = {.op = MIA_OP_rope, .attributes = {.i = {i % 2}, .f = {i % 3 ? 1.0 : 1.25}}}, .largest = 8};
+        add_input(&p, MIA_f32, make_view(MIA_f32, 3, extent, i % 4 > 1 ? STRIDED : COMPACT, true), 0);
+        add_integers(&p, extent[2], 0, i % 5 ? 5000 : 2000000000);
+        add_input(&p, MIA_f32, make_view(MIA_f32, 1, &pairs, COMPACT, true), 0);
+        for (int64_t k = 0; k < pairs; k++)
+            ((float *)p.memory[2])[k] = powf(10000.0f, -(float)k / (float)pairs);
+        set_output(&p, MIA_f32, 3, extent);
+        check(&p, MIA_PRECISION_DEFAULT, false, 16, NULL, true);
+        free_problem(&p);
+    }
+}
+
+static void test_attention(void **state) {
+    (void)state;
+    static const int64_t dims[] = {1, 3, 16, 64, 80, 33, 128};
+    for (unsigned i = 0; i < 40; i++) {
+        mia_dtype dtype = i % 2 ? MIA_f16 : MIA_f32;
+        int64_t groups = 1 + draw_below(3), heads = groups * (1 + draw_below(5)), queries = i % 3 ? 1 + draw_below(20) : 1;
+        int64_t keys = queries + draw_size(), dim = dims[draw_below(7)], value_dim = dims[draw_below(7)];
+        int64_t q[3] = {dim, heads, queries}, k[3] = {dim, keys, groups}, v[3] = {value_dim, keys, groups};
+        problem p = {.step = {.op = MIA_OP_attention, .attributes.f[0] = 0.3}, .largest = 4};
+        add_input(&p, MIA_f32, make_view(MIA_f32, 3, q, i % 4 > 1 ? STRIDED : COMPACT, true), 0);
+        add_input(&p, dtype, make_view(dtype, 3, k, i % 4 > 1 ? STRIDED : COMPACT, true), 0);
+        add_input(&p, dtype, make_view(dtype, 3, v, i % 4 > 1 ? STRIDED : COMPACT, true), i > 30 ? 200 : 0);
+        if (i > 30 && dtype == MIA_f32) p.largest = 3e38; /* unusual values among v: only NaN and infinity are compared */
+        if (i > 30 && dtype == MIA_f16) p.largest = 65504;
+        add_integers(&p, 1, i % 7 ? (int32_t)queries : 0, (int32_t)keys);
+        int64_t out[3] = {value_dim, heads, queries};
+        set_output(&p, MIA_f32, 3, out);
+        check(&p, MIA_PRECISION_DEFAULT, false, 64, NULL, true);
+        free_problem(&p);
+    }
+}
+
+/* --- movement ---------------------------------------------------------------------------------------------------------- */
+
+static void test_copy_and_concat(void **state) {
+    (void)state;
+    for (unsigned i = 0; i < 30; i++) {
+        mia_dtype dtype = i % 5 == 4 ? MIA_f64 : float_types[i % 3];
+        int64_t extent[3] = {draw_size(), 1 + draw_size() % 40, 1 + draw_below(4)}, other[3];
+        memcpy(other, extent, sizeof other);
+        problem p = {.step = {.op = i % 2 ? MIA_OP_concat : MIA_OP_copy}};
+        add_input(&p, dtype, make_view(dtype, 3, extent, i % 3 ? STRIDED : COMPACT, i % 4 > 1), 0);
+        if (i % 2) {
+            uint32_t mode = (uint32_t)draw_below(3);
+            p.step.attributes.i[0] = mode;
+            other[mode] = draw_size();
+            add_input(&p, dtype, make_view(dtype, 3, other, i % 4 == 1 ? STRIDED : COMPACT, false), 0);
+            extent[mode] += other[mode];
+        }
+        set_output(&p, dtype, 3, extent);
+        check(&p, MIA_PRECISION_DEFAULT, false, 0, NULL, true);
+        free_problem(&p);
+    }
+}
+
+static void test_update(void **state) {
+    (void)state;
+    for (unsigned i = 0; i < 30; i++) {
+        mia_dtype dtype = float_types[i % 3];
+        int64_t extent[3] = {draw_size(), 1 + draw_size() % 40, 1 + draw_below(4)}, part[3];
+        uint32_t mode = (uint32_t)draw_below(3);
+        memcpy(part, extent, sizeof part);
+        part[mode] = 1 + draw_below(extent[mode]);
+        problem p = {.step = {.op = MIA_OP_update, .attributes.i[0] = mode}};
+        add_input(&p, dtype, make_view(dtype, 3, extent, i % 2 ? STRIDED : COMPACT, false), 0);
+        add_input(&p, dtype, make_view(dtype, 3, part, i % 3 ? STRIDED : COMPACT, false), 0);
+        add_integers(&p, 1, -2, (int32_t)extent[mode] + 2);
+        set_output(&p, dtype, 3, extent);
+        check(&p, MIA_PRECISION_DEFAULT, false, 0, NULL, true);
+        free_problem(&p);
+    }
+}
+
+static void test_gather(void **state) {
+    (void)state;
+    static const mia_dtype tables[] = {MIA_f32, MIA_f16, MIA_bf16, MIA_q8_0, MIA_q4_0};
+    for (unsigned i = 0; i < 30; i++) {
+        mia_dtype dtype = tables[i % 5];
+        bool embedding = i % 5 > 2 || draw_below(2);
+        int64_t length = i % 5 > 2 ? 32 * (1 + draw_below(9)) : draw_size(), table[2] = {length, draw_size()}, count = draw_size();
+        problem p = {.step = {.op = embedding ? MIA_OP_embedding : MIA_OP_gather}};
+        add_input(&p, dtype, make_view(dtype, 2, table, i % 2 ? STRIDED : COMPACT, true), 0);
+        add_integers(&p, count, -1, (int32_t)table[1]);
+        int64_t out[2] = {length, count};
+        set_output(&p, embedding ? MIA_f32 : dtype, 2, out);
+        check(&p, MIA_PRECISION_DEFAULT, false, 0, NULL, true);
+        free_problem(&p);
+    }
+}
+
+/* --- matmul ------------------------------------------------------------------------------------------------------------ */
+
+static void decode_row(const problem *p, uint32_t input, int64_t at, float *row, int64_t length) {
+    const mia__operand *operand = &p->step.inputs[input];
+    const mia__block_format *format = mia__block_find(operand->dtype);
+    if (format != NULL) {
+        mia__block_decode_f32(format, (const char *)p->memory[input] + at * format->bytes, row, length);
+        return;
+    }
+    for (int64_t i = 0; i < length; i++)
+        row[i] = (float)number(operand->dtype, p->memory[input], (size_t)(at + i * operand->view.stride[0]));
+}
+
+static int64_t row_at(const mia__view *view, int64_t row, int64_t batch) {
+    return view->offset + row * view->stride[1] + (view->ndim > 2 && view->extent[2] != 1 ? batch * view->stride[2] : 0);
+}
+
+/* Rounding of sums, and of activations: by half of max |x| / 127 in each block. */
+static double *matmul_bounds(const problem *p, bool rounded) {
+    const mia__view *w = &p->step.inputs[0].view, *x = &p->step.inputs[1].view, *out = &p->step.output.view;
+    int64_t k = w->extent[0];
+    float *a = malloc((size_t)k * sizeof *a), *b = malloc((size_t)k * sizeof *b);
+    double *bounds = malloc((size_t)mia__view_count(out) * sizeof *bounds), *at = bounds;
+    for (int64_t batch = 0; batch < out->extent[2]; batch++) {
+        for (int64_t m = 0; m < out->extent[1]; m++) {
+            decode_row(p, 1, row_at(x, m, batch), b, k);
+            for (int64_t n = 0; n < out->extent[0]; n++) {
+                decode_row(p, 0, row_at(w, n, batch), a, k);
+                double magnitude = 0, rounding = 0;
+                for (int64_t first = 0; first < k; first += 32) {
+                    double sum = 0, most = 0;
+                    for (int64_t i = first; i < k && i < first + 32; i++) {
+                        magnitude += fabs((double)a[i] * (double)b[i]);
+                        sum += fabs((double)a[i]);
+                        most = fmax(most, fabs((double)b[i]));
+                    }
+                    rounding += sum * most / 254;
+                }
+                *at++ = 16 * (double)FLT_EPSILON * magnitude + (rounded ? rounding * 1.00001 : 0);
+            }
+        }
+    }
+    free(a), free(b);
+    return bounds;
+}
+
+static void check_matmul(mia_dtype dtype, bool prepared, mia_precision precision, int64_t k, int64_t n, int64_t m, bool strided) {
+    bool block = dtype == MIA_q8_0 || dtype == MIA_q4_0;
+    int64_t batch = prepared ? 1 : 1 + draw_below(3);
+    int64_t w[3] = {k, n, strided && draw_below(2) ? 1 : batch}, x[3] = {k, m, batch}, out[3] = {n, m, batch};
+    problem p = {.step = {.op = MIA_OP_matmul}};
+    add_input(&p, dtype, make_view(dtype, 3, w, strided && !prepared ? STRIDED : COMPACT, block || draw_below(2)), 0);
+    add_input(&p, MIA_f32, make_view(MIA_f32, 3, x, strided ? STRIDED : COMPACT, draw_below(2)), 0);
+    set_output(&p, MIA_f32, 3, out);
+    double *bounds = matmul_bounds(&p, block && precision == MIA_PRECISION_DEFAULT);
+    check(&p, precision, prepared, 0, bounds, true);
+    free(bounds);
+    free_problem(&p);
+}
+
+static void test_matmul(void **state) {
+    (void)state;
+    static const mia_dtype types[] = {MIA_f32, MIA_f16, MIA_bf16, MIA_q8_0, MIA_q4_0};
+    static const int64_t columns[] = {1, 2, 5, 13, 33};
+    for (unsigned i = 0; i < 100; i++) {
+        mia_dtype dtype = types[i % 5];
+        int64_t k = i % 5 > 2 ? 32 * (1 + draw_below(19)) : draw_size() + draw_below(2) * 300;
+        check_matmul(dtype, i / 5 % 2, i / 10 % 2 ? MIA_PRECISION_EXACT : MIA_PRECISION_DEFAULT, k, draw_size() % 100 + 1,
+                     columns[draw_below(5)], i / 20 % 2);
+    }
+    check_matmul(MIA_q8_0, true, MIA_PRECISION_DEFAULT, 512, 257, 70, false);
+    check_matmul(MIA_f32, true, MIA_PRECISION_DEFAULT, 600, 70, 257, false);
+}
+
+/* NaN and infinity among activations reach every result of their column and no other. */
+static void test_matmul_not_finite(void **state) {
+    (void)state;
+    static const mia_dtype types[] = {MIA_f32, MIA_f16, MIA_bf16, MIA_q8_0, MIA_q4_0};
+    static const float odd[] = {NAN, INFINITY, -INFINITY, 1e-42f, 1e-38f};
+    for (unsigned i = 0; i < 25; i++) {
+        int64_t k = 96, w[3] = {k, 20, 1}, x[3] = {k, 3, 1}, out[3] = {20, 3, 1};
+        problem p = {.step = {.op = MIA_OP_matmul}};
+        add_input(&p, types[i / 5], make_view(types[i / 5], 3, w, COMPACT, true), 0);
+        add_input(&p, MIA_f32, make_view(MIA_f32, 3, x, COMPACT, true), 0);
+        set_output(&p, MIA_f32, 3, out);
+        float *numbers = p.memory[1];
+        for (int64_t j = 0; j < 96 && i % 5 > 2; j++) numbers[k + j] = draw_float() * odd[i % 5]; /* a tiny column */
+        if (i % 5 <= 2) numbers[k + 40] = odd[i % 5];
+        if (i % 5 > 2) {
+            double *bounds = matmul_bounds(&p, i / 5 > 2);
+            for (unsigned j = 0; j < 60; j++) bounds[j] += 2e-43;
+            check(&p, MIA_PRECISION_DEFAULT, true, 0, bounds, true);
+            free(bounds);
+            free_problem(&p);
+            continue;
+        }
+        float got[60];
+        for (unsigned isa = 0; isa < isa_count; isa++) {
+            run_on(backends[isa][0][0], &p, true, got);
+            for (unsigned j = 0; j < 60; j++) assert_int_equal(isfinite(got[j]) != 0, j / 20 != 1);
+        }
+        free_problem(&p);
+    }
+}
+
+/* What the cpu backend has no kernel for still runs, and is counted. */
+static void test_fallback(void **state) {
+    (void)state;
+    int64_t extent[2] = {5, 7};
+    problem p = {.step = {.op = MIA_OP_add}, .largest = 8};
+    for (unsigned i = 0; i < 2; i++) add_input(&p, MIA_f64, make_view(MIA_f64, 2, extent, STRIDED, false), 0);
+    set_output(&p, MIA_f64, 2, extent);
+    check(&p, MIA_PRECISION_DEFAULT, false, 0, NULL, false);
+    double out[35];
+    assert_int_equal(run_on(backends[0][0][0], &p, false, out), 1);
+    free_problem(&p);
+}
+
+int main(void) {
+    const char *seed = getenv("MIA_TEST_SEED");
+    random_state = seed != NULL ? strtoull(seed, NULL, 10) : (uint64_t)time(NULL) * 1000003u;
+    printf("seed: %llu\n", (unsigned long long)random_state);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_elementwise), cmocka_unit_test(test_unary_everywhere), cmocka_unit_test(test_convert),
+        cmocka_unit_test(test_normalise), cmocka_unit_test(test_large_mean), cmocka_unit_test(test_reduce),
+        cmocka_unit_test(test_rope), cmocka_unit_test(test_attention), cmocka_unit_test(test_copy_and_concat),
+        cmocka_unit_test(test_update), cmocka_unit_test(test_gather), cmocka_unit_test(test_matmul),
+        cmocka_unit_test(test_matmul_not_finite), cmocka_unit_test(test_fallback),
+    };
+    return cmocka_run_group_tests(tests, open_backends, close_backends);
+}
