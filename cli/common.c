@@ -14,29 +14,32 @@
 /* --- errors
  * ------------------------------------------------------------------------------------------------------ */
 
-static void print_line(const char *command, const char *ending, const char *format, va_list args) {
-    char message[1024];
-    (void)vsnprintf(message, sizeof message, format, args);
+#define MESSAGE_BYTES 1024
+
+static void print_line(const char *command, char *message, const char *ending) {
     for (char *c = message; *c != '\0'; c++)
         if ((unsigned char)*c < 0x20 || *c == 0x7f) *c = '?';
     fprintf(stderr, "mia%s%s: %s%s\n", command[0] != '\0' ? " " : "", command, message, ending);
 }
 
 int mia__cli_fail(const char *command, const char *format, ...) {
+    char message[MESSAGE_BYTES];
     va_list args;
     va_start(args, format);
-    print_line(command, "", format, args);
+    (void)vsnprintf(message, sizeof message, format, args);
     va_end(args);
+    print_line(command, message, "");
     return MIA__CLI_FAILED;
 }
 
 int mia__cli_misuse(const char *command, const char *format, ...) {
-    char ending[64];
-    (void)snprintf(ending, sizeof ending, " (try mia %s%s--help)", command, command[0] != '\0' ? " " : "");
+    char message[MESSAGE_BYTES], ending[64];
     va_list args;
     va_start(args, format);
-    print_line(command, ending, format, args);
+    (void)vsnprintf(message, sizeof message, format, args);
     va_end(args);
+    (void)snprintf(ending, sizeof ending, " (try mia %s%s--help)", command, command[0] != '\0' ? " " : "");
+    print_line(command, message, ending);
     return MIA__CLI_USAGE;
 }
 

@@ -16,7 +16,7 @@
 #define BUFFER     (1u << 20)
 
 typedef struct model_shape {
-    int64_t layers, dim, heads, kv_heads, ffn, vocab, context, seed;
+    int64_t layers, dim, heads, kv_heads, head_dim, ffn, vocab, context, seed;
     mia_dtype dtype;
 } model_shape;
 
@@ -110,6 +110,7 @@ static mia_status parse_spec(const char *spec, model_shape *shape, mia_error *er
         if (*at == ',') at++;
     }
     if (shape->kv_heads == 0) shape->kv_heads = shape->heads;
+    if (shape->heads > 0) shape->head_dim = shape->dim / shape->heads;
     return check_shape(shape, error);
 }
 
@@ -310,7 +311,7 @@ static void write_metadata(mia_gguf_writer *writer, const model_shape *s) {
     mia_gguf_writer_u32(writer, "llama.feed_forward_length", (uint32_t)s->ffn);
     mia_gguf_writer_u32(writer, "llama.attention.head_count", (uint32_t)s->heads);
     mia_gguf_writer_u32(writer, "llama.attention.head_count_kv", (uint32_t)s->kv_heads);
-    mia_gguf_writer_u32(writer, "llama.rope.dimension_count", (uint32_t)(s->dim / s->heads));
+    mia_gguf_writer_u32(writer, "llama.rope.dimension_count", (uint32_t)s->head_dim);
     mia_gguf_writer_f32(writer, "llama.attention.layer_norm_rms_epsilon", 1e-5F);
     mia_gguf_writer_f32(writer, "llama.rope.freq_base", 10000);
     mia_gguf_writer_u32(writer, "llama.vocab_size", (uint32_t)s->vocab);
@@ -326,7 +327,7 @@ typedef struct plan_entry {
 #define LAYER_TENSORS 9
 
 static void plan_layer(const model_shape *s, plan_entry *out) {
-    int64_t kv = s->dim / s->heads * s->kv_heads;
+    int64_t kv = s->head_dim * s->kv_heads;
     double in = 1 / sqrt((double)s->dim), residual = 1 / sqrt(2.0 * (double)s->layers);
     const plan_entry entries[LAYER_TENSORS] = {
         {"attn_norm", s->dim, 0, 0},

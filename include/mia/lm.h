@@ -131,7 +131,7 @@ MIA_API const mia_tokenizer *mia_lm_tokenizer(const mia_lm *lm);
 typedef struct mia_lm_state mia_lm_state;
 
 MIA_API MIA_MUST_CHECK mia_status mia_lm_state_open(mia_lm *lm, mia_lm_state **out, mia_error *error);
-MIA_API void mia_lm_state_close(mia_lm_state *state);
+MIA_API void mia_lm_state_close(mia_lm_state *state); /* waits for a step under way; so does reset */
 MIA_API int64_t mia_lm_state_length(const mia_lm_state *state); /* tokens read so far */
 MIA_API void mia_lm_state_reset(mia_lm_state *state);           /* back to no tokens */
 

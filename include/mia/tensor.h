@@ -53,15 +53,22 @@
 #include <mia/ops.def>
 #undef MIA_OP
 
+/* Weights of any type of the set WEIGHT, typed or not; keys and values of REAL. */
+#define MIA__CXX_ONE_OF(type, name)                                                                          \
+    static inline mia_tensor mia__cxx_##name(mia_tensor_##type x) { return x.untyped; }
+MIA_TYPES_WEIGHT(MIA__CXX_ONE_OF, weight)
+static inline mia_tensor mia__cxx_weight(mia_tensor x) { return x; }
+MIA_TYPES_REAL(MIA__CXX_ONE_OF, real)
+
 template <class W, class X> inline auto mia__cxx2_matmul(mia__pack2<W, X> p, const char *file, int line) {
-    return mia__cxx_matmul(mia__cxx_untyped(p.a), p.b, file, line);
+    return mia__cxx_matmul(mia__cxx_weight(p.a), p.b, file, line);
 }
 template <class Q, class K, class V, class L>
 inline auto mia__cxx4_attention(mia__pack4<Q, K, V, L> p, double scale, const char *file, int line) {
-    return mia__cxx_attention(p.a, mia__cxx_untyped(p.b), mia__cxx_untyped(p.c), p.d, scale, file, line);
+    return mia__cxx_attention(p.a, mia__cxx_real(p.b), mia__cxx_real(p.c), p.d, scale, file, line);
 }
 template <class T, class I> inline auto mia__cxx2_embedding(mia__pack2<T, I> p, const char *file, int line) {
-    return mia__embedding(mia__cxx_untyped(p.a), p.b, file, line);
+    return mia__embedding(mia__cxx_weight(p.a), p.b, file, line);
 }
 #define MIA_UNTYPED(x)               mia__cxx_untyped(x)
 #define MIA__CALL_WEIGHT(name, w, x) mia__cxx2_##name(mia__pack2{(w), (x)}, MIA__SITE)
@@ -288,8 +295,8 @@ MIA_API mia_ticket *mia_tensor_read_begin(mia_tensor t, void *out, size_t bytes,
         result.untyped = mia_tensor_full(device, MIA_##name, shape, value, file, line);                      \
         return result;                                                                                       \
     }                                                                                                        \
-    static inline mia_status mia__read_##name(mia_tensor_##name t, host *out, size_t count, mia_error *error, \
-                                              MIA__SITE_ARGS) {                                              \
+    static inline MIA_MUST_CHECK mia_status mia__read_##name(mia_tensor_##name t, host *out, size_t count,   \
+                                                             mia_error *error, MIA__SITE_ARGS) {             \
         size_t size = count > SIZE_MAX / sizeof(host) ? SIZE_MAX : count * sizeof(host);                     \
         return mia_tensor_read(t.untyped, out, size, error, file, line);                                     \
     }
@@ -304,8 +311,8 @@ MIA_API mia_ticket *mia_tensor_read_begin(mia_tensor t, void *out, size_t bytes,
 /* mia_read(t, float *out, count, error): count host elements (numbers; 4 a unit for f32x4, bytes for block types). */
 #ifdef __cplusplus
 #define MIA_DTYPE(name, tag, kind, elements, bytes, host, ggml)                                              \
-    static inline mia_status mia__cxx_read(mia_tensor_##name t, host *out, size_t count, mia_error *error,   \
-                                           const char *file, int line) {                                     \
+    static inline MIA_MUST_CHECK mia_status mia__cxx_read(mia_tensor_##name t, host *out, size_t count,      \
+                                                          mia_error *error, const char *file, int line) {    \
         return mia__read_##name(t, out, count, error, file, line);                                           \
     }
 #include <mia/dtype.def>

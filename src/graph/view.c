@@ -75,29 +75,34 @@ mia_status mia__shape_check(mia_dtype dtype, const mia_shape *shape, size_t *byt
     if (info->bytes == 0)
         return mia_error_set(error, MIA_ERROR_TYPE_MISMATCH, "%s: %d is no element type", what, (int)dtype);
     if (shape->ndim > MIA_MAX_MODES)
-        return mia_error_set(error, MIA_ERROR_SHAPE_MISMATCH, "%s: a shape of %" PRIu32 " modes; at most %d are held",
-                             what, shape->ndim, MIA_MAX_MODES);
+        return mia_error_set(error, MIA_ERROR_SHAPE_MISMATCH,
+                             "%s: a shape of %" PRIu32 " modes; at most %d are held", what, shape->ndim,
+                             MIA_MAX_MODES);
     size_t total = info->bytes;
     char text[200];
     for (uint32_t m = 0; m < shape->ndim; m++) {
         int64_t extent = shape->extent[m];
         if (extent < 0)
-            return mia_error_set(error, MIA_ERROR_SHAPE_MISMATCH, "%s: mode %" PRIu32 " of shape %s is negative",
-                                 what, m, mia__shape_text(shape, text, sizeof text));
+            return mia_error_set(error, MIA_ERROR_SHAPE_MISMATCH,
+                                 "%s: mode %" PRIu32 " of shape %s is negative", what, m,
+                                 mia__shape_text(shape, text, sizeof text));
         if (m == 0) {
             if (extent % block_of(dtype) != 0)
                 return mia_error_set(error, MIA_ERROR_SHAPE_MISMATCH,
-                                     "%s: mode 0 of shape %s is not a multiple of %s's block of %" PRIu32, what,
-                                     mia__shape_text(shape, text, sizeof text), info->name, info->elements);
+                                     "%s: mode 0 of shape %s is not a multiple of %s's block of %" PRIu32,
+                                     what, mia__shape_text(shape, text, sizeof text), info->name,
+                                     info->elements);
             extent /= block_of(dtype);
         }
         size_t factor = extent > 0 ? (size_t)extent : 1; /* strides must fit even when a mode is empty */
         if (!mia__size_multiply(total, factor, &total) || total > LARGEST_BYTES)
-            return mia_error_set(error, MIA_ERROR_SHAPE_MISMATCH, "%s: shape %s of %s is larger than any memory",
-                                 what, mia__shape_text(shape, text, sizeof text), info->name);
+            return mia_error_set(error, MIA_ERROR_SHAPE_MISMATCH,
+                                 "%s: shape %s of %s is larger than any memory", what,
+                                 mia__shape_text(shape, text, sizeof text), info->name);
     }
     if (shape->ndim == 0 && info->kind == MIA_KIND_BLOCK)
-        return mia_error_set(error, MIA_ERROR_SHAPE_MISMATCH, "%s: a single number cannot be %s", what, info->name);
+        return mia_error_set(error, MIA_ERROR_SHAPE_MISMATCH, "%s: a single number cannot be %s", what,
+                             info->name);
     mia__view view = mia__view_compact(dtype, shape);
     *bytes = mia__view_bytes(dtype, &view);
     return MIA_OK;
@@ -154,6 +159,10 @@ mia_status mia__view_reshape(mia_dtype dtype, const mia__view *in, const mia_sha
         result.stride[m] = step;
         step *= e;
         left /= e;
+    }
+    if (block_of(dtype) > 1 && units(dtype, &result, 0) > 1 && result.stride[0] != 1) {
+        *needs_copy = true; /* blocks of mode 0 have to follow each other */
+        return MIA_OK;
     }
     *out = result;
     return MIA_OK;
@@ -271,7 +280,8 @@ mia_status mia__view_cast(mia_dtype from, const mia__view *in, mia_dtype to, mia
     char text[200];
     mia_shape shape = mia__view_shape(in);
     if (b->bytes == 0 || (from != to && (a->kind == MIA_KIND_BLOCK || b->kind == MIA_KIND_BLOCK)))
-        return mia_error_set(error, MIA_ERROR_TYPE_MISMATCH, "cast: %s cannot be read as %s", a->name, b->name);
+        return mia_error_set(error, MIA_ERROR_TYPE_MISMATCH, "cast: %s cannot be read as %s", a->name,
+                             b->name);
     mia__view result = *in;
     *needs_copy = false;
     if (a->bytes != b->bytes) {

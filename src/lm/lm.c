@@ -130,14 +130,16 @@ static mia_status make_frequencies(mia_lm *lm, mia_error *error) {
 
 /* --- planning and loading ------------------------------------------------------------------------ */
 
-/* Records a chunk of `rows` tokens as the first of a state with full caches, and plans or loads for it. */
+/* Records a chunk of `rows` tokens as the first of a state, and plans it with full caches (info) or loads for
+ * it with small ones (load). */
 static mia_status probe(mia_lm *lm, int64_t rows, mia__logits logits, mia_plan_info *info,
                         const mia_lm_options *load, mia_error *error) {
     static const int32_t ids[MIA__CHUNK_ROWS];
     mia_lm_state *state;
     mia_status status = mia_lm_state_open(lm, &state, error);
     if (status != MIA_OK) return status;
-    mia__state_record(state, ids, rows, rows, lm->context, logits);
+    int64_t capacity = info != NULL ? lm->context : mia__state_capacity(lm, rows);
+    mia__state_record(state, ids, rows, rows, capacity, logits);
     size_t count = mia__state_values(state, logits);
     if (info != NULL)
         status = mia_tensor_plan(state->values, count, info, error);

@@ -62,7 +62,7 @@ static double read_number_or(reader *r, const char *name, double least, double m
 
 /* Sets the reader's fault: `value` of `name` has to be a multiple of `unit` of `of`. */
 static void check_multiple(reader *r, const char *name, int64_t value, const char *of, int64_t unit) {
-    if (r->status == MIA_OK && value % unit != 0)
+    if (r->status == MIA_OK && unit > 0 && value % unit != 0)
         r->status = mia_error_set(r->error, MIA_ERROR_FORMAT,
                                   "%s: '%s.%s' is %" PRId64 ", which is not a multiple of '%s.%s', %" PRId64,
                                   mia_weights_name(r->weights), r->architecture, name, value, r->architecture,
@@ -84,8 +84,9 @@ static void read_heads(reader *r, mia__parameters *p) {
     check_multiple(r, "attention.head_count", p->heads, "attention.head_count_kv", p->kv_heads);
     if (!present(r, "attention.key_length") || !present(r, "attention.value_length"))
         check_multiple(r, "embedding_length", p->dim, "attention.head_count", p->heads);
-    p->key_dim = read_count_or(r, "attention.key_length", MOST_WIDTH, p->dim / p->heads);
-    p->value_dim = read_count_or(r, "attention.value_length", MOST_WIDTH, p->dim / p->heads);
+    int64_t head_dim = p->heads > 0 ? p->dim / p->heads : 0;
+    p->key_dim = read_count_or(r, "attention.key_length", MOST_WIDTH, head_dim);
+    p->value_dim = read_count_or(r, "attention.value_length", MOST_WIDTH, head_dim);
     p->rope_dim = read_count_or(r, "rope.dimension_count", MOST_WIDTH, p->key_dim);
     check_most(r, "rope.dimension_count", p->rope_dim, "a head", p->key_dim);
     if (r->status == MIA_OK && p->rope_dim % 2 != 0)

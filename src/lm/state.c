@@ -27,15 +27,15 @@ int64_t mia__state_capacity(const mia_lm *lm, int64_t length) {
 }
 
 /* Rows for the next chunk of `count` tokens with `room` rows left in the caches. Padding up is worth it when
- * most of the rows are real; for a few tokens always, since up to 8 rows take little longer than one (weights
- * are read once). */
+ * three in four rows are real; for a few tokens always, since up to 8 rows take little longer than one
+ * (weights are read once). */
 static int64_t choose_rows(int64_t count, int64_t room, bool all) {
     int64_t whole = mia__chunk_largest(count < room ? count : room);
     if (all) return whole < MIA__ALL_ROWS ? whole : MIA__ALL_ROWS;
     for (size_t i = CHUNK_SIZES; i > 0; i--) {
         int64_t size = chunk_sizes[i - 1];
         if (size < count) continue;
-        bool worth = size <= 8 || 2 * count > size;
+        bool worth = size <= 8 || 4 * count >= 3 * size;
         return worth && size <= room ? size : whole;
     }
     return whole;
@@ -193,7 +193,8 @@ static mia_status check_step(const mia_lm_state *state, const int32_t *ids, size
     return MIA_OK;
 }
 
-static void begin_chunk(mia_lm_state *state) {
+/* Records the step's next chunk; gives the number of values that its run is asked for. */
+static size_t record_chunk(mia_lm_state *state) {
     int64_t left = (int64_t)(state->count - state->done);
     bool all = state->out != NULL && (state->flags & MIA_LM_ALL_LOGITS) != 0;
     int64_t rows = choose_rows(left, state->wanted_capacity - state->length, all);
@@ -202,12 +203,34 @@ static void begin_chunk(mia_lm_state *state) {
     if (!all && state->out != NULL && state->chunk_count == left) state->chunk_logits = MIA__LOGITS_LAST;
     mia__state_record(state, state->ids + state->done, state->chunk_count, rows, state->wanted_capacity,
                       state->chunk_logits);
-    size_t count = mia__state_values(state, state->chunk_logits);
-    state->ticket = mia_tensor_eval_begin(state->values, count);
-    state->phase = MIA__STEP_EVAL;
+    return mia__state_values(state, state->chunk_logits);
 }
 
-mia_status mia_lm_step_begin(mia_lm_state *state, const int32_t *ids, size_t count, unsigned flags,
+/* Hands the chunk's logits out to be read; tells where they go. */
+static mia_tensor take_logits(mia_lm_state *state, float **into, size_t *bytes) {
+    size_t vocabulary = (size_t)state->lm->parameters.vocabulary;
+    bool all = state->chunk_logits == MIA__LOGITS_ALL;
+    *into = state->out + (all ? state->done * vocabulary : 0);
+    *bytes = (all ? (size_t)state->chunk_count : 1) * vocabulary * sizeof(float);
+    mia_tensor logits = state->logits.untyped;
+    state->logits = (mia_tensor_f32){{0}};
+    return logits;
+}
+
+/* Counts the chunk's tokens as read. True when it was the step's last. */
+static bool end_chunk(mia_lm_state *state) {
+    state->length += state->chunk_count;
+    state->done += (size_t)state->chunk_count;
+    return state->done == state->count;
+}
+
+static mia_status fail(mia_lm_state *state, mia_status status) {
+    drop_tensors(state);
+    state->phase = MIA__STEP_FAILED;
+    return status;
+}
+
+static mia_status start_step(mia_lm_state *state, const int32_t *ids, size_t count, unsigned flags,
                              float *logits, mia_error *error) {
     mia_status status = check_step(state, ids, count, error);
     if (status != MIA_OK) return status;
@@ -218,19 +241,29 @@ mia_status mia_lm_step_begin(mia_lm_state *state, const int32_t *ids, size_t cou
     state->out = logits;
     int64_t capacity = mia__state_capacity(state->lm, state->length + (int64_t)count);
     state->wanted_capacity = capacity > state->capacity ? capacity : state->capacity;
-    begin_chunk(state);
     return MIA_OK;
 }
 
+/* --- completing later ---------------------------------------------------------------------------- */
+
+static void begin_chunk(mia_lm_state *state) {
+    size_t count = record_chunk(state);
+    state->ticket = mia_tensor_eval_begin(state->values, count);
+    state->phase = MIA__STEP_EVAL;
+}
+
+mia_status mia_lm_step_begin(mia_lm_state *state, const int32_t *ids, size_t count, unsigned flags,
+                             float *logits, mia_error *error) {
+    mia_status status = start_step(state, ids, count, flags, logits, error);
+    if (status == MIA_OK) begin_chunk(state);
+    return status;
+}
+
 static void begin_read(mia_lm_state *state) {
-    size_t vocabulary = (size_t)state->lm->parameters.vocabulary, offset = 0, count = vocabulary;
-    if (state->chunk_logits == MIA__LOGITS_ALL) {
-        offset = state->done * vocabulary;
-        count = (size_t)state->chunk_count * vocabulary;
-    }
-    state->ticket = mia_tensor_read_begin(state->logits.untyped, state->out + offset, count * sizeof(float),
-                                          __FILE__, __LINE__);
-    state->logits = (mia_tensor_f32){{0}};
+    float *into;
+    size_t bytes;
+    mia_tensor logits = take_logits(state, &into, &bytes);
+    state->ticket = mia_tensor_read_begin(logits, into, bytes, __FILE__, __LINE__);
     state->phase = MIA__STEP_READ;
 }
 
@@ -244,28 +277,34 @@ mia_status mia_lm_step_poll(mia_lm_state *state, mia_error *error) {
         mia_status status = mia_ticket_finish(state->ticket, error);
         if (status == MIA_ERROR_PENDING) return status;
         state->ticket = NULL;
-        if (status != MIA_OK) {
-            drop_tensors(state);
-            state->phase = MIA__STEP_FAILED;
-            return status;
-        }
+        if (status != MIA_OK) return fail(state, status);
         if (state->phase == MIA__STEP_READ || state->chunk_logits == MIA__LOGITS_NONE) break;
         begin_read(state);
     }
-    state->length += state->chunk_count;
-    state->done += (size_t)state->chunk_count;
-    if (state->done == state->count) {
-        state->phase = MIA__STEP_READY;
-        return MIA_OK;
-    }
+    state->phase = MIA__STEP_READY;
+    if (end_chunk(state)) return MIA_OK;
     begin_chunk(state); /* one chunk a poll: the caller gets a turn in between */
     return MIA_ERROR_PENDING;
 }
 
+/* --- blocking ------------------------------------------------------------------------------------ */
+
+/* The same chunks through the blocking calls, in which the caller's own thread does the work: a decode loop's
+ * steps are too short to be handed to another thread and back. */
 mia_status mia_lm_step(mia_lm_state *state, const int32_t *ids, size_t count, unsigned flags, float *logits,
                        mia_error *error) {
-    mia_status status = mia_lm_step_begin(state, ids, count, flags, logits, error);
+    mia_status status = start_step(state, ids, count, flags, logits, error);
     if (status != MIA_OK) return status;
-    while ((status = mia_lm_step_poll(state, error)) == MIA_ERROR_PENDING) mia_ticket_wait(state->ticket);
-    return status;
+    do {
+        size_t values = record_chunk(state);
+        status = mia_tensor_eval(state->values, values, error);
+        if (status == MIA_OK && state->chunk_logits != MIA__LOGITS_NONE) {
+            float *into;
+            size_t bytes;
+            mia_tensor tensor = take_logits(state, &into, &bytes);
+            status = mia_tensor_read(tensor, into, bytes, error, __FILE__, __LINE__);
+        }
+        if (status != MIA_OK) return fail(state, status);
+    } while (!end_chunk(state));
+    return MIA_OK;
 }

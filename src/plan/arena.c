@@ -1,5 +1,5 @@
-/* The pass that places temporaries in one arena. Largest first, each in the smallest gap, between those already placed whose
- * lifetimes overlap its own, that holds it (best fit); at the end when there is none.
+/* The pass that places temporaries in one arena. Largest first, each in the smallest gap, between those
+ * already placed whose lifetimes overlap its own, that holds it (best fit); at the end when there is none.
  *
  *   offset
  *     ^   +-------+       +---+
@@ -46,7 +46,8 @@ static size_t find_gap(const placed *arena, const item *wanted) {
 
 static void insert(placed *arena, const item *what) {
     uint32_t at = arena->count++;
-    for (; at > 0 && arena->items[at - 1].offset > what->offset; at--) arena->items[at] = arena->items[at - 1];
+    for (; at > 0 && arena->items[at - 1].offset > what->offset; at--)
+        arena->items[at] = arena->items[at - 1];
     arena->items[at] = *what;
 }
 

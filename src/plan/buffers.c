@@ -1,7 +1,7 @@
-/* The pass that gives values buffers. A step's result takes over an input's buffer when that is sound: the input is read by
- * no later step, nothing outside refers to it (a leaf: to its memory), the operation reads each element before it writes
- * it, and both lie there in the same way. A buffer that ends up holding a value that outlives the run gets memory of its
- * own (or stays the leaf's memory); the others go to the arena. */
+/* The pass that gives values buffers. A step's result takes over an input's buffer when that is sound: the
+ * input is read by no later step, nothing outside refers to it (a leaf: to its memory), the operation reads
+ * each element before it writes it, and both lie there in the same way. A buffer that ends up holding a value
+ * that outlives the run gets memory of its own (or stays the leaf's memory); the others go to the arena. */
 #include "plan/passes.h"
 
 /* The last step that reads each value. */
@@ -19,11 +19,13 @@ static uint32_t add_buffer(mia__planner *planner, mia__buffer_kind kind, size_t 
     return planner->plan->buffer_count - 1;
 }
 
-/* The buffer of a value that a step reads, made for leaves when first met. */
+/* The buffer of a value that a step reads, made when first met: for leaves, and for results without elements,
+ * which no step makes. */
 static uint32_t buffer_of(mia__planner *planner, uint32_t value_index, uint32_t step) {
     mia__plan_value *value = &planner->values[value_index];
     if (value->buffer == MIA__NO_BUFFER) {
-        value->buffer = add_buffer(planner, MIA__BUFFER_LEAF, value->bytes, step);
+        mia__buffer_kind kind = value->is_leaf ? MIA__BUFFER_LEAF : MIA__BUFFER_ARENA;
+        value->buffer = add_buffer(planner, kind, value->bytes, step);
         if (value->buffer == MIA__NO_BUFFER) return MIA__NO_BUFFER;
         planner->plan->buffers[value->buffer].index = value->leaf;
     }
@@ -33,11 +35,15 @@ static uint32_t buffer_of(mia__planner *planner, uint32_t value_index, uint32_t 
 }
 
 /* The buffer of a constant in a prepared form, shared by the steps that ask for the same. */
-static uint32_t buffer_of_form(mia__planner *planner, uint32_t leaf, const mia__form *form, uint32_t step) {
+static uint32_t buffer_of_form(mia__planner *planner, uint32_t leaf, const mia__operand *input,
+                               const mia__form *form, uint32_t step) {
     mia__plan *plan = planner->plan;
+    mia_shape shape = mia__view_shape(&input->view);
     for (uint32_t b = 0; b < plan->buffer_count; b++) {
         mia__plan_buffer *buffer = &plan->buffers[b];
-        if (buffer->kind != MIA__BUFFER_FORM || buffer->index != leaf || buffer->form != form->key) continue;
+        if (buffer->kind != MIA__BUFFER_FORM || buffer->index != leaf || buffer->form != form->key ||
+            buffer->dtype != input->dtype || !mia__shape_equal(&buffer->shape, &shape))
+            continue;
         buffer->last = step;
         return b;
     }
@@ -45,6 +51,8 @@ static uint32_t buffer_of_form(mia__planner *planner, uint32_t leaf, const mia__
     if (made == MIA__NO_BUFFER) return made;
     plan->buffers[made].index = leaf;
     plan->buffers[made].form = form->key;
+    plan->buffers[made].dtype = input->dtype;
+    plan->buffers[made].shape = shape;
     return made;
 }
 
@@ -77,9 +85,10 @@ static bool may_overwrite(const mia__planner *planner, uint32_t s, uint32_t i) {
 static bool place_output(mia__planner *planner, uint32_t s) {
     mia__step *step = &planner->plan->steps[s];
     mia__plan_value *value = &planner->values[step->output.buffer];
-    for (uint32_t i = 0; i < step->input_count && value->buffer == MIA__NO_BUFFER; i++)
-        if (may_overwrite(planner, s, i)) value->buffer = buffer_of(planner, step->inputs[i].buffer, s);
-    if (value->buffer == MIA__NO_BUFFER) value->buffer = add_buffer(planner, MIA__BUFFER_ARENA, value->bytes, s);
+    uint32_t reused = 0;
+    while (reused < step->input_count && !may_overwrite(planner, s, reused)) reused++;
+    value->buffer = reused < step->input_count ? buffer_of(planner, step->inputs[reused].buffer, s)
+                                               : add_buffer(planner, MIA__BUFFER_ARENA, value->bytes, s);
     if (value->buffer == MIA__NO_BUFFER) return false;
     mia__plan_buffer *buffer = &planner->plan->buffers[value->buffer];
     if (value->outlives && buffer->kind == MIA__BUFFER_ARENA) buffer->kind = MIA__BUFFER_OUTPUT;
@@ -94,10 +103,11 @@ static bool place_operands(mia__planner *planner, uint32_t s) {
         mia__operand *input = &step->inputs[i];
         const mia__plan_value *value = &planner->values[input->buffer];
         mia__form form = {0};
-        if (value->constant && rules->form != NULL && mia__view_is_compact(input->dtype, &input->view) &&
+        if (value->constant && rules->form != NULL && input->view.ndim <= MIA_MAX_MODES &&
+            mia__view_is_compact(input->dtype, &input->view) &&
             mia__view_bytes(input->dtype, &input->view) == value->bytes)
             form = rules->form(rules->context, step, i);
-        uint32_t buffer = form.key != 0 ? buffer_of_form(planner, value->leaf, &form, s)
+        uint32_t buffer = form.key != 0 ? buffer_of_form(planner, value->leaf, input, &form, s)
                                         : buffer_of(planner, input->buffer, s);
         if (buffer == MIA__NO_BUFFER) return false;
         input->buffer = buffer;
@@ -121,9 +131,8 @@ static bool list_results(mia__planner *planner) {
         *result = (mia__plan_result){i, MIA__NO_BUFFER, tape->entries[i].view};
         bool empty = mia__view_count(&tape->entries[i].view) == 0;
         if (empty) continue;
-        result->buffer = planner->values[base].is_leaf
-                             ? buffer_of(planner, base, planner->plan->step_count)
-                             : planner->values[base].buffer;
+        result->buffer = planner->values[base].is_leaf ? buffer_of(planner, base, planner->plan->step_count)
+                                                       : planner->values[base].buffer;
         if (result->buffer == MIA__NO_BUFFER) return false;
     }
     return true;

@@ -1,12 +1,13 @@
-/* The pass that turns a tape into steps: resolves views into their consumers' operands, spells packed types out as an inner
- * mode, gives element-wise operands the output's extents, and puts a copy in where a kernel does not take the strides. */
+/* The pass that turns a tape into steps: resolves views into their consumers' operands, spells packed types
+ * out as an inner mode, gives element-wise operands the output's extents, and puts a copy in where a kernel
+ * does not take the strides. */
 #include "plan/passes.h"
 
 static uint32_t add_value(mia__planner *planner, size_t bytes) {
     if (planner->value_count == planner->value_capacity) {
         uint32_t wanted = planner->value_capacity == 0 ? 64 : planner->value_capacity * 2;
-        void *grown = mia_reallocate_array(&planner->allocator, planner->values, planner->value_capacity, wanted,
-                                           sizeof *planner->values);
+        void *grown = mia_reallocate_array(&planner->allocator, planner->values, planner->value_capacity,
+                                           wanted, sizeof *planner->values);
         if (grown == NULL) return MIA__NO_BUFFER;
         planner->values = grown;
         planner->value_capacity = wanted;
@@ -27,7 +28,9 @@ static bool make_values(mia__planner *planner) {
         if (add_value(planner, bytes) == MIA__NO_BUFFER) return false;
         const mia_op_info *row = mia_op_describe(entry->op);
         bool is_view = row != NULL && row->op_class == MIA_CLASS_VIEW;
-        planner->base[i] = i < tape->leaf_count ? entry->alias : is_view ? planner->base[entry->operands[0]] : i;
+        planner->base[i] = i < tape->leaf_count ? entry->alias
+                           : is_view            ? planner->base[entry->operands[0]]
+                                                : i;
         mia__plan_value *value = &planner->values[planner->base[i]];
         if ((entry->flags & MIA__ENTRY_OUTLIVES) != 0) value->outlives = true;
         if (i >= tape->leaf_count) continue;
@@ -130,8 +133,10 @@ static bool lower_entry(mia__planner *planner, uint32_t index) {
                  mia_dtype_describe(step.inputs[0].dtype)->kind == MIA_KIND_BLOCK;
     if ((elementwise || movement) && !block) mia__step_merge_modes(&step);
     const mia__plan_rules *rules = planner->rules;
-    for (uint32_t i = 0; rules->takes != NULL && i < step.input_count; i++)
-        if (!rules->takes(rules->context, &step, i) && !copy_input(planner, &step, i, index)) return false;
+    for (uint32_t i = 0; rules->takes != NULL && i < step.input_count; i++) {
+        if (mia__view_count(&step.inputs[i].view) == 0 || rules->takes(rules->context, &step, i)) continue;
+        if (!copy_input(planner, &step, i, index)) return false;
+    }
     mia__step *place = mia__plan_add_step(planner->plan);
     if (place == NULL) return false;
     *place = step;

@@ -1,15 +1,18 @@
-/* The planner's passes and what they work on. Each is a file; none knows a backend beyond its rules. In order:
+/* The planner's passes and what they work on. Each is a file; none knows a backend beyond its rules. In
+ * order:
  *
- *   lower   (lower.c)   tape entries become steps: views resolved, packed types spelt out, broadcasts aligned, copies put in
- *   buffers (buffers.c) values get buffers: in place where that is sound, constants in the forms that kernels want, scratch
- *   arena   (arena.c)   temporaries get places in one arena, best fit over lifetimes */
+ *   lower   (lower.c)   tape entries become steps: views resolved, packed types spelt out, broadcasts
+ * aligned, copies put in buffers (buffers.c) values get buffers: in place where that is sound, constants in
+ * the forms that kernels want, scratch arena   (arena.c)   temporaries get places in one arena, best fit over
+ * lifetimes */
 #ifndef MIA_PLAN_PASSES_H
 #define MIA_PLAN_PASSES_H
 
 #include "plan/plan.h"
 
-/* A value: what a leaf or a step's result is, before it has a buffer. While lowering, mia__operand.buffer holds a value's
- * index. The first tape->count values are the tape's entries, those after are copies that were put in. */
+/* A value: what a leaf or a step's result is, before it has a buffer. While lowering, mia__operand.buffer
+ * holds a value's index. The first tape->count values are the tape's entries, those after are copies that
+ * were put in. */
 typedef struct mia__plan_value {
     size_t bytes;
     bool is_leaf;
@@ -40,8 +43,8 @@ mia__step *mia__plan_add_step(mia__plan *plan);
 mia__plan_buffer *mia__plan_add_buffer(mia__plan *plan);
 mia__plan_result *mia__plan_add_result(mia__plan *plan);
 
-/* Element-wise operands all have the output's extents; merges modes that are one run of memory for every operand of the
- * step. For steps whose operands all have the same extents. */
+/* Element-wise operands all have the output's extents; merges modes that are one run of memory for every
+ * operand of the step. For steps whose operands all have the same extents. */
 void mia__step_merge_modes(mia__step *step);
 
 #endif

@@ -2,7 +2,8 @@
 #include "plan/passes.h"
 
 /* Adds a zeroed element to one of the plan's arrays. */
-static void *add(const mia_allocator *allocator, void **array, uint32_t *count, uint32_t *capacity, size_t size) {
+static void *add(const mia_allocator *allocator, void **array, uint32_t *count, uint32_t *capacity,
+                 size_t size) {
     if (*count == *capacity) {
         uint32_t wanted = *capacity == 0 ? 32 : *capacity * 2;
         void *grown = mia_reallocate_array(allocator, *array, *capacity, wanted, size);
@@ -46,19 +47,42 @@ void mia__plan_free(mia__plan *plan) {
     mia_release(&allocator, plan, sizeof *plan);
 }
 
+/* Leaves first, then known operations on what is before them. */
+static bool is_well_formed(const mia__tape *tape) {
+    if (tape->leaf_count > tape->count) return false;
+    for (uint32_t i = 0; i < tape->count; i++) {
+        const mia__entry *entry = &tape->entries[i];
+        if (mia_dtype_describe(entry->dtype)->bytes == 0 || entry->view.ndim > MIA_MAX_MODES) return false;
+        if (i < tape->leaf_count) {
+            if (entry->op != MIA_OP_NONE || entry->alias > i ||
+                tape->entries[entry->alias].alias != entry->alias)
+                return false;
+            continue;
+        }
+        const mia_op_info *info = mia_op_describe(entry->op);
+        if (info == NULL || entry->operand_count != info->operands) return false;
+        for (uint32_t k = 0; k < entry->operand_count; k++)
+            if (entry->operands[k] >= i) return false;
+    }
+    return true;
+}
+
 mia_status mia__plan_make(const mia__tape *tape, const mia__plan_rules *rules, const mia_allocator *allocator,
                           mia__plan **out, mia_error *error) {
+    if (!is_well_formed(tape))
+        return mia_error_set(error, MIA_ERROR_INTERNAL, "a malformed tape cannot be planned");
     mia__plan *plan = mia_allocate_zeroed(allocator, 1, sizeof *plan);
     if (plan == NULL) return mia_error_set(error, MIA_ERROR_NO_MEMORY, "no memory for a plan");
-    plan->allocator = *allocator;
+    if (allocator != NULL) plan->allocator = *allocator;
     plan->leaf_count = tape->leaf_count;
-    mia__planner planner = {.allocator = *allocator, .tape = tape, .rules = rules, .plan = plan};
+    mia__planner planner = {.allocator = plan->allocator, .tape = tape, .rules = rules, .plan = plan};
     bool made = mia__plan_lower(&planner) && mia__plan_buffers(&planner) && mia__plan_arena(&planner);
     mia_release(allocator, planner.values, planner.value_capacity * sizeof *planner.values);
     mia_release(allocator, planner.base, tape->count * sizeof *planner.base);
     if (!made) {
         mia__plan_free(plan);
-        return mia_error_set(error, MIA_ERROR_NO_MEMORY, "no memory to plan %u operations", (unsigned)tape->count);
+        return mia_error_set(error, MIA_ERROR_NO_MEMORY, "no memory to plan %u operations",
+                             (unsigned)tape->count);
     }
     *out = plan;
     return MIA_OK;

@@ -1,6 +1,8 @@
-/* A plan: what a backend runs. Pure data: steps in order, and buffers with their places. Knows no device and no node.
+/* A plan: what a backend runs. Pure data: steps in order, and buffers with their places. Knows no device and
+ * no node.
  *
- * Made by mia__plan_make from a tape (graph/tape.h) under a backend's rules; cached and run many times by the runtime. */
+ * Made by mia__plan_make from a tape (graph/tape.h) under a backend's rules; cached and run many times by the
+ * runtime. */
 #ifndef MIA_PLAN_PLAN_H
 #define MIA_PLAN_PLAN_H
 
@@ -10,8 +12,8 @@
 
 #define MIA__NO_BUFFER UINT32_MAX
 
-/* One operand of a step: where it is and how it lies there. Packed types are spelt out: an operand of f32x4 [C, T] comes
- * as f32 with an inner mode of 4, so kernels see scalar and block types alone. */
+/* One operand of a step: where it is and how it lies there. Packed types are spelt out: an operand of f32x4
+ * [C, T] comes as f32 with an inner mode of 4, so kernels see scalar and block types alone. */
 typedef struct mia__operand {
     uint32_t buffer; /* index into plan->buffers */
     mia_dtype dtype;
@@ -22,7 +24,8 @@ typedef struct mia__step {
     mia_op op;
     uint32_t input_count;
     uint32_t entry; /* the tape entry that it computes, for names in messages and traces */
-    mia__attributes attributes;
+    mia__attributes
+        attributes; /* one that names a mode counts the modes of the views, a packed type's inner one too */
     mia__operand output; /* compact, unless the operation updates in place (then input 0's view) */
     mia__operand inputs[MIA__MAX_OPERANDS];
     uint32_t scratch;     /* buffer that holds the kernel's scratch memory, or MIA__NO_BUFFER */
@@ -30,22 +33,26 @@ typedef struct mia__step {
 } mia__step;
 
 typedef enum mia__buffer_kind {
-    MIA__BUFFER_LEAF,   /* memory of leaf `index` of the tape, as it is */
-    MIA__BUFFER_FORM,   /* leaf `index`, a constant, in the prepared form `form` */
-    MIA__BUFFER_ARENA,  /* a place in the run's arena, at `offset` */
-    MIA__BUFFER_OUTPUT  /* memory of its own that outlives the run; `index` counts them */
+    MIA__BUFFER_LEAF,  /* memory of leaf `index` of the tape, as it is */
+    MIA__BUFFER_FORM,  /* leaf `index`, a constant, in the prepared form `form` */
+    MIA__BUFFER_ARENA, /* a place in the run's arena, at `offset` */
+    MIA__BUFFER_OUTPUT /* memory of its own that outlives the run; `index` counts them */
 } mia__buffer_kind;
 
 typedef struct mia__plan_buffer {
     mia__buffer_kind kind;
     uint32_t index;
     uint32_t form;
+    mia_dtype
+        dtype; /* FORM: the constant's type and shape where it is used, which a form goes by beside its key */
+    mia_shape shape;
     size_t bytes;
     size_t offset;
     uint32_t first, last; /* steps between which it holds something, inclusive */
 } mia__plan_buffer;
 
-/* A value that outlives the run: tape entry `entry` will be found in `buffer` with `view` (in its own dtype's units). */
+/* A value that outlives the run: tape entry `entry` will be found in `buffer` with `view` (in its own dtype's
+ * units). */
 typedef struct mia__plan_result {
     uint32_t entry;
     uint32_t buffer;
@@ -66,22 +73,25 @@ typedef struct mia__plan {
     size_t output_bytes;
 } mia__plan;
 
-/* How a constant is to be laid out for a kernel. Key 0 is "as it is". The key, with the constant's type and shape, says
- * everything about the form, so that two steps that ask for the same share it. */
+/* How a constant is to be laid out for a kernel. Key 0 is "as it is". The key, with the operand's type and
+ * shape (those of the constant, or of a view of all of it), says everything about the form, so that two steps
+ * that ask for the same share it. */
 typedef struct mia__form {
     uint32_t key;
     size_t bytes;
 } mia__form;
 
-/* What a backend tells the planner: constants, and pure functions of a step (buffers not placed yet: operands' dtypes,
- * views and attributes are final, buffer indices are not). Function pointers may be NULL: no scratch, everything taken, no
- * forms. */
+/* What a backend tells the planner: constants, and pure functions of a step (buffers not placed yet:
+ * operands' dtypes, views and attributes are final, buffer indices are not). Function pointers may be NULL:
+ * no scratch, everything taken, no forms. */
 typedef struct mia__plan_rules {
     const void *context; /* handed to the functions */
     size_t alignment;    /* of every buffer's place; a power of two */
     size_t (*scratch)(const void *context, const mia__step *step);
-    bool (*takes)(const void *context, const mia__step *step, uint32_t input); /* false: copy it to compact first */
-    mia__form (*form)(const void *context, const mia__step *step, uint32_t input); /* of a constant, compact input */
+    bool (*takes)(const void *context, const mia__step *step,
+                  uint32_t input); /* false: copy it to compact first */
+    mia__form (*form)(const void *context, const mia__step *step,
+                      uint32_t input); /* of a constant, compact input */
 } mia__plan_rules;
 
 /* Makes a plan. Fails with NO_MEMORY, or INTERNAL for a malformed tape. */

@@ -26,7 +26,8 @@ mia_status mia_tensor_eval(const mia_tensor *list, size_t count, mia_error *erro
     return finish(mia__eval_begin(list, count, false), error);
 }
 
-mia_status mia_tensor_read(mia_tensor t, void *out, size_t bytes, mia_error *error, const char *file, int line) {
+mia_status mia_tensor_read(mia_tensor t, void *out, size_t bytes, mia_error *error, const char *file,
+                           int line) {
     mia__site site = {"read", file, line};
     if (t.device == NULL) return mia_tensor_status(t, error);
     return finish(mia__read_begin(t, out, bytes, false, &site), error);

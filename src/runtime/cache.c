@@ -1,5 +1,5 @@
-/* Plans by structure: the words of a linearisation (graph/linear.c) are hashed, and compared in full on a hit. Bounded; the
- * least recently used goes first. All under the device's lock. */
+/* Plans by structure: the words of a linearisation (graph/linear.c) are hashed, and compared in full on a
+ * hit. Bounded; the least recently used goes first. All under the device's lock. */
 #include "runtime/device.h"
 
 #include <string.h>

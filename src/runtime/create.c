@@ -25,7 +25,8 @@ static mia__storage *store(mia_device *device, mia_dtype dtype, const mia_shape 
     if (mia__device_room(device, bytes, what, error) != MIA_OK) return NULL;
     mia__storage *storage = mia__storage_new(device, bytes, error);
     if (storage == NULL || bytes == 0) return storage;
-    if (device->type->upload(device->backend, &storage->buffer, 0, data, bytes, error) == MIA_OK) return storage;
+    if (device->type->upload(device->backend, &storage->buffer, 0, data, bytes, error) == MIA_OK)
+        return storage;
     mia__storage_drop(device, storage);
     return NULL;
 }
@@ -54,7 +55,8 @@ mia_tensor mia_tensor_upload(mia_device *device, mia_dtype dtype, mia_shape shap
 }
 
 /* Makes a storage a constant of the device; false without memory. */
-static bool make_constant(mia_device *device, mia__storage *storage, mia_dtype dtype, const mia_shape *shape) {
+static bool make_constant(mia_device *device, mia__storage *storage, mia_dtype dtype,
+                          const mia_shape *shape) {
     storage->constant = mia_allocate_zeroed(&device->allocator, 1, sizeof *storage->constant);
     if (storage->constant == NULL) return false;
     storage->memory.constant = true;
@@ -109,7 +111,10 @@ static bool encode(mia_dtype dtype, double value, void *out) {
     default: break;
     }
     double low = dtype == MIA_i32 ? INT32_MIN : dtype == MIA_i8 ? INT8_MIN : 0;
-    double high = dtype == MIA_i32 ? INT32_MAX : dtype == MIA_u32 ? UINT32_MAX : dtype == MIA_i8 ? INT8_MAX : UINT8_MAX;
+    double high = dtype == MIA_i32   ? INT32_MAX
+                  : dtype == MIA_u32 ? UINT32_MAX
+                  : dtype == MIA_i8  ? INT8_MAX
+                                     : UINT8_MAX;
     if (dtype == MIA_bool8) value = value != 0;
     int64_t integer = value != value ? 0 : (int64_t)(value < low ? low : value > high ? high : value);
     switch (dtype) {
@@ -122,8 +127,8 @@ static bool encode(mia_dtype dtype, double value, void *out) {
     }
 }
 
-mia_tensor mia_tensor_full(mia_device *device, mia_dtype dtype, mia_shape shape, double value, const char *file,
-                           int line) {
+mia_tensor mia_tensor_full(mia_device *device, mia_dtype dtype, mia_shape shape, double value,
+                           const char *file, int line) {
     mia__site site = {"full", file, line};
     mia_error error = {0};
     if (device == NULL) return mia__handle_lost(MIA_ERROR_INVALID_ARGUMENT);
@@ -145,7 +150,9 @@ mia_tensor mia_tensor_full(mia_device *device, mia_dtype dtype, mia_shape shape,
     return t;
 }
 
-/* --- weights ------------------------------------------------------------------------------------------------------------ */
+/* --- weights
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 /* Called once when the owner closes the weights: their constants' handles end here. */
 void mia__weights_closed(const mia_weights *weights, void *user) {
@@ -154,14 +161,15 @@ void mia__weights_closed(const mia_weights *weights, void *user) {
     mia__lock(device);
     for (mia__storage *storage = device->constants; storage != NULL;) {
         mia__storage *next = storage->constant->next;
-        if (storage->constant->weights == weights) mia__handle_retire(device, storage->constant->handle, &site);
+        if (storage->constant->weights == weights)
+            mia__handle_retire(device, storage->constant->handle, &site);
         storage = next;
     }
     mia__unlock(device);
 }
 
-static mia__storage *find_constant(const mia_device *device, const mia_weights *weights, const mia_tensor_info *info,
-                                   bool *observed) {
+static mia__storage *find_constant(const mia_device *device, const mia_weights *weights,
+                                   const mia_tensor_info *info, bool *observed) {
     for (mia__storage *storage = device->constants; storage != NULL; storage = storage->constant->next) {
         if (storage->constant->weights != weights) continue;
         *observed = true;
@@ -171,7 +179,7 @@ static mia__storage *find_constant(const mia_device *device, const mia_weights *
 }
 
 /* A storage for a tensor of the weights, with nothing read yet. */
-static mia__storage *describe(mia_device *device, mia_weights *weights, const mia_tensor_info *info, bool observed,
+static mia__storage *describe(mia_device *device, mia_weights *weights, const mia_tensor_info *info,
                               mia_error *error) {
     mia__storage *storage = mia_allocate_zeroed(&device->allocator, 1, sizeof *storage);
     if (storage == NULL || !make_constant(device, storage, info->dtype, &info->shape)) {
@@ -181,45 +189,57 @@ static mia__storage *describe(mia_device *device, mia_weights *weights, const mi
     }
     storage->memory.bytes = (size_t)info->bytes;
     storage->filled = info->bytes == 0;
-    if (!observed && mia__weights_observe(weights, mia__weights_closed, device, error) != MIA_OK) {
-        mia__storage_drop(device, storage);
-        return NULL;
-    }
     mia__weights_retain(weights);
     storage->constant->weights = weights;
     storage->constant->info = info;
     return storage;
 }
 
+/* A handle of a tensor that the device has not seen before. The weights are observed last: an observer whose
+ * constant could not be made would outlive the device. */
+static mia_tensor new_weights_constant(mia_device *device, mia_weights *weights, const mia_tensor_info *info,
+                                       bool observed, const mia__site *site) {
+    mia_error error = {0};
+    mia__storage *storage = describe(device, weights, info, &error);
+    mia__view view = {0};
+    if (storage != NULL) view = mia__view_compact(info->dtype, &info->shape);
+    mia__node *node = own(device, info->dtype, &view, storage, site);
+    mia__constant *constant = node != NULL ? storage->constant : NULL;
+    mia_tensor t = finish(device, node, true, site, &error);
+    if (constant == NULL || t.slot == MIA__LOST_SLOT) return t;
+    constant->handle = t;
+    if (observed || mia__weights_observe(weights, mia__weights_closed, device, &error) == MIA_OK) return t;
+    mia__handle_retire(device, t, site);
+    return finish(device, NULL, false, site, &error);
+}
+
 mia_tensor mia_tensor_of_weights(mia_device *device, mia_weights *weights, const char *name, const char *file,
                                  int line) {
     mia__site site = {"weights", file, line};
     mia_error error = {0};
-    if (device == NULL || weights == NULL || name == NULL) return mia__handle_lost(MIA_ERROR_INVALID_ARGUMENT);
+    if (device == NULL || weights == NULL || name == NULL)
+        return mia__handle_lost(MIA_ERROR_INVALID_ARGUMENT);
     const mia_tensor_info *info = mia_weights_find_tensor(weights, name);
     mia__lock(device);
     mia__storage *storage = NULL;
     bool observed = false;
     if (info == NULL) {
-        (void)mia_error_set(&error, MIA_ERROR_NOT_FOUND, "%s: no tensor \"%s\"", mia_weights_name(weights), name);
+        (void)mia_error_set(&error, MIA_ERROR_NOT_FOUND, "%s: no tensor \"%s\"", mia_weights_name(weights),
+                            name);
     } else if (info->dtype == MIA_NONE) {
-        (void)mia_error_set(&error, MIA_ERROR_UNSUPPORTED, "%s: tensor \"%s\" is of type %s, which is not computed with",
+        (void)mia_error_set(&error, MIA_ERROR_UNSUPPORTED,
+                            "%s: tensor \"%s\" is of type %s, which is not computed with",
                             mia_weights_name(weights), name, info->type_name);
     } else {
         storage = find_constant(device, weights, info, &observed);
     }
     mia_tensor t;
-    if (storage != NULL) {
+    if (storage != NULL)
         t = storage->constant->handle;
-    } else {
-        if (error.status == MIA_OK) storage = describe(device, weights, info, observed, &error);
-        mia__view view = {0};
-        if (storage != NULL) view = mia__view_compact(info->dtype, &info->shape);
-        mia__node *node = own(device, storage != NULL ? info->dtype : MIA_NONE, &view, storage, &site);
-        mia__constant *constant = node != NULL ? storage->constant : NULL;
-        t = finish(device, node, true, &site, &error);
-        if (constant != NULL && t.slot != MIA__LOST_SLOT) constant->handle = t;
-    }
+    else if (error.status != MIA_OK)
+        t = finish(device, NULL, false, &site, &error);
+    else
+        t = new_weights_constant(device, weights, info, observed, &site);
     mia__unlock(device);
     return t;
 }

@@ -15,7 +15,8 @@ unsigned mia__debug_flags(void) {
     while (text != NULL && *text != '\0') {
         size_t length = strcspn(text, ",");
         for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
-            if (length == strlen(words[i].name) && memcmp(text, words[i].name, length) == 0) flags |= words[i].flag;
+            if (length == strlen(words[i].name) && memcmp(text, words[i].name, length) == 0)
+                flags |= words[i].flag;
         text += length;
         if (*text == ',') text++;
     }
@@ -36,8 +37,8 @@ void mia__device_log(const mia_device *device, const char *format, ...) {
 static const char *operand_text(const mia__operand *operand, char *text, size_t capacity) {
     char shape[200];
     mia_shape extents = mia__view_shape(&operand->view);
-    (void)snprintf(text, capacity, "b%u %s %s", (unsigned)operand->buffer, mia_dtype_describe(operand->dtype)->name,
-                   mia__shape_text(&extents, shape, sizeof shape));
+    (void)snprintf(text, capacity, "b%u %s %s", (unsigned)operand->buffer,
+                   mia_dtype_describe(operand->dtype)->name, mia__shape_text(&extents, shape, sizeof shape));
     return text;
 }
 
@@ -60,15 +61,16 @@ static void log_buffers(const mia_device *device, const mia__plan *plan) {
     static const char *const kinds[] = {"leaf", "form", "arena", "output"};
     for (uint32_t b = 0; b < plan->buffer_count; b++) {
         const mia__plan_buffer *buffer = &plan->buffers[b];
-        mia__device_log(device, "b%-4u %-6s %12zu bytes at %12zu, steps %u to %u", (unsigned)b, kinds[buffer->kind],
-                        buffer->bytes, buffer->offset, (unsigned)buffer->first, (unsigned)buffer->last);
+        mia__device_log(device, "b%-4u %-6s %12zu bytes at %12zu, steps %u to %u", (unsigned)b,
+                        kinds[buffer->kind], buffer->bytes, buffer->offset, (unsigned)buffer->first,
+                        (unsigned)buffer->last);
     }
 }
 
 void mia__plan_log(const mia_device *device, const mia__plan *plan) {
     if ((device->debug & (MIA__DEBUG_PLAN | MIA__DEBUG_MEMORY)) == 0) return;
-    mia__device_log(device, "plan of %u steps, arena %zu bytes, outputs %zu bytes", (unsigned)plan->step_count,
-                    plan->arena_bytes, plan->output_bytes);
+    mia__device_log(device, "plan of %u steps, arena %zu bytes, outputs %zu bytes",
+                    (unsigned)plan->step_count, plan->arena_bytes, plan->output_bytes);
     if ((device->debug & MIA__DEBUG_PLAN) != 0) log_steps(device, plan);
     if ((device->debug & MIA__DEBUG_MEMORY) != 0) log_buffers(device, plan);
 }

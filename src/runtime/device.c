@@ -1,4 +1,5 @@
-/* Devices: opening (which completes later), closing with a report of what leaked, description and counters. */
+/* Devices: opening (which completes later), closing with a report of what leaked, description and counters.
+ */
 #include "runtime/device.h"
 
 #include <inttypes.h>
@@ -49,7 +50,8 @@ static void free_device(mia_device *device) {
     mia_release(&allocator, device->slots, device->slot_capacity * sizeof *device->slots);
     mia_release(&allocator, device->consumed, MIA__CONSUMED_RING * sizeof *device->consumed);
     if (device->options.backend != NULL)
-        mia_release(&allocator, (void *)(uintptr_t)device->options.backend, strlen(device->options.backend) + 1);
+        mia_release(&allocator, (void *)(uintptr_t)device->options.backend,
+                    strlen(device->options.backend) + 1);
     (void)pthread_cond_destroy(&device->changed);
     (void)pthread_mutex_destroy(&device->lock);
     mia_release(&allocator, device, sizeof *device);
@@ -95,7 +97,8 @@ static mia_device *new_device(const mia_device_options *options, mia_error *erro
     return device;
 }
 
-mia_ticket *mia__open_begin(const mia_device_options *options, mia_device **out, bool wake, mia_error *error) {
+mia_ticket *mia__open_begin(const mia_device_options *options, mia_device **out, bool wake,
+                            mia_error *error) {
     *out = NULL;
     mia_device *device = new_device(options, error);
     if (device == NULL) return NULL;
@@ -114,10 +117,12 @@ mia_ticket *mia__open_begin(const mia_device_options *options, mia_device **out,
     return ticket;
 }
 
-/* --- closing ---------------------------------------------------------------------------------------------------------- */
+/* --- closing
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
-/* Weights that constants of this device were made from tell it when they close; no longer. Without the lock, which
- * mia__weights_unobserve may have to wait for. */
+/* Weights that constants of this device were made from tell it when they close; no longer. Without the lock,
+ * which mia__weights_unobserve may have to wait for. */
 static void unobserve_weights(mia_device *device) {
     for (;;) {
         mia__lock(device);
@@ -147,16 +152,17 @@ static mia_status drop_handles(mia_device *device, mia_error *error) {
         if (slot->constant) {
             mia__handle_end(device, i, &site);
         } else if (++leaked <= 4 && slot->file != NULL) {
-            int written = snprintf(places + used, sizeof places - used, "%s%s:%d", named > 0 ? ", " : "", slot->file,
-                                   slot->line);
+            int written = snprintf(places + used, sizeof places - used, "%s%s:%d", named > 0 ? ", " : "",
+                                   slot->file, slot->line);
             if (written > 0 && used + (size_t)written < sizeof places) used += (size_t)written;
             named++;
         }
         mia__node_release(device, node);
     }
     if (leaked == 0) return MIA_OK;
-    return mia_error_set(error, MIA_ERROR_LEAKED, "%zu tensor%s still owned when the device was closed, made at %s%s",
-                         leaked, leaked == 1 ? " was" : "s were", named > 0 ? places : "places unknown",
+    return mia_error_set(error, MIA_ERROR_LEAKED,
+                         "%zu tensor%s still owned when the device was closed, made at %s%s", leaked,
+                         leaked == 1 ? " was" : "s were", named > 0 ? places : "places unknown",
                          leaked > named && named > 0 ? " and elsewhere" : "");
 }
 
@@ -191,7 +197,9 @@ mia_status mia_device_close(mia_device *device, mia_error *error) {
     return status;
 }
 
-/* --- queries ------------------------------------------------------------------------------------------------------------ */
+/* --- queries
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 mia_device_info mia_device_describe(const mia_device *device) {
     mia_device_info info = {.backend = device->type->name, .max_bytes = device->options.max_bytes};

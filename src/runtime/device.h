@@ -1,9 +1,10 @@
-/* The runtime's own structs: a device, its handles, memory, plans and queue. This is where graph, plan and backend meet.
+/* The runtime's own structs: a device, its handles, memory, plans and queue. This is where graph, plan and
+ * backend meet.
  *
  *   node.c     nodes and causes of poison
  *   handle.c   slots, what was consumed where, leak report      record.c   operations become nodes
- *   storage.c  device memory, constants, prepared forms         create.c   tensors from host memory and weights
- *   cache.c    plans by structure                               submit.c   from nodes to a queued run
+ *   storage.c  device memory, constants, prepared forms         create.c   tensors from host memory and
+ * weights cache.c    plans by structure                               submit.c   from nodes to a queued run
  *   queue.c    tickets, who drives the backend                  device.c   open, close, counters
  *   blocking.c the blocking forms, thin wrappers
  *
@@ -18,7 +19,8 @@
 #include <mia/tape.h>
 #include <pthread.h>
 
-/* --- memory ------------------------------------------------------------------------------------------------------ */
+/* --- memory
+ * ------------------------------------------------------------------------------------------------------ */
 
 typedef struct mia__storage mia__storage;
 
@@ -26,20 +28,22 @@ typedef struct mia__storage mia__storage;
 typedef struct mia__prepared {
     struct mia__prepared *next;
     mia__form form;
+    mia_dtype dtype; /* with the type and shape that it is used with */
+    mia_shape shape;
     mia__buffer buffer;
     bool filled;
 } mia__prepared;
 
 /* What only constants have. */
 typedef struct mia__constant {
-    mia__storage *next; /* all constants of a device */
+    mia__storage *next;   /* all constants of a device */
     mia_weights *weights; /* retained; NULL when made from host memory */
     const mia_tensor_info *info;
     mia_dtype dtype;
     mia_shape shape;
     mia__prepared *prepared;
-    mia_tensor handle;       /* while its owner is open */
-    bool observed_no_more;   /* the device is closing */
+    mia_tensor handle;     /* while its owner is open */
+    bool observed_no_more; /* the device is closing */
 } mia__constant;
 
 struct mia__storage {
@@ -51,31 +55,34 @@ struct mia__storage {
     mia__constant *constant; /* NULL: an ordinary value's */
 };
 
-/* Memory for a value: accounted, not yet referred to. NULL with the error set. 0 bytes take no device memory. */
+/* Memory for a value: accounted, not yet referred to. NULL with the error set. 0 bytes take no device memory.
+ */
 mia__storage *mia__storage_new(mia_device *device, size_t bytes, mia_error *error);
 /* Frees it if no node and no run refers to it any more (and it is no constant with an open owner). */
+void mia__storage_drop(mia_device *device, mia__storage *storage);
 /* Counts bytes that were allocated. */
 void mia__device_account(mia_device *device, size_t bytes);
-void mia__storage_drop(mia_device *device, mia__storage *storage);
-/* Allocates what a plan needs of a constant: its own bytes, or a prepared form. */
+/* Allocates what a plan needs of a constant: its own bytes, or the prepared form that a buffer of kind FORM
+ * asks for. */
 mia_status mia__constant_reserve(mia_device *device, mia__storage *storage, mia_error *error);
-mia__prepared *mia__constant_reserve_form(mia_device *device, mia__storage *storage, const mia__form *form,
-                                          mia_error *error);
+mia__prepared *mia__constant_reserve_form(mia_device *device, mia__storage *storage,
+                                          const mia__plan_buffer *wanted, mia_error *error);
 /* Observes weights (weights/weights.h); user is the device. */
 void mia__weights_closed(const mia_weights *weights, void *user);
-mia__prepared *mia__constant_find_form(const mia__storage *storage, uint32_t key);
+mia__prepared *mia__constant_find_form(const mia__storage *storage, const mia__plan_buffer *wanted);
 /* Bytes that reserving would take; 0 when it is there. */
 size_t mia__constant_missing(const mia__storage *storage);
 /* Its own bytes where the host can read them now, else NULL. */
 const void *mia__constant_bytes(const mia__storage *storage);
-/* Reads (form NULL) or repacks what was reserved and is not filled; raw: what mia__constant_bytes said. Called by the driving
- * thread, without the lock; the caller sets `filled`. */
+/* Reads (form NULL) or repacks what was reserved and is not filled; raw: what mia__constant_bytes said.
+ * Called by the driving thread, without the lock; the caller sets `filled`. */
 mia_status mia__constant_fill(mia_device *device, mia__storage *storage, mia__prepared *form, const void *raw,
                               mia_error *error);
 /* Checks `bytes` more against the device's limit; `what` begins the message. */
 mia_status mia__device_room(const mia_device *device, uint64_t bytes, const char *what, mia_error *error);
 
-/* --- handles ------------------------------------------------------------------------------------------------------ */
+/* --- handles
+ * ------------------------------------------------------------------------------------------------------ */
 
 #define MIA__LOST_SLOT UINT32_MAX /* a handle that could not be made: its generation is a mia_status */
 #define MIA__NO_SLOT   (UINT32_MAX - 1)
@@ -106,18 +113,22 @@ typedef struct mia__site {
     int line;
 } mia__site;
 
-/* All under the lock. A new handle owns the node's reference that is passed in; on failure it is released and the handle is
- * lost. take gives the handle's reference to the caller (constants: a further one); borrow gives none. operand: its
- * number, or -1 when there is only one. */
+/* All under the lock. A new handle owns the node's reference that is passed in; on failure it is released and
+ * the handle is lost. take gives the handle's reference to the caller (constants: a further one); borrow
+ * gives none. operand: its number, or -1 when there is only one. */
 mia_tensor mia__handle_new(mia_device *device, mia__node *node, bool constant, const mia__site *site);
-mia__node *mia__handle_take(mia_device *device, mia_tensor t, int operand, const mia__site *site, mia_error *error);
+mia__node *mia__handle_take(mia_device *device, mia_tensor t, int operand, const mia__site *site,
+                            mia_error *error);
 mia__node *mia__handle_borrow(mia_device *device, mia_tensor t, int operand, const mia__site *site,
                               mia_error *error);
 mia_tensor mia__handle_lost(mia_status status);
-void mia__handle_end(mia_device *device, uint32_t slot, const mia__site *site); /* its reference stays the caller's */
-void mia__handle_retire(mia_device *device, mia_tensor t, const mia__site *site); /* a constant's, by its owner */
+void mia__handle_end(mia_device *device, uint32_t slot,
+                     const mia__site *site); /* its reference stays the caller's */
+void mia__handle_retire(mia_device *device, mia_tensor t,
+                        const mia__site *site); /* a constant's, by its owner */
 
-/* --- nodes -------------------------------------------------------------------------------------------------------- */
+/* --- nodes
+ * -------------------------------------------------------------------------------------------------------- */
 
 /* A blank node with one reference, NULL without memory. */
 mia__node *mia__node_new(mia_device *device, const mia__site *site);
@@ -138,7 +149,8 @@ mia__node *mia__node_pending(mia_device *device, mia_op op, mia_dtype dtype, con
 /* x as it is when it lies compact, else a pending copy of it; takes x's reference. */
 mia__node *mia__node_compact(mia_device *device, mia__node *x, const mia__site *site);
 
-/* --- plans -------------------------------------------------------------------------------------------------------- */
+/* --- plans
+ * -------------------------------------------------------------------------------------------------------- */
 
 #define MIA__CACHED_PLANS 64
 
@@ -152,21 +164,24 @@ typedef struct mia__cached {
     void *program;
 } mia__cached;
 
-/* The plan for the device's last linearisation, from the cache or made; owned by the cache, retained for the caller. */
+/* The plan for the device's last linearisation, from the cache or made; owned by the cache, retained for the
+ * caller. */
 mia__cached *mia__cache_get(mia_device *device, mia_error *error);
 void mia__cached_release(mia_device *device, mia__cached *cached);
 void mia__cache_clear(mia_device *device);
 /* MIA_DEBUG=plan,memory: the steps of a new plan, and where its buffers are. */
 void mia__plan_log(const mia_device *device, const mia__plan *plan);
 
-/* --- queue ---------------------------------------------------------------------------------------------------------- */
+/* --- queue
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 typedef enum mia__phase { /* what a ticket still has to do, in this order */
-    MIA__PHASE_OPEN,
-    MIA__PHASE_LOAD,
-    MIA__PHASE_RUN,
-    MIA__PHASE_DOWNLOAD,
-    MIA__PHASE_END
+                          MIA__PHASE_OPEN,
+                          MIA__PHASE_LOAD,
+                          MIA__PHASE_RUN,
+                          MIA__PHASE_DOWNLOAD,
+                          MIA__PHASE_END
 } mia__phase;
 
 struct mia_ticket {
@@ -209,13 +224,15 @@ void mia__ticket_drive(mia_ticket *ticket, bool block);
 void mia__ticket_let_go(mia_ticket *ticket);
 void mia__queue_drain(mia_device *device);
 
-/* --- submitting (without the lock) ---------------------------------------------------------------------------------- */
+/* --- submitting (without the lock)
+ * ---------------------------------------------------------------------------------- */
 
 mia_ticket *mia__open_begin(const mia_device_options *options, mia_device **out, bool wake, mia_error *error);
 mia_ticket *mia__eval_begin(const mia_tensor *list, size_t count, bool wake);
 mia_ticket *mia__read_begin(mia_tensor t, void *out, size_t bytes, bool wake, const mia__site *site);
 
-/* --- the device ------------------------------------------------------------------------------------------------------ */
+/* --- the device
+ * ------------------------------------------------------------------------------------------------------ */
 
 enum { MIA__DEBUG_PLAN = 1, MIA__DEBUG_MEMORY = 2 };
 unsigned mia__debug_flags(void); /* of the environment */
@@ -255,10 +272,15 @@ struct mia_device {
 };
 
 void mia__device_log(const mia_device *device, const char *format, ...) MIA_PRINTF(2, 3);
-/* Frees what is left when nobody refers to a closed device any more; under the lock, which goes with it (true). */
+/* Frees what is left when nobody refers to a closed device any more; under the lock, which goes with it
+ * (true). */
 bool mia__device_shell_free(mia_device *device);
 
-static inline void mia__lock(mia_device *device) { (void)pthread_mutex_lock(&device->lock); }
-static inline void mia__unlock(mia_device *device) { (void)pthread_mutex_unlock(&device->lock); }
+static inline void mia__lock(mia_device *device) {
+    (void)pthread_mutex_lock(&device->lock);
+}
+static inline void mia__unlock(mia_device *device) {
+    (void)pthread_mutex_unlock(&device->lock);
+}
 
 #endif

@@ -1,5 +1,6 @@
-/* Handles: slots with generations, reused oldest first, and a ring of the last consumptions, so that a handle that was given
- * away is caught and told by whom. All but the exported functions run under the device's lock. */
+/* Handles: slots with generations, reused oldest first, and a ring of the last consumptions, so that a handle
+ * that was given away is caught and told by whom. All but the exported functions run under the device's lock.
+ */
 #include "runtime/device.h"
 
 #include <stdio.h>
@@ -19,7 +20,8 @@ static const char *at(const char *file, int line, char *text, size_t capacity) {
 }
 
 static const mia__consumed *find_consumption(const mia_device *device, uint32_t slot, uint32_t generation) {
-    uint64_t oldest = device->consumed_count > MIA__CONSUMED_RING ? device->consumed_count - MIA__CONSUMED_RING : 0;
+    uint64_t oldest =
+        device->consumed_count > MIA__CONSUMED_RING ? device->consumed_count - MIA__CONSUMED_RING : 0;
     for (uint64_t i = device->consumed_count; i > oldest; i--) {
         const mia__consumed *entry = &device->consumed[(i - 1) % MIA__CONSUMED_RING];
         if (entry->slot == slot && entry->generation == generation) return entry;
@@ -35,10 +37,16 @@ static mia_status stale(const mia_device *device, mia_tensor t, int operand, con
     at(site->file, site->line, here, sizeof here);
     const mia__consumed *by = find_consumption(device, t.slot, t.generation);
     if (by == NULL)
-        return mia_error_set(error, MIA_ERROR_CONSUMED, "%s: %s was already consumed, too long ago to tell where (%s%s)",
-                             site->what, what, site->what, here);
-    return mia_error_set(error, MIA_ERROR_CONSUMED, "%s: %s was already consumed by %s%s (%s%s)", site->what, what,
-                         by->by, at(by->file, by->line, there, sizeof there), site->what, here);
+        return mia_error_set(error, MIA_ERROR_CONSUMED,
+                             "%s: %s was already consumed, too long ago to tell where (%s%s)", site->what,
+                             what, site->what, here);
+    return mia_error_set(error, MIA_ERROR_CONSUMED, "%s: %s was already consumed by %s%s (%s%s)", site->what,
+                         what, by->by, at(by->file, by->line, there, sizeof there), site->what, here);
+}
+
+static bool is_owned(const mia_device *device, mia_tensor t) {
+    return t.device == device && t.slot < device->slot_count && device->slots[t.slot].owned &&
+           device->slots[t.slot].generation == t.generation;
 }
 
 /* The slot of a good handle, NULL with the error set otherwise. */
@@ -49,8 +57,8 @@ static mia__slot *find_slot(mia_device *device, mia_tensor t, int operand, const
     const char *what = operand < 0 ? "the tensor" : name;
     at(site->file, site->line, here, sizeof here);
     if (t.slot == MIA__LOST_SLOT) {
-        (void)mia_error_set(error, (mia_status)t.generation, "%s: %s could not be made: %s%s", site->what, what,
-                            mia_status_sentence((mia_status)t.generation), here);
+        (void)mia_error_set(error, (mia_status)t.generation, "%s: %s could not be made: %s%s", site->what,
+                            what, mia_status_sentence((mia_status)t.generation), here);
         return NULL;
     }
     if (t.device != device) {
@@ -60,14 +68,13 @@ static mia__slot *find_slot(mia_device *device, mia_tensor t, int operand, const
                             site->what, what, here);
         return NULL;
     }
-    if (t.slot >= device->slot_count || !device->slots[t.slot].owned ||
-        device->slots[t.slot].generation != t.generation) {
+    if (!is_owned(device, t)) {
         (void)stale(device, t, operand, site, error);
         return NULL;
     }
     if (device->closed) {
-        (void)mia_error_set(error, MIA_ERROR_DEVICE_CLOSED, "%s: the device of %s was closed%s", site->what, what,
-                            here);
+        (void)mia_error_set(error, MIA_ERROR_DEVICE_CLOSED, "%s: the device of %s was closed%s", site->what,
+                            what, here);
         return NULL;
     }
     return &device->slots[t.slot];
@@ -138,7 +145,11 @@ mia__node *mia__handle_borrow(mia_device *device, mia_tensor t, int operand, con
 mia__node *mia__handle_take(mia_device *device, mia_tensor t, int operand, const mia__site *site,
                             mia_error *error) {
     mia__slot *slot = find_slot(device, t, operand, site, error);
-    if (slot == NULL) return NULL;
+    if (slot == NULL) {
+        if (device->closed && is_owned(device, t))
+            mia__handle_end(device, t.slot, site); /* taken all the same */
+        return NULL;
+    }
     mia__node *node = slot->node;
     if (slot->constant)
         node->refs++;
@@ -155,7 +166,8 @@ void mia__handle_retire(mia_device *device, mia_tensor t, const mia__site *site)
     mia__node_release(device, node);
 }
 
-/* --- exported -------------------------------------------------------------------------------------------------------- */
+/* --- exported
+ * -------------------------------------------------------------------------------------------------------- */
 
 mia_tensor mia_op_ref(mia_tensor t, const char *file, int line) {
     mia__site site = {"ref", file, line};
@@ -166,8 +178,9 @@ mia_tensor mia_op_ref(mia_tensor t, const char *file, int line) {
     mia__slot *slot = find_slot(device, t, -1, &site, &error);
     mia_tensor result = t;
     if (slot == NULL) {
-        result = device->closed ? mia__handle_lost(MIA_ERROR_DEVICE_CLOSED)
-                                : mia__handle_new(device, mia__node_poisoned(device, &error, &site), false, &site);
+        result = device->closed
+                     ? mia__handle_lost(MIA_ERROR_DEVICE_CLOSED)
+                     : mia__handle_new(device, mia__node_poisoned(device, &error, &site), false, &site);
     } else if (!slot->constant) {
         slot->node->refs++;
         result = mia__handle_new(device, slot->node, false, &site);
@@ -181,9 +194,7 @@ void mia_op_unref(mia_tensor t, const char *file, int line) {
     mia_device *device = t.device;
     if (device == NULL || t.slot == MIA__LOST_SLOT) return;
     mia__lock(device);
-    bool good = t.slot < device->slot_count && device->slots[t.slot].owned &&
-                device->slots[t.slot].generation == t.generation;
-    if (good && !device->slots[t.slot].constant) {
+    if (is_owned(device, t) && !device->slots[t.slot].constant) {
         mia__node *node = device->slots[t.slot].node;
         mia__handle_end(device, t.slot, &site);
         mia__node_release(device, node);
@@ -200,9 +211,12 @@ mia_tensor mia_op_expect(mia_tensor t, mia_dtype dtype, const char *file, int li
     mia_error error = {0};
     mia__slot *slot = find_slot(device, t, -1, &site, &error);
     mia_tensor result = t;
-    if (slot == NULL) {
-        result = device->closed ? mia__handle_lost(MIA_ERROR_DEVICE_CLOSED)
-                                : mia__handle_new(device, mia__node_poisoned(device, &error, &site), false, &site);
+    if (slot == NULL && device->closed) {
+        result = mia__handle_lost(MIA_ERROR_DEVICE_CLOSED);
+        (void)mia__handle_take(device, t, -1, &site, NULL);
+        if (mia__device_shell_free(device)) return result;
+    } else if (slot == NULL) {
+        result = mia__handle_new(device, mia__node_poisoned(device, &error, &site), false, &site);
     } else if (mia__node_cause(slot->node) == NULL && slot->node->dtype != dtype) {
         char here[200];
         (void)mia_error_set(&error, MIA_ERROR_TYPE_MISMATCH, "the tensor is %s, not %s%s",
@@ -224,7 +238,8 @@ static mia_status query(mia_tensor t, mia_dtype *dtype, mia_shape *shape, mia_er
     if (t.slot == MIA__LOST_SLOT)
         return mia_error_set(error, (mia_status)t.generation, "the tensor could not be made: %s",
                              mia_status_sentence((mia_status)t.generation));
-    if (device == NULL) return mia_error_set(error, MIA_ERROR_INVALID_ARGUMENT, "the tensor is none (all zero)");
+    if (device == NULL)
+        return mia_error_set(error, MIA_ERROR_INVALID_ARGUMENT, "the tensor is none (all zero)");
     mia__lock(device);
     mia_error local = {0};
     const mia__node *node = mia__handle_borrow(device, t, -1, &site, &local);

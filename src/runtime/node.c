@@ -1,4 +1,5 @@
-/* Nodes of a device: from a slab, by reference count; and the causes of poisoned ones. All under the device's lock. */
+/* Nodes of a device: from a slab, by reference count; and the causes of poisoned ones. All under the device's
+ * lock. */
 #include "runtime/device.h"
 
 #include <stdio.h>
@@ -54,7 +55,8 @@ static void retire(mia_device *device, mia__node *node) {
     device->free_nodes = node;
 }
 
-/* A long chain of nodes may end at once, so this does not recurse: the dead wait in a list through `next_dead`. */
+/* A long chain of nodes may end at once, so this does not recurse: the dead wait in a list through
+ * `next_dead`. */
 void mia__node_release(mia_device *device, mia__node *node) {
     if (node == NULL || --node->refs > 0) return;
     node->next_dead = NULL;

@@ -16,7 +16,9 @@
     }
 
 #define DEFINE_UNARY(name)                                                                                   \
-    mia_tensor mia_op_##name(mia_tensor x, const char *file, int line) { RECORD(name, NONE, NULL, x); }
+    mia_tensor mia_op_##name(mia_tensor x, const char *file, int line) {                                     \
+        RECORD(name, NONE, NULL, x);                                                                         \
+    }
 #define DEFINE_BINARY(name)                                                                                  \
     mia_tensor mia_op_##name(mia_tensor a_, mia_tensor b, const char *file, int line) {                      \
         RECORD(name, NONE, NULL, a_, b);                                                                     \

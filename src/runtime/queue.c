@@ -1,6 +1,7 @@
-/* Tickets and the queue. Work is done in the order it was queued, by whichever thread drives: one that waits for a ticket,
- * one that polls (backends that complete later), or, for a synchronous backend whose tickets are only polled, a thread of
- * the device's own. One thread at a time is in the backend; the lock is not held there. */
+/* Tickets and the queue. Work is done in the order it was queued, by whichever thread drives: one that waits
+ * for a ticket, one that polls (backends that complete later), or, for a synchronous backend whose tickets
+ * are only polled, a thread of the device's own. One thread at a time is in the backend; the lock is not held
+ * there. */
 #include "runtime/device.h"
 
 #include <stdio.h>
@@ -60,7 +61,14 @@ void mia__ticket_let_go(mia_ticket *ticket) {
     }
 }
 
-/* What a failed run was to fill is poisoned; so is what it may have half overwritten. */
+static bool is_written(const mia__plan *plan, uint32_t buffer) {
+    for (uint32_t s = 0; s < plan->step_count; s++)
+        if (plan->steps[s].output.buffer == buffer) return true;
+    return false;
+}
+
+/* What a failed run was to fill is poisoned, inputs that it was to overwrite among it; what is but a view of
+ * an input that it reads is as good as that input. */
 static void poison_results(mia_ticket *ticket) {
     mia_device *device = ticket->device;
     mia__cause *cause = mia__cause_new(device, ticket->status, ticket->message);
@@ -68,14 +76,15 @@ static void poison_results(mia_ticket *ticket) {
     for (uint32_t r = 0; r < plan->result_count; r++) {
         uint32_t buffer = plan->results[r].buffer;
         mia__storage *storage = buffer != MIA__NO_BUFFER ? ticket->storages[buffer] : NULL;
-        if (storage == NULL || storage->memory.constant || storage->memory.cause != NULL) continue;
+        if (storage == NULL || storage->memory.cause != NULL || !is_written(plan, buffer)) continue;
         storage->memory.cause = cause != NULL ? cause : &device->no_memory;
         storage->memory.cause->refs++;
     }
     mia__cause_release(device, cause);
 }
 
-/* --- phases: each is begun without the lock, and completes through `complete`, from any thread ------------------------- */
+/* --- phases: each is begun without the lock, and completes through `complete`, from any thread
+ * ------------------------- */
 
 static void complete(void *user, mia_status status, const char *message) {
     mia_ticket *ticket = user;
@@ -95,21 +104,22 @@ static void load(mia_ticket *ticket) {
     mia_status status = MIA_OK;
     size_t total = 0, done = 0;
     for (uint32_t b = 0; b < plan->buffer_count; b++)
-        if (ticket->storages[b] != NULL && ticket->storages[b]->constant != NULL) total += plan->buffers[b].bytes;
+        if (ticket->storages[b] != NULL && ticket->storages[b]->constant != NULL)
+            total += plan->buffers[b].bytes;
     for (uint32_t b = 0; status == MIA_OK && b < plan->buffer_count; b++) {
         mia__storage *storage = ticket->storages[b];
         if (storage == NULL || storage->constant == NULL) continue;
         mia__lock(device);
         mia__prepared *form = plan->buffers[b].kind == MIA__BUFFER_FORM
-                                  ? mia__constant_find_form(storage, plan->buffers[b].form)
+                                  ? mia__constant_find_form(storage, &plan->buffers[b])
                                   : NULL;
         bool filled = form != NULL ? form->filled : storage->filled;
         const void *raw = mia__constant_bytes(storage);
         mia__unlock(device);
         if (!filled) status = mia__constant_fill(device, storage, form, raw, &error);
         done += plan->buffers[b].bytes;
-        if (status == MIA_OK && ticket->progress != NULL &&
-            !ticket->progress(ticket->progress_user, (double)done / (double)total))
+        double share = total > 0 ? (double)done / (double)total : 1;
+        if (status == MIA_OK && ticket->progress != NULL && !ticket->progress(ticket->progress_user, share))
             status = mia_error_set(&error, MIA_ERROR_CANCELLED, "loading was cancelled");
         if (filled || status != MIA_OK) continue;
         mia__lock(device);
@@ -167,18 +177,21 @@ static mia__phase next_phase(const mia_ticket *ticket) {
     }
 }
 
+/* The run of a ticket went well; what may fail after it takes nothing back. */
+static void end_run(mia_ticket *ticket) {
+    mia_device *device = ticket->device;
+    ticket->run_it = false;
+    device->counters.runs++;
+    device->counters.kernels += ticket->plan->plan->step_count;
+    device->counters.fallbacks = device->backend->fallbacks;
+}
+
 /* The first ticket of the queue is done. Its callback is called without the lock. */
 static void end_ticket(mia_ticket *ticket) {
     mia_device *device = ticket->device;
     device->queue_first = ticket->next;
     if (device->queue_first == NULL) device->queue_last = NULL;
-    if (ticket->status != MIA_OK && ticket->run_it) {
-        poison_results(ticket);
-    } else if (ticket->run_it) {
-        device->counters.runs++;
-        device->counters.kernels += ticket->plan->plan->step_count;
-    }
-    if (device->backend != NULL) device->counters.fallbacks = device->backend->fallbacks;
+    if (ticket->run_it) poison_results(ticket); /* it has not run, or not well */
     mia__ticket_let_go(ticket);
     ticket->done = true;
     void (*then)(void *, mia_status) = ticket->then;
@@ -197,6 +210,7 @@ static bool advance(mia_device *device, bool block) {
     mia_ticket *ticket = device->queue_first;
     if (ticket->completed) {
         ticket->started = ticket->completed = false;
+        if (ticket->status == MIA_OK && ticket->phase == MIA__PHASE_RUN) end_run(ticket);
         ticket->phase = ticket->status == MIA_OK ? next_phase(ticket) : MIA__PHASE_END;
         if (ticket->phase == MIA__PHASE_END) end_ticket(ticket);
         return true;
@@ -211,7 +225,8 @@ static bool advance(mia_device *device, bool block) {
     return ticket->completed || block;
 }
 
-/* Takes the driver's seat and works the queue until `ticket` (NULL: all) is done or, without `block`, has to wait. */
+/* Takes the driver's seat and works the queue until `ticket` (NULL: all) is done or, without `block`, has to
+ * wait. */
 static void work(mia_device *device, const mia_ticket *ticket, bool block) {
     device->driving = true;
     while (device->queue_first != NULL && (ticket == NULL || !ticket->done))
@@ -268,13 +283,16 @@ void mia__ticket_queue(mia_ticket *ticket, bool wake) {
     (void)pthread_cond_broadcast(&device->changed);
 }
 
-/* --- exported --------------------------------------------------------------------------------------------------------- */
+/* --- exported
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 bool mia_ticket_poll(mia_ticket *ticket) {
     if (ticket == NULL || ticket->device == NULL) return true;
     mia_device *device = ticket->device;
     mia__lock(device);
-    if (!ticket->done && !(device->type->synchronous && device->driver_runs)) mia__ticket_drive(ticket, false);
+    if (!ticket->done && !(device->type->synchronous && device->driver_runs))
+        mia__ticket_drive(ticket, false);
     bool done = ticket->done;
     mia__unlock(device);
     return done;

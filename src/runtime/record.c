@@ -1,5 +1,5 @@
-/* Recording an operation: operands are taken over, types and shapes checked, and a node made. Views of values that exist
- * are made at once; a view that the strides do not allow looks at a copy. */
+/* Recording an operation: operands are taken over, types and shapes checked, and a node made. Views of values
+ * that exist are made at once; a view that the strides do not allow looks at a copy. */
 #include "runtime/record.h"
 
 #include "graph/ops.h"
@@ -29,8 +29,8 @@ static void add_site(mia_error *error, const mia__site *site) {
     (void)mia_error_set(error, plain.status, "%.440s at %s:%d", plain.message, site->file, site->line);
 }
 
-/* Takes every operand over, also behind a bad one. Returns the first poisoned operand's cause (in *spread), or false with
- * the error set for a bad handle. */
+/* Takes every operand over, also behind a bad one. Returns the first poisoned operand's cause (in *spread),
+ * or false with the error set for a bad handle. */
 static bool take_operands(mia_device *device, request *r, const mia_tensor *operands, mia__cause **spread,
                           mia_error *error) {
     bool good = true;
@@ -79,7 +79,8 @@ static mia__node *record_view(mia_device *device, request *r, mia_error *error) 
         if (x == NULL || make_view(r, x, &dtype, &view, &needs_copy, error) != MIA_OK) return NULL;
     }
     r->operands[0] = NULL;
-    if (x->state == MIA__PENDING) return mia__node_pending(device, r->op, dtype, &view, &x, 1, r->attributes, &r->site);
+    if (x->state == MIA__PENDING)
+        return mia__node_pending(device, r->op, dtype, &view, &x, 1, r->attributes, &r->site);
     mia__node *node = mia__node_ready(device, dtype, &view, (mia__storage *)x->memory, &r->site);
     mia__node_release(device, x);
     return node;
@@ -91,8 +92,8 @@ static mia__node *record_operation(mia_device *device, request *r, mia_error *er
         types[i] = (mia__type){r->operands[i]->dtype, mia__view_shape(&r->operands[i]->view)};
     if (mia__op_result(r->op, types, r->count, r->attributes, &result, error) != MIA_OK) return NULL;
     mia__view view = mia__view_compact(result.dtype, &result.shape);
-    mia__node *node = mia__node_pending(device, r->op, result.dtype, &view, r->operands, r->count, r->attributes,
-                                        &r->site);
+    mia__node *node =
+        mia__node_pending(device, r->op, result.dtype, &view, r->operands, r->count, r->attributes, &r->site);
     for (uint32_t i = 0; i < r->count; i++) r->operands[i] = NULL;
     return node;
 }
@@ -121,7 +122,8 @@ static mia__node *record(mia_device *device, request *r, const mia_tensor *opera
     return node;
 }
 
-/* Every operand belongs to a device that is closed, or to none: gives what can be given back, and a lost handle. */
+/* Every operand belongs to a device that is closed, or to none: gives what can be given back, and a lost
+ * handle. */
 static mia_tensor record_nowhere(const mia_tensor *operands, uint32_t count) {
     mia_status status = MIA_ERROR_INVALID_ARGUMENT;
     for (uint32_t i = 0; i < count; i++)
@@ -129,13 +131,15 @@ static mia_tensor record_nowhere(const mia_tensor *operands, uint32_t count) {
     return mia__handle_lost(status);
 }
 
-mia_tensor mia__record(mia_op op, const mia_tensor *operands, uint32_t count, const mia__attributes *attributes,
-                       const mia_shape *shape, const char *file, int line) {
+mia_tensor mia__record(mia_op op, const mia_tensor *operands, uint32_t count,
+                       const mia__attributes *attributes, const mia_shape *shape, const char *file,
+                       int line) {
     mia_device *device = NULL;
     for (uint32_t i = 0; i < count && device == NULL; i++) device = operands[i].device;
     if (device == NULL) return record_nowhere(operands, count);
     const mia_op_info *info = mia_op_describe(op);
-    request r = {.op = op, .count = count, .attributes = attributes, .shape = shape, .site = {info->name, file, line}};
+    request r = {
+        .op = op, .count = count, .attributes = attributes, .shape = shape, .site = {info->name, file, line}};
     mia__lock(device);
     bool closed = device->closed;
     mia_tensor result = mia__handle_lost(MIA_ERROR_DEVICE_CLOSED);

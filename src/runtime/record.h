@@ -4,9 +4,9 @@
 
 #include "runtime/device.h"
 
-/* Records an operation: takes the operands' handles over, checks types and shapes, and returns an owned handle, poisoned when
- * something was wrong. shape is for views that take one. */
-mia_tensor mia__record(mia_op op, const mia_tensor *operands, uint32_t count, const mia__attributes *attributes,
-                       const mia_shape *shape, const char *file, int line);
+/* Records an operation: takes the operands' handles over, checks types and shapes, and returns an owned
+ * handle, poisoned when something was wrong. shape is for views that take one. */
+mia_tensor mia__record(mia_op op, const mia_tensor *operands, uint32_t count,
+                       const mia__attributes *attributes, const mia_shape *shape, const char *file, int line);
 
 #endif

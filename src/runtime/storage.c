@@ -7,13 +7,15 @@ mia_status mia__device_room(const mia_device *device, uint64_t bytes, const char
     uint64_t limit = device->options.max_bytes, used = device->counters.bytes;
     if (limit == 0 || (bytes <= limit && used <= limit - bytes)) return MIA_OK;
     return mia_error_set(error, MIA_ERROR_OVER_LIMIT,
-                         "%s needs %" PRIu64 " bytes; %" PRIu64 " of the device's limit of %" PRIu64 " are in use", what,
-                         bytes, used, limit);
+                         "%s needs %" PRIu64 " bytes; %" PRIu64 " of the device's limit of %" PRIu64
+                         " are in use",
+                         what, bytes, used, limit);
 }
 
 void mia__device_account(mia_device *device, size_t bytes) {
     device->counters.bytes += bytes;
-    if (device->counters.bytes > device->counters.peak_bytes) device->counters.peak_bytes = device->counters.bytes;
+    if (device->counters.bytes > device->counters.peak_bytes)
+        device->counters.peak_bytes = device->counters.bytes;
 }
 
 mia__storage *mia__storage_new(mia_device *device, size_t bytes, mia_error *error) {
@@ -64,7 +66,8 @@ void mia__storage_drop(mia_device *device, mia__storage *storage) {
     mia_release(&device->allocator, storage, sizeof *storage);
 }
 
-/* --- constants -------------------------------------------------------------------------------------------------------- */
+/* --- constants
+ * -------------------------------------------------------------------------------------------------------- */
 
 size_t mia__constant_missing(const mia__storage *storage) {
     return storage->allocated ? 0 : storage->memory.bytes;
@@ -74,10 +77,11 @@ mia_status mia__constant_reserve(mia_device *device, mia__storage *storage, mia_
     if (storage->allocated || storage->memory.bytes == 0) return MIA_OK;
     const mia__constant *constant = storage->constant;
     const void *mapped = mia_weights_mapped(constant->weights, constant->info);
-    if (mapped != NULL &&
-        device->type->adopt(device->backend, mapped, storage->memory.bytes, &storage->buffer, NULL) == MIA_OK) {
+    if (mapped != NULL && device->type->adopt(device->backend, mapped, storage->memory.bytes,
+                                              &storage->buffer, NULL) == MIA_OK) {
         storage->filled = true;
-    } else if (device->type->allocate(device->backend, storage->memory.bytes, &storage->buffer, error) != MIA_OK) {
+    } else if (device->type->allocate(device->backend, storage->memory.bytes, &storage->buffer, error) !=
+               MIA_OK) {
         return MIA_ERROR_NO_MEMORY;
     }
     storage->allocated = true;
@@ -85,15 +89,17 @@ mia_status mia__constant_reserve(mia_device *device, mia__storage *storage, mia_
     return MIA_OK;
 }
 
-mia__prepared *mia__constant_find_form(const mia__storage *storage, uint32_t key) {
+mia__prepared *mia__constant_find_form(const mia__storage *storage, const mia__plan_buffer *wanted) {
     mia__prepared *form = storage->constant->prepared;
-    while (form != NULL && form->form.key != key) form = form->next;
+    while (form != NULL && (form->form.key != wanted->form || form->dtype != wanted->dtype ||
+                            !mia__shape_equal(&form->shape, &wanted->shape)))
+        form = form->next;
     return form;
 }
 
-mia__prepared *mia__constant_reserve_form(mia_device *device, mia__storage *storage, const mia__form *wanted,
-                                          mia_error *error) {
-    mia__prepared *form = mia__constant_find_form(storage, wanted->key);
+mia__prepared *mia__constant_reserve_form(mia_device *device, mia__storage *storage,
+                                          const mia__plan_buffer *wanted, mia_error *error) {
+    mia__prepared *form = mia__constant_find_form(storage, wanted);
     if (form != NULL) return form;
     form = mia_allocate_zeroed(&device->allocator, 1, sizeof *form);
     if (form == NULL) {
@@ -105,7 +111,9 @@ mia__prepared *mia__constant_reserve_form(mia_device *device, mia__storage *stor
         return NULL;
     }
     mia__device_account(device, wanted->bytes);
-    form->form = *wanted;
+    form->form = (mia__form){wanted->form, wanted->bytes};
+    form->dtype = wanted->dtype;
+    form->shape = wanted->shape;
     form->next = storage->constant->prepared;
     storage->constant->prepared = form;
     return form;
@@ -118,7 +126,8 @@ static mia_status fill_raw(mia_device *device, mia__storage *storage, mia_error 
     if (storage->buffer.host != NULL)
         return mia_weights_read(constant->weights, constant->info, 0, storage->buffer.host, bytes, error);
     void *staging = mia_allocate(&device->allocator, bytes, 64);
-    if (staging == NULL) return mia_error_set(error, MIA_ERROR_NO_MEMORY, "no memory to read %zu bytes", bytes);
+    if (staging == NULL)
+        return mia_error_set(error, MIA_ERROR_NO_MEMORY, "no memory to read %zu bytes", bytes);
     mia_status status = mia_weights_read(constant->weights, constant->info, 0, staging, bytes, error);
     if (status == MIA_OK)
         status = device->type->upload(device->backend, &storage->buffer, 0, staging, bytes, error);
@@ -127,19 +136,20 @@ static mia_status fill_raw(mia_device *device, mia__storage *storage, mia_error 
 }
 
 /* Brings a constant into a prepared form; raw: its own bytes, NULL to read them first. */
-static mia_status fill_form(mia_device *device, const mia__storage *storage, mia__prepared *form, const void *raw,
-                            mia_error *error) {
+static mia_status fill_form(mia_device *device, const mia__storage *storage, mia__prepared *form,
+                            const void *raw, mia_error *error) {
     const mia__constant *constant = storage->constant;
     void *staging = NULL;
     size_t bytes = storage->memory.bytes;
     mia_status status = MIA_OK;
     if (raw == NULL) {
         raw = staging = mia_allocate(&device->allocator, bytes, 64);
-        if (staging == NULL) return mia_error_set(error, MIA_ERROR_NO_MEMORY, "no memory to read %zu bytes", bytes);
+        if (staging == NULL)
+            return mia_error_set(error, MIA_ERROR_NO_MEMORY, "no memory to read %zu bytes", bytes);
         status = mia_weights_read(constant->weights, constant->info, 0, staging, bytes, error);
     }
     if (status == MIA_OK)
-        status = device->type->prepare(device->backend, constant->dtype, &constant->shape, &form->form, raw,
+        status = device->type->prepare(device->backend, form->dtype, &form->shape, &form->form, raw,
                                        &form->buffer, error);
     mia_release(&device->allocator, staging, bytes);
     return status;

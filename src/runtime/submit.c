@@ -1,5 +1,6 @@
-/* From nodes to a queued run: linearise, plan, find memory for every buffer of the plan, and only then let the nodes have
- * their results. Until that point nothing has changed, so a failure (no memory, over the limit) loses nothing. */
+/* From nodes to a queued run: linearise, plan, find memory for every buffer of the plan, and only then let
+ * the nodes have their results. Until that point nothing has changed, so a failure (no memory, over the
+ * limit) loses nothing. */
 #include "runtime/submit.h"
 
 #include <stdio.h>
@@ -10,10 +11,11 @@ static mia__storage *leaf_storage(const mia_device *device, const mia__plan_buff
 
 /* A prepared form that is there or reserved. */
 static bool has_form(const mia__storage *storage, const mia__plan_buffer *buffer) {
-    return mia__constant_find_form(storage, buffer->form) != NULL;
+    return mia__constant_find_form(storage, buffer) != NULL;
 }
 
-void mia__plan_measure(const mia_device *device, const mia__plan *plan, mia_plan_info *info, uint64_t *missing) {
+void mia__plan_measure(const mia_device *device, const mia__plan *plan, mia_plan_info *info,
+                       uint64_t *missing) {
     *info = (mia_plan_info){
         .steps = plan->step_count, .arena_bytes = plan->arena_bytes, .output_bytes = plan->output_bytes};
     uint64_t more = plan->output_bytes;
@@ -31,7 +33,8 @@ void mia__plan_measure(const mia_device *device, const mia__plan *plan, mia_plan
     size_t arena = device->arena != NULL ? device->arena->memory.bytes : 0;
     if (plan->arena_bytes > arena) {
         more += plan->arena_bytes;
-        if (device->arena != NULL && device->arena->runs == 0) more -= arena; /* goes before the new one comes */
+        if (device->arena != NULL && device->arena->runs == 0)
+            more -= arena; /* goes before the new one comes */
     }
     info->needed_bytes = info->arena_bytes + info->output_bytes + info->input_bytes + info->constant_bytes +
                          info->prepared_bytes;
@@ -67,14 +70,12 @@ static mia_status find_place(mia_device *device, mia_ticket *ticket, uint32_t in
             return MIA_ERROR_NO_MEMORY;
         if (!storage->filled) ticket->phase = MIA__PHASE_LOAD;
         break;
-    case MIA__BUFFER_FORM: {
+    case MIA__BUFFER_FORM:
         storage = leaf_storage(device, buffer);
-        mia__form wanted = {buffer->form, buffer->bytes};
-        form = mia__constant_reserve_form(device, storage, &wanted, error);
+        form = mia__constant_reserve_form(device, storage, buffer, error);
         if (form == NULL) return MIA_ERROR_NO_MEMORY;
         if (!form->filled) ticket->phase = MIA__PHASE_LOAD;
         break;
-    }
     case MIA__BUFFER_ARENA: storage = arena_for(device, plan->arena_bytes, error); break;
     case MIA__BUFFER_OUTPUT: storage = mia__storage_new(device, buffer->bytes, error); break;
     }
@@ -105,8 +106,10 @@ mia_ticket *mia__reserve(mia_device *device, mia__cached *plan, mia_error *error
     ticket->run.plan = plan->plan;
     ticket->run.program = plan->program;
     ticket->phase = MIA__PHASE_RUN;
+    /* First, so that an arena that is too small is gone before anything else is allocated. */
+    bool room = info.arena_bytes == 0 || arena_for(device, plan->plan->arena_bytes, error) != NULL;
     for (uint32_t b = 0; b < plan->plan->buffer_count; b++) {
-        if (find_place(device, ticket, b, error) == MIA_OK) continue;
+        if (room && find_place(device, ticket, b, error) == MIA_OK) continue;
         mia__ticket_let_go(ticket);
         mia__ticket_fail(ticket, error);
         break;
@@ -155,13 +158,18 @@ static mia_ticket *failed(mia_device *device, const mia_error *error) {
     return ticket;
 }
 
-/* Plans and reserves what the roots need and commits: a ticket that is ready to be queued, failed, or NULL. */
+/* Plans and reserves what the roots need and commits: a ticket that is ready to be queued, failed, or NULL.
+ */
 static mia_ticket *submit(mia_device *device, mia__node *const *roots, size_t count, mia_error *error) {
     if (mia__linearise(&device->linear, roots, count, error) != MIA_OK) return failed(device, error);
-    if (device->linear.leaf_count == device->linear.count)
-        return mia__ticket_new(device, 0); /* all there, or on the way */
+    mia_ticket *ticket;
+    if (device->linear.leaf_count == device->linear.count) { /* all there, or on the way */
+        ticket = mia__ticket_new(device, 0);
+        if (ticket == NULL) (void)mia_error_set(error, MIA_ERROR_NO_MEMORY, "no memory to begin the work");
+        return ticket;
+    }
     mia__cached *plan = mia__cache_get(device, error);
-    mia_ticket *ticket = plan != NULL ? mia__reserve(device, plan, error) : NULL;
+    ticket = plan != NULL ? mia__reserve(device, plan, error) : NULL;
     if (ticket == NULL) return failed(device, error);
     if (ticket->done) return ticket;
     mia__storage *empty;
@@ -175,13 +183,16 @@ static mia_ticket *submit(mia_device *device, mia__node *const *roots, size_t co
     return ticket;
 }
 
-/* --- eval -------------------------------------------------------------------------------------------------------------- */
+/* --- eval
+ * --------------------------------------------------------------------------------------------------------------
+ */
 
 mia_status mia__borrow_list(mia_device *device, const mia_tensor *list, size_t count, const char *what,
                             mia__node ***out, mia_error *error) {
     mia__site site = {what, NULL, 0};
     mia__node **nodes = mia_allocate_zeroed(&device->allocator, count, sizeof(mia__node *));
-    if (nodes == NULL) return mia_error_set(error, MIA_ERROR_NO_MEMORY, "%s: no memory for %zu tensors", what, count);
+    if (nodes == NULL)
+        return mia_error_set(error, MIA_ERROR_NO_MEMORY, "%s: no memory for %zu tensors", what, count);
     for (size_t i = 0; i < count; i++) {
         nodes[i] = mia__handle_borrow(device, list[i], count > 1 ? (int)i : -1, &site, error);
         if (nodes[i] != NULL) continue;
@@ -209,9 +220,12 @@ mia_ticket *mia__eval_begin(const mia_tensor *list, size_t count, bool wake) {
     return ticket;
 }
 
-/* --- read -------------------------------------------------------------------------------------------------------------- */
+/* --- read
+ * --------------------------------------------------------------------------------------------------------------
+ */
 
-/* A node whose memory can be downloaded as it is: a strided value, or a constant that is not loaded, is copied. */
+/* A node whose memory can be downloaded as it is: a strided value, or a constant that is not loaded, is
+ * copied. */
 static mia__node *readable(mia_device *device, mia__node *node, const mia__site *site) {
     if (node->state == MIA__READY && node->memory->constant) {
         const mia__storage *storage = (const mia__storage *)node->memory;
@@ -224,8 +238,8 @@ static mia__node *readable(mia_device *device, mia__node *node, const mia__site 
 }
 
 /* Takes the node's reference over; the ticket downloads its value after what is needed has run. */
-static mia_ticket *read_node(mia_device *device, mia__node *node, void *out, size_t bytes, const mia__site *site,
-                             mia_error *error) {
+static mia_ticket *read_node(mia_device *device, mia__node *node, void *out, size_t bytes,
+                             const mia__site *site, mia_error *error) {
     const mia__cause *cause = mia__node_cause(node);
     size_t has = cause == NULL ? mia__view_bytes(node->dtype, &node->view) : 0;
     mia_ticket *ticket = NULL;
@@ -261,6 +275,6 @@ mia_ticket *mia__read_begin(mia_tensor t, void *out, size_t bytes, bool wake, co
     mia_ticket *ticket =
         node == NULL ? failed(device, &error) : read_node(device, node, out, bytes, site, &error);
     if (ticket != NULL && !ticket->done) mia__ticket_queue(ticket, wake);
-    mia__unlock(device);
+    if (ticket != NULL || !mia__device_shell_free(device)) mia__unlock(device);
     return ticket;
 }

@@ -5,10 +5,11 @@
 #include "runtime/device.h"
 
 /* What a plan for the last linearisation needs, and how much of that is not there yet. */
-void mia__plan_measure(const mia_device *device, const mia__plan *plan, mia_plan_info *info, uint64_t *missing);
+void mia__plan_measure(const mia_device *device, const mia__plan *plan, mia_plan_info *info,
+                       uint64_t *missing);
 
-/* A ticket with memory for every buffer of the plan (which it takes over): its phase is LOAD if constants have to be read.
- * NULL with the error set, or failed. */
+/* A ticket with memory for every buffer of the plan (which it takes over): its phase is LOAD if constants
+ * have to be read. NULL with the error set, or failed. */
 mia_ticket *mia__reserve(mia_device *device, mia__cached *plan, mia_error *error);
 
 /* The nodes behind handles, borrowed; an array of count from the device's allocator. */

@@ -28,8 +28,8 @@ mia_status mia_tensor_plan(const mia_tensor *list, size_t count, mia_plan_info *
     return plan != NULL ? MIA_OK : mia_error_set(error, local.status, "%s", local.message);
 }
 
-mia_status mia_tensor_prepare(const mia_tensor *list, size_t count, bool (*progress)(void *user, double fraction),
-                              void *user, mia_error *error) {
+mia_status mia_tensor_prepare(const mia_tensor *list, size_t count,
+                              bool (*progress)(void *user, double fraction), void *user, mia_error *error) {
     if (count == 0) return MIA_OK;
     if (list[0].device == NULL) return mia_tensor_status(list[0], error);
     mia_device *device = list[0].device;

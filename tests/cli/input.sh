@@ -31,3 +31,7 @@ refuses 1 '[0-9]\{7,\}' eval "$model" --tokens 1,2,3 --logits "$work/x" --max-me
 needed=$(grep -o '[0-9]\{7,\}' "$work/err" | sort -n | tail -1)
 [ "$needed" -gt 1024000 ] || fail "the bytes needed are not in the message"
 expect 0 run "$model" -n 1 --max-memory 1G
+refuses 1 'needs [0-9]* bytes' run "$model" -n 1 --max-memory 1M
+needed=$(sed 's/.*needs \([0-9]*\) bytes.*/\1/' "$work/err")
+expect 0 run "$model" -n 1 --max-memory "$needed"
+refuses 1 "needs $needed bytes" run "$model" -n 1 --max-memory $((needed - 1))

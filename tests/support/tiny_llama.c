@@ -49,7 +49,8 @@ static void add_key(mia_gguf_writer *writer, const tiny_options *o, const char *
 }
 
 static void add_metadata(mia_gguf_writer *writer, const tiny_options *o) {
-    mia_gguf_writer_text(writer, "general.architecture", (mia_text){"llama", 5});
+    const char *architecture = o->architecture != NULL ? o->architecture : "llama";
+    mia_gguf_writer_text(writer, "general.architecture", (mia_text){architecture, strlen(architecture)});
     add_key(writer, o, "llama.context_length", o->context);
     add_key(writer, o, "llama.embedding_length", o->dim);
     add_key(writer, o, "llama.block_count", o->layers);
@@ -143,7 +144,7 @@ static size_t list_tensors(const tiny_options *o, entry *entries) {
 static void write_numbers(mia_gguf_writer *writer, const entry *e, uint64_t *random) {
     size_t count = (size_t)e->first * (e->second > 0 ? e->second : 1);
     bool norm = strstr(e->name, "norm") != NULL || strstr(e->name, "freqs") != NULL;
-    double spread = e->second > 0 ? 2 / sqrt((double)e->first) : 0.3;
+    double spread = e->second > 0 ? 1 / sqrt((double)e->first) : 0.3;
     if (strcmp(e->name, "token_embd.weight") == 0) spread = 1;
     for (size_t i = 0; i < count; i++) {
         double uniform = (double)(tiny_random(random) >> 11) / 9007199254740992.0 * 2 - 1;

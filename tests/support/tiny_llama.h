@@ -23,8 +23,8 @@ typedef struct tiny_options {
     bool tied;    /* no output.weight */
     bool biased;  /* biases on q, k, v and the output of attention */
     bool factors; /* rope_freqs.weight */
-    /* faults: a key that is written with another value (text NULL: left out when value is 0), a tensor left
-     * out */
+    /* faults: a key that is written with another value (UINT32_MAX: left out), a tensor left out */
+    const char *architecture;
     const char *key;
     uint32_t value;
     const char *missing;

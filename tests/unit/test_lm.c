@@ -20,9 +20,9 @@
 #define VOCABULARY  TINY_VOCABULARY
 #define MOST_TOKENS 700
 
-/* Largest difference of logits, in units of the largest logit. A float pass of a few layers, sums in any
- * order, is within about 1e-6 times the square root of the operations in a row; what goes wrong goes wrong by
- * far more. */
+/* Largest difference of logits, in units of the largest logit. Weights are drawn so that every layer is well
+ * conditioned; float passes then stay within 3e-6 of the one in double (seen over 25 seeds), and what goes
+ * wrong goes wrong by far more. */
 #define BOUND 2e-5
 
 static uint64_t seed;

@@ -1,5 +1,6 @@
-/* From a plan to what runs: kernels chosen and geometry worked out once, in one allocation; and the run itself, in which
- * all threads walk the same list of steps and meet at barriers. A run allocates nothing. */
+/* From a plan to what runs: kernels chosen and geometry worked out once, in one allocation; and the run
+ * itself, one step after the other, each shared by the pool where it is worth that. A run allocates nothing.
+ */
 #include "backend/cpu/cpu.h"
 
 #include "backend/host.h"
@@ -9,7 +10,6 @@
 
 typedef struct mia__cpu_program {
     uint32_t count, fallbacks;
-    bool shared; /* some step is */
     size_t bytes;
     mia__cpu_step steps[];
 } mia__cpu_program;
@@ -23,9 +23,10 @@ static size_t view_offset(const mia__operand *operand) {
     return (size_t)operand->view.offset * mia_dtype_describe(operand->dtype)->bytes;
 }
 
-static mia_status choose(const mia__cpu *cpu, const mia__plan *plan, const mia__step *source, mia__cpu_step *out,
-                         mia_error *error) {
-    *out = (mia__cpu_step){.source = source, .kernels = &cpu->kernels, .output_offset = view_offset(&source->output)};
+static mia_status choose(const mia__cpu *cpu, const mia__plan *plan, const mia__step *source,
+                         mia__cpu_step *out, mia_error *error) {
+    *out = (mia__cpu_step){
+        .source = source, .kernels = &cpu->kernels, .output_offset = view_offset(&source->output)};
     for (uint32_t i = 0; i < source->input_count; i++) out->input_offset[i] = view_offset(&source->inputs[i]);
     mia__cpu_chooser chooser = mia__cpu_chooser_find(source->op);
     if (chooser != NULL && chooser(cpu, plan, out)) {
@@ -33,12 +34,8 @@ static mia_status choose(const mia__cpu *cpu, const mia__plan *plan, const mia__
             if (out->phases[i].units > 1 && out->work >= cpu->shared_nanoseconds) out->shared = true;
         return MIA_OK;
     }
-    if (mia__reference_find(source->op) == NULL) {
-        const mia_op_info *info = mia_op_describe(source->op);
-        return mia_error_set(error, MIA_ERROR_UNSUPPORTED, "%s of %s: the cpu backend has no kernel for it",
-                             info != NULL ? info->name : "an unknown operation",
-                             mia_dtype_describe(source->inputs[0].dtype)->name);
-    }
+    mia_status status = mia__reference_check(source, "cpu", error);
+    if (status != MIA_OK) return status;
     out->phase_count = 0;
     out->fallback = true;
     mia__cpu_phase_add(out, run_reference, 1);
@@ -50,7 +47,8 @@ mia_status mia__cpu_compile(mia__backend *backend, const mia__plan *plan, void *
     size_t bytes;
     if (!mia__size_multiply(plan->step_count, sizeof(mia__cpu_step), &bytes) ||
         !mia__size_add(bytes, sizeof(mia__cpu_program), &bytes))
-        return mia_error_set(error, MIA_ERROR_NO_MEMORY, "compile: a plan of %u steps is too long", plan->step_count);
+        return mia_error_set(error, MIA_ERROR_NO_MEMORY, "compile: a plan of %u steps is too long",
+                             plan->step_count);
     mia__cpu_program *made = mia_allocate(cpu->host.allocator, bytes, _Alignof(max_align_t));
     if (made == NULL)
         return mia_error_set(error, MIA_ERROR_NO_MEMORY, "compile: no memory for the %u steps of a plan",
@@ -63,7 +61,6 @@ mia_status mia__cpu_compile(mia__backend *backend, const mia__plan *plan, void *
             return status;
         }
         made->fallbacks += made->steps[i].fallback;
-        made->shared |= made->steps[i].shared;
     }
     *program = made;
     return MIA_OK;
@@ -82,47 +79,31 @@ static mia__cpu_task resolve(const mia__run *run, uint32_t index, const mia__cpu
     return task;
 }
 
-static void run_alone(const mia__run *run, uint32_t index, const mia__cpu_step *step) {
-    mia__cpu_task task = resolve(run, index, step);
-    for (uint32_t i = 0; i < step->phase_count; i++) step->phases[i].function(&task, 0, step->phases[i].units);
+/* One phase of one task, for the pool. */
+typedef struct shared_phase {
+    const mia__cpu_task *task;
+    mia__cpu_function function;
+} shared_phase;
+
+static void run_phase(const void *user, size_t begin, size_t end) {
+    const shared_phase *phase = user;
+    phase->function(phase->task, begin, end);
 }
 
-static void run_shared(const mia__run *run, uint32_t index, const mia__cpu_step *step, mia__pool *pool) {
+static void run_step(mia__cpu *cpu, const mia__run *run, uint32_t index, const mia__cpu_step *step) {
     mia__cpu_task task = resolve(run, index, step);
     for (uint32_t i = 0; i < step->phase_count; i++) {
-        size_t begin, end;
-        while (mia__pool_take(pool, step->phases[i].units, &begin, &end)) step->phases[i].function(&task, begin, end);
-        mia__pool_barrier(pool);
-    }
-}
-
-/* What each thread does of a run. Thread 0 does the steps that are not shared; the others see what it wrote only after
- * the next barrier. */
-static void walk(void *user, mia__pool *pool, unsigned thread) {
-    const mia__run *run = user;
-    const mia__cpu_program *program = run->program;
-    bool unseen = false;
-    for (uint32_t i = 0; i < program->count; i++) {
-        const mia__cpu_step *step = &program->steps[i];
-        if (!step->shared) {
-            if (thread == 0) run_alone(run, i, step);
-            unseen = true;
-            continue;
-        }
-        if (unseen) mia__pool_barrier(pool);
-        unseen = false;
-        run_shared(run, i, step, pool);
+        const shared_phase phase = {&task, step->phases[i].function};
+        if (step->shared)
+            mia__pool_for(cpu->pool, step->phases[i].units, run_phase, &phase);
+        else
+            run_phase(&phase, 0, step->phases[i].units);
     }
 }
 
 void mia__cpu_run(mia__backend *backend, mia__run *run) {
-    mia__cpu *cpu = (mia__cpu *)backend;
     const mia__cpu_program *program = run->program;
-    if (program->shared && mia__pool_threads(cpu->pool) > 1) {
-        mia__pool_run(cpu->pool, walk, run);
-    } else {
-        for (uint32_t i = 0; i < program->count; i++) run_alone(run, i, &program->steps[i]);
-    }
+    for (uint32_t i = 0; i < program->count; i++) run_step((mia__cpu *)backend, run, i, &program->steps[i]);
     backend->fallbacks += program->fallbacks;
     mia__complete(run->completion, MIA_OK, NULL);
 }

@@ -1,13 +1,19 @@
-/* The cpu backend: kernels in host memory, chosen by instruction set, run by a pool of threads. What a step becomes is
- * decided in compile.c; memory and transfers are those of every backend in host memory (backend/host.c). */
+/* The cpu backend: kernels in host memory, chosen by instruction set, run by a pool of threads. What a step
+ * becomes is decided in compile.c; memory and transfers are those of every backend in host memory
+ * (backend/host.c). */
 #include "backend/cpu/cpu.h"
 
 #include "backend/cpu/forms.h"
 
 #include <stdio.h>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
 /* Below this much work (estimated, of one thread) a step is not worth meeting for. */
-#define SHARED_NANOSECONDS 4000.0
+#define SHARED_NANOSECONDS 8000.0
+
+#define LARGE_PAGE ((size_t)2 << 20)
 
 static void cpu_close(mia__backend *backend) {
     if (backend == NULL) return;
@@ -41,8 +47,21 @@ static void cpu_describe(const mia__backend *backend, mia_device_info *info) {
     info->backend = backend->type->name;
     info->threads = mia__pool_threads(cpu->pool);
     snprintf(info->description, sizeof info->description, "%s%s%s; %u thread%s", names[cpu->isa],
-             wide && mia__cpu_has_vnni() ? ", VNNI" : "", wide && mia__cpu_has_bf16() ? ", BF16" : "", info->threads,
-             info->threads == 1 ? "" : "s");
+             wide && mia__cpu_has_vnni() ? ", VNNI" : "", wide && mia__cpu_has_bf16() ? ", BF16" : "",
+             info->threads, info->threads == 1 ? "" : "s");
+}
+
+/* Weights are read front to back at the speed of memory, and with pages of 4 KB address translation halves
+ * that. The kernel is asked for large ones; whether it has them is its affair. */
+static mia_status cpu_allocate(mia__backend *backend, size_t bytes, mia__buffer *out, mia_error *error) {
+    mia_status status = mia__host_allocate(backend, bytes, out, error);
+#if defined(__linux__)
+    uintptr_t begin = ((uintptr_t)out->host + LARGE_PAGE - 1) & ~(uintptr_t)(LARGE_PAGE - 1);
+    uintptr_t end = ((uintptr_t)out->host + bytes) & ~(uintptr_t)(LARGE_PAGE - 1);
+    if (status == MIA_OK && bytes >= 2 * LARGE_PAGE && begin < end)
+        madvise((void *)begin, end - begin, MADV_HUGEPAGE);
+#endif
+    return status;
 }
 
 const mia__backend_type mia__backend_cpu = {
@@ -52,7 +71,7 @@ const mia__backend_type mia__backend_cpu = {
     .open = cpu_open,
     .close = cpu_close,
     .describe = cpu_describe,
-    .allocate = mia__host_allocate,
+    .allocate = cpu_allocate,
     .release = mia__host_release,
     .adopt = mia__host_adopt,
     .upload = mia__host_upload,

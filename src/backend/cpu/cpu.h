@@ -1,10 +1,11 @@
-/* The cpu backend from inside: what a compiled step is, and what families of kernels (elementwise.c, matmul.c, ...) and
- * instruction sets (generic/, avx2/, avx512/) give to it.
+/* The cpu backend from inside: what a compiled step is, and what families of kernels (elementwise.c,
+ * matmul.c, ...) and instruction sets (generic/, avx2/, avx512/) give to it.
  *
- *     plan step -> chooser of its family (table.c) -> mia__cpu_step: 1 to 3 phases of units, geometry worked out
- *     phase     -> walks its units and calls the inner kernels of the processor's instruction set (kernels.h)
+ *     plan step -> chooser of its family (table.c) -> mia__cpu_step: 1 to 3 phases of units, geometry worked
+ * out phase     -> walks its units and calls the inner kernels of the processor's instruction set (kernels.h)
  *
- * All threads share the units of a phase; a unit's result never depends on who runs it or beside which others. */
+ * All threads share the units of a phase; a unit's result never depends on who runs it or beside which
+ * others. */
 #ifndef MIA_BACKEND_CPU_CPU_H
 #define MIA_BACKEND_CPU_CPU_H
 
@@ -32,8 +33,8 @@ typedef struct mia__cpu_phase {
     size_t units;
 } mia__cpu_phase;
 
-/* Nested loops over an output and up to three inputs, in elements: modes of extent 1 dropped, neighbours that lie behind
- * each other in every operand merged, broadcast modes with stride 0. Operand 0 is the output. */
+/* Nested loops over an output and up to three inputs, in elements: modes of extent 1 dropped, neighbours that
+ * lie behind each other in every operand merged, broadcast modes with stride 0. Operand 0 is the output. */
 #define MIA__CPU_LOOP_OPERANDS 4
 typedef struct mia__cpu_loop {
     uint32_t ndim; /* at least 1 */
@@ -129,8 +130,8 @@ typedef struct mia__cpu {
     double shared_nanoseconds; /* steps of less work than this stay on the calling thread */
 } mia__cpu;
 
-/* Fills in phases, geometry and work of a step (source, kernels and offsets are set), or returns false: then the reference
- * kernel does it. Pure. */
+/* Fills in phases, geometry and work of a step (source, kernels and offsets are set), or returns false: then
+ * the reference kernel does it. Pure. */
 typedef bool (*mia__cpu_chooser)(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 
 /* --- table.c: the chooser of an operation, NULL when the reference kernel is all there is */
@@ -146,10 +147,13 @@ void mia__cpu_run(mia__backend *backend, mia__run *run);
 void mia__cpu_loop_make(mia__cpu_loop *loop, const mia__view *shape, uint32_t first_mode,
                         const mia__view *const *operands, uint32_t count);
 /* Offsets, in elements, of operands [0, count) at the `row`-th pass of the modes from first_mode on. */
-void mia__cpu_loop_offsets(const mia__cpu_loop *loop, uint32_t first_mode, size_t row, uint32_t count, int64_t *offsets);
+void mia__cpu_loop_offsets(const mia__cpu_loop *loop, uint32_t first_mode, size_t row, uint32_t count,
+                           int64_t *offsets);
 /* Appends a phase. */
 void mia__cpu_phase_add(mia__cpu_step *step, mia__cpu_function function, size_t units);
-static inline bool mia__cpu_is_float(mia_dtype dtype) { return dtype == MIA_f32 || dtype == MIA_f16 || dtype == MIA_bf16; }
+static inline bool mia__cpu_is_float(mia_dtype dtype) {
+    return dtype == MIA_f32 || dtype == MIA_f16 || dtype == MIA_bf16;
+}
 
 /* --- families: choosers */
 bool mia__cpu_choose_elementwise(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
@@ -165,7 +169,6 @@ bool mia__cpu_choose_attention(const mia__cpu *cpu, const mia__plan *plan, mia__
 bool mia__cpu_choose_matmul(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 size_t mia__cpu_scratch_matmul(const mia__cpu *cpu, const mia__step *step);
 size_t mia__cpu_scratch_rope(const mia__cpu *cpu, const mia__step *step);
-
 
 /* --- cpu.c */
 extern const mia__backend_type mia__backend_cpu;

@@ -1,13 +1,15 @@
-/* Element-wise operations and conversions of f32, f16 and bf16, over any strides. A unit is a piece of one row of the
- * innermost mode, small enough for the first cache: operands that are not contiguous f32 are brought into such a tile
- * first, and what is not f32 is narrowed from one. Other types stay with the reference. */
+/* Element-wise operations and conversions of f32, f16 and bf16, over any strides. A unit is a piece of one
+ * row of the innermost mode, small enough for the first cache: operands that are not contiguous f32 are
+ * brought into such a tile first, and what is not f32 is narrowed from one. Other types stay with the
+ * reference. */
 #include "backend/cpu/cpu.h"
 
 #include "base/half.h"
 
 #define TILE 1024 /* elements */
 
-/* --- rows in and out of f32 ----------------------------------------------------------------------------------------- */
+/* --- rows in and out of f32
+ * ----------------------------------------------------------------------------------------- */
 
 static float load_one(mia_dtype dtype, const char *from) {
     if (dtype == MIA_f32) return *(const float *)(const void *)from;
@@ -15,11 +17,13 @@ static float load_one(mia_dtype dtype, const char *from) {
     return dtype == MIA_f16 ? mia__f16_to_f32(bits) : mia__bf16_to_f32(bits);
 }
 
-static size_t float_bytes(mia_dtype dtype) { return dtype == MIA_f32 ? 4 : 2; }
+static size_t float_bytes(mia_dtype dtype) {
+    return dtype == MIA_f32 ? 4 : 2;
+}
 
 /* `count` elements as contiguous f32: where they are, or in the tile. */
-static const float *load_row(const mia__cpu_kernels *kernels, mia_dtype dtype, const char *from, int64_t stride,
-                             size_t count, float *tile) {
+static const float *load_row(const mia__cpu_kernels *kernels, mia_dtype dtype, const char *from,
+                             int64_t stride, size_t count, float *tile) {
     if (stride == 1 && dtype == MIA_f32) return (const float *)(const void *)from;
     if (stride == 1) {
         const uint16_t *halves = (const uint16_t *)(const void *)from;
@@ -34,13 +38,16 @@ static const float *load_row(const mia__cpu_kernels *kernels, mia_dtype dtype, c
     return tile;
 }
 
-static void store_row(const mia__cpu_kernels *kernels, mia_dtype dtype, char *to, const float *from, size_t count) {
+static void store_row(const mia__cpu_kernels *kernels, mia_dtype dtype, char *to, const float *from,
+                      size_t count) {
     uint16_t *halves = (uint16_t *)(void *)to;
     if (dtype == MIA_f16) kernels->narrow_f16(halves, from, count);
     if (dtype == MIA_bf16) kernels->narrow_bf16(halves, from, count);
 }
 
-/* --- phases --------------------------------------------------------------------------------------------------------- */
+/* --- phases
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 /* Where the operands of one unit are: its elements from `first` on of a row. */
 typedef struct piece {
@@ -49,16 +56,16 @@ typedef struct piece {
     const char *in[2];
 } piece;
 
-static piece find_piece(const mia__cpu_task *task, size_t unit) {
+static piece find_piece(const mia__cpu_task *task, size_t unit, uint32_t inputs) {
     const mia__cpu_step *step = task->step;
     const mia__cpu_loop *loop = &step->as.loop;
     int64_t offsets[MIA__CPU_LOOP_OPERANDS];
-    mia__cpu_loop_offsets(loop, 1, unit / loop->pieces, step->source->input_count + 1, offsets);
+    mia__cpu_loop_offsets(loop, 1, unit / loop->pieces, inputs + 1, offsets);
     int64_t first = (int64_t)(unit % loop->pieces) * TILE, left = loop->extent[0] - first;
     piece p = {.count = (size_t)(left < TILE ? left : TILE)};
     p.out = task->output +
             (offsets[0] + first * loop->stride[0][0]) * (int64_t)float_bytes(step->source->output.dtype);
-    for (uint32_t i = 0; i < step->source->input_count; i++)
+    for (uint32_t i = 0; i < inputs; i++)
         p.in[i] = task->inputs[i] + (offsets[i + 1] + first * loop->stride[i + 1][0]) *
                                         (int64_t)float_bytes(step->source->inputs[i].dtype);
     return p;
@@ -69,10 +76,11 @@ static void run_unary(const mia__cpu_task *task, size_t begin, size_t end) {
     const mia__cpu_kernels *kernels = task->step->kernels;
     float a[TILE], result[TILE];
     for (size_t unit = begin; unit < end; unit++) {
-        piece p = find_piece(task, unit);
+        piece p = find_piece(task, unit, 1);
         float *out = source->output.dtype == MIA_f32 ? (float *)(void *)p.out : result;
-        const float *x = load_row(kernels, source->inputs[0].dtype, p.in[0], task->step->as.loop.stride[1][0], p.count, a);
-        kernels->unary[source->op - MIA_OP_neg](out, x, p.count);
+        const float *x =
+            load_row(kernels, source->inputs[0].dtype, p.in[0], task->step->as.loop.stride[1][0], p.count, a);
+        kernels->unary[mia__cpu_unary(source->op)](out, x, p.count);
         store_row(kernels, source->output.dtype, p.out, out, p.count);
     }
 }
@@ -83,11 +91,11 @@ static void run_binary(const mia__cpu_task *task, size_t begin, size_t end) {
     const mia__cpu_loop *loop = &task->step->as.loop;
     float a[TILE], b[TILE], result[TILE];
     for (size_t unit = begin; unit < end; unit++) {
-        piece p = find_piece(task, unit);
+        piece p = find_piece(task, unit, 2);
         float *out = source->output.dtype == MIA_f32 ? (float *)(void *)p.out : result;
         const float *x = load_row(kernels, source->inputs[0].dtype, p.in[0], loop->stride[1][0], p.count, a);
         const float *y = load_row(kernels, source->inputs[1].dtype, p.in[1], loop->stride[2][0], p.count, b);
-        kernels->binary[source->op - MIA_OP_add](out, x, y, p.count);
+        kernels->binary[mia__cpu_binary(source->op)](out, x, y, p.count);
         store_row(kernels, source->output.dtype, p.out, out, p.count);
     }
 }
@@ -98,14 +106,15 @@ static void run_convert(const mia__cpu_task *task, size_t begin, size_t end) {
     int64_t stride = task->step->as.loop.stride[1][0];
     float tile[TILE];
     for (size_t unit = begin; unit < end; unit++) {
-        piece p = find_piece(task, unit);
+        piece p = find_piece(task, unit, 1);
         float *out = source->output.dtype == MIA_f32 ? (float *)(void *)p.out : tile;
         const float *x = load_row(kernels, source->inputs[0].dtype, p.in[0], stride, p.count, out);
         store_row(kernels, source->output.dtype, p.out, x, p.count);
     }
 }
 
-/* --- choosing ------------------------------------------------------------------------------------------------------- */
+/* --- choosing
+ * ------------------------------------------------------------------------------------------------------- */
 
 /* Units of TILE elements; the output must be contiguous along the innermost mode. */
 static bool cut(mia__cpu_step *out, double nanoseconds) {
@@ -135,7 +144,8 @@ bool mia__cpu_choose_elementwise(const mia__cpu *cpu, const mia__plan *plan, mia
 
 bool mia__cpu_choose_convert(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out) {
     (void)cpu, (void)plan;
-    if (out->source->inputs[0].dtype == out->source->output.dtype) return mia__cpu_choose_copy(cpu, plan, out);
+    if (out->source->inputs[0].dtype == out->source->output.dtype)
+        return mia__cpu_choose_copy(cpu, plan, out);
     if (!cut(out, 0.3)) return false;
     mia__cpu_phase_add(out, run_convert, out->as.loop.rows * out->as.loop.pieces);
     return true;

@@ -10,9 +10,13 @@
 #define GROUP MIA__CPU_GROUP
 #define BLOCK MIA__CPU_BLOCK
 
-static bool is_block(mia_dtype dtype) { return dtype == MIA_q8_0 || dtype == MIA_q4_0; }
+static bool is_block(mia_dtype dtype) {
+    return dtype == MIA_q8_0 || dtype == MIA_q4_0;
+}
 
-static size_t quant_bytes(mia_dtype dtype) { return dtype == MIA_q8_0 ? GROUP * BLOCK : GROUP * BLOCK / 2; }
+static size_t quant_bytes(mia_dtype dtype) {
+    return dtype == MIA_q8_0 ? GROUP * BLOCK : GROUP * BLOCK / 2;
+}
 
 size_t mia__cpu_group_bytes(mia_dtype dtype, int64_t k) {
     if (is_block(dtype)) return (size_t)(k / BLOCK) * (quant_bytes(dtype) + GROUP * sizeof(uint16_t));
@@ -22,7 +26,8 @@ size_t mia__cpu_group_bytes(mia_dtype dtype, int64_t k) {
 mia__cpu_quants mia__cpu_group_quants(mia_dtype dtype, int64_t k, const void *group, int64_t first) {
     const uint8_t *quants = group;
     const uint8_t *scales = quants + (size_t)(k / BLOCK) * quant_bytes(dtype);
-    return (mia__cpu_quants){quants + (size_t)first * quant_bytes(dtype), (const uint16_t *)(const void *)scales + first * GROUP};
+    return (mia__cpu_quants){quants + (size_t)first * quant_bytes(dtype),
+                             (const uint16_t *)(const void *)scales + first * GROUP};
 }
 
 mia__form mia__cpu_form(const void *context, const mia__step *step, uint32_t input) {
@@ -39,7 +44,8 @@ mia__form mia__cpu_form(const void *context, const mia__step *step, uint32_t inp
     return (mia__form){MIA__CPU_FORM_INTERLEAVED, bytes};
 }
 
-/* --- interleaving ------------------------------------------------------------------------------------------------ */
+/* --- interleaving
+ * ------------------------------------------------------------------------------------------------ */
 
 static void interleave_q8_0(const mia__block_q8_0 *block, unsigned row, uint8_t *quants) {
     for (unsigned i = 0; i < BLOCK; i++)
@@ -74,15 +80,15 @@ void mia__cpu_interleave_blocks(mia_dtype dtype, const uint8_t *rows, size_t row
     }
 }
 
-#define INTERLEAVE(type, out_type, convert)                                                                            \
-    for (unsigned row = 0; row < count; row++) {                                                                       \
-        const type *from = (const type *)rows + row * row_stride;                                                      \
-        out_type *to = (out_type *)out + row;                                                                          \
-        for (int64_t i = 0; i < k; i++) to[i * GROUP] = convert(from[i * k_stride]);                                   \
+#define INTERLEAVE(type, out_type, convert)                                                                  \
+    for (unsigned row = 0; row < count; row++) {                                                             \
+        const type *from = (const type *)rows + row * row_stride;                                            \
+        out_type *to = (out_type *)out + row;                                                                \
+        for (int64_t i = 0; i < k; i++) to[i * GROUP] = convert(from[i * k_stride]);                         \
     }
 
-void mia__cpu_interleave_f32(mia_dtype dtype, const void *rows, int64_t k_stride, int64_t row_stride, unsigned count,
-                             int64_t k, float *out) {
+void mia__cpu_interleave_f32(mia_dtype dtype, const void *rows, int64_t k_stride, int64_t row_stride,
+                             unsigned count, int64_t k, float *out) {
     if (count < GROUP) memset(out, 0, (size_t)k * GROUP * sizeof *out);
     if (dtype == MIA_f32) {
         INTERLEAVE(float, float, )
@@ -104,7 +110,8 @@ static void interleave_plain(size_t bytes, const void *rows, unsigned count, int
     }
 }
 
-/* --- by the whole pool -------------------------------------------------------------------------------------------- */
+/* --- by the whole pool
+ * -------------------------------------------------------------------------------------------- */
 
 typedef struct preparation {
     mia_dtype dtype;
@@ -129,22 +136,18 @@ static void prepare_group(const preparation *p, size_t group) {
     mia__cpu_interleave_blocks(p->dtype, rows, row_bytes, count, blocks, out, (uint16_t *)(void *)scales);
 }
 
-static void prepare_all(void *user, mia__pool *pool, unsigned thread) {
-    (void)thread;
-    const preparation *p = user;
-    size_t begin, end;
-    while (mia__pool_take(pool, ((size_t)p->n + GROUP - 1) / GROUP, &begin, &end))
-        for (size_t group = begin; group < end; group++) prepare_group(p, group);
+static void prepare_groups(const void *user, size_t begin, size_t end) {
+    for (size_t group = begin; group < end; group++) prepare_group(user, group);
 }
 
-mia_status mia__cpu_prepare(mia__backend *backend, mia_dtype dtype, const mia_shape *shape, const mia__form *form,
-                            const void *raw, mia__buffer *into, mia_error *error) {
+mia_status mia__cpu_prepare(mia__backend *backend, mia_dtype dtype, const mia_shape *shape,
+                            const mia__form *form, const void *raw, mia__buffer *into, mia_error *error) {
     if (form->key == 0) return mia__host_prepare(backend, dtype, shape, form, raw, into, error);
     bool known = form->key == MIA__CPU_FORM_INTERLEAVED && (mia__cpu_is_float(dtype) || is_block(dtype));
     if (!known || shape->ndim < 2)
-        return mia_error_set(error, MIA_ERROR_INTERNAL, "prepare: the cpu backend has no form %u of %s", form->key,
-                             mia_dtype_describe(dtype)->name);
+        return mia_error_set(error, MIA_ERROR_INTERNAL, "prepare: the cpu backend has no form %u of %s",
+                             form->key, mia_dtype_describe(dtype)->name);
     preparation p = {dtype, shape->extent[0], shape->extent[1], raw, into->host};
-    mia__pool_run(((mia__cpu *)backend)->pool, prepare_all, &p);
+    mia__pool_for(((mia__cpu *)backend)->pool, ((size_t)p.n + GROUP - 1) / GROUP, prepare_groups, &p);
     return MIA_OK;
 }

@@ -1,14 +1,21 @@
-/* Inner kernels: what an instruction set gives. Each works on contiguous memory and knows nothing of steps or threads.
+/* Inner kernels: what an instruction set gives. Each works on contiguous memory and knows nothing of steps or
+ * threads.
  *
- * The table of an open backend begins as the generic one (portable C) and is overridden by each instruction set that the
- * processor has (table.c). The three versions are made from the same templates (template/), so they differ in the width of
- * vectors and in little else. Pointers need no more alignment than their elements. */
+ * The table of an open backend begins as the generic one (portable C) and is overridden by each instruction
+ * set that the processor has (table.c). The three versions are made from the same templates (template/), so
+ * they differ in the width of vectors and in little else. Pointers need no more alignment than their
+ * elements. */
 #ifndef MIA_BACKEND_CPU_KERNELS_H
 #define MIA_BACKEND_CPU_KERNELS_H
 
 #include <mia/ops.h>
 
-typedef enum mia__cpu_isa { MIA__CPU_GENERIC = 0, MIA__CPU_AVX2, MIA__CPU_AVX512, MIA__CPU_ISAS } mia__cpu_isa;
+typedef enum mia__cpu_isa {
+    MIA__CPU_GENERIC = 0,
+    MIA__CPU_AVX2,
+    MIA__CPU_AVX512,
+    MIA__CPU_ISAS
+} mia__cpu_isa;
 
 #define MIA__CPU_GROUP 16 /* output rows that prepared weights interleave */
 #define MIA__CPU_BLOCK 32 /* elements of a quantised block */
@@ -52,10 +59,18 @@ typedef struct mia__cpu_attention_tile {
     float scale;
 } mia__cpu_attention_tile;
 
+/* Places of element-wise operations in the tables below: their numbers in ops.def follow each other. */
+static inline unsigned mia__cpu_unary(mia_op op) {
+    return (unsigned)op - MIA_OP_neg;
+}
+static inline unsigned mia__cpu_binary(mia_op op) {
+    return (unsigned)op - MIA_OP_add;
+}
+
 typedef struct mia__cpu_kernels {
     /* element-wise: out may be an operand */
-    void (*unary[16])(float *out, const float *x, size_t count);                    /* by op - MIA_OP_neg */
-    void (*binary[8])(float *out, const float *a, const float *b, size_t count);    /* by op - MIA_OP_add */
+    void (*unary[16])(float *out, const float *x, size_t count);                 /* by mia__cpu_unary(op) */
+    void (*binary[8])(float *out, const float *a, const float *b, size_t count); /* by mia__cpu_binary(op) */
     void (*widen_f16)(float *out, const uint16_t *x, size_t count);
     void (*widen_bf16)(float *out, const uint16_t *x, size_t count);
     void (*narrow_f16)(uint16_t *out, const float *x, size_t count);
@@ -65,7 +80,8 @@ typedef struct mia__cpu_kernels {
     float (*sum)(const float *x, float centre, size_t count);            /* of x - centre */
     float (*sum_of_squares)(const float *x, float centre, size_t count); /* of x - centre */
     float (*greatest)(const float *x, size_t count);                     /* NaN if any is; count > 0 */
-    float (*exponentials)(float *out, const float *x, float greatest, size_t count); /* exp(x - greatest); their sum */
+    float (*exponentials)(float *out, const float *x, float greatest,
+                          size_t count); /* exp(x - greatest); their sum */
     void (*scale)(float *out, const float *x, float factor, size_t count);
     void (*normalise)(float *out, const float *x, const mia__cpu_normal *normal, const float *weight,
                       const float *bias, size_t count); /* bias may be NULL */
@@ -89,14 +105,17 @@ typedef struct mia__cpu_kernels {
     /* matmul of 8-bit activations: x is [blocks][tile->m] */
     unsigned quantised_columns;
     void (*quantise)(const float *x, size_t blocks, mia__cpu_block *out, size_t stride);
-    void (*product_q8_0)(mia__cpu_quants w, const mia__cpu_block *x, size_t blocks, const mia__cpu_tile *tile);
-    void (*product_q4_0)(mia__cpu_quants w, const mia__cpu_block *x, size_t blocks, const mia__cpu_tile *tile);
+    void (*product_q8_0)(mia__cpu_quants w, const mia__cpu_block *x, size_t blocks,
+                         const mia__cpu_tile *tile);
+    void (*product_q4_0)(mia__cpu_quants w, const mia__cpu_block *x, size_t blocks,
+                         const mia__cpu_tile *tile);
     /* prepared blocks as f32 [k][16] */
     void (*unpack_q8_0)(mia__cpu_quants w, size_t blocks, float *out);
     void (*unpack_q4_0)(mia__cpu_quants w, size_t blocks, float *out);
 } mia__cpu_kernels;
 
-/* What the processor has, capped by the environment variable MIA_CPU_ISA (generic, avx2, avx512) and by the build. */
+/* What the processor has, capped by the environment variable MIA_CPU_ISA (generic, avx2, avx512) and by the
+ * build. */
 mia__cpu_isa mia__cpu_detect(void);
 /* Whether it has the dot products of bytes that the avx512 kernels use. */
 bool mia__cpu_has_vnni(void);
@@ -106,7 +125,8 @@ bool mia__cpu_has_bf16(void);
 void mia__cpu_kernels_fill(mia__cpu_kernels *kernels, mia__cpu_isa isa);
 
 /* Each file of an instruction set fills in its family. */
-#define MIA__CPU_FAMILIES(X, isa) X(isa, elementwise) X(isa, rows) X(isa, attention) X(isa, matmul) X(isa, quantised)
+#define MIA__CPU_FAMILIES(X, isa)                                                                            \
+    X(isa, elementwise) X(isa, rows) X(isa, attention) X(isa, matmul) X(isa, quantised)
 #define MIA__CPU_DECLARE_FILL(isa, family) void mia__cpu_##isa##_##family(mia__cpu_kernels *kernels);
 MIA__CPU_FAMILIES(MIA__CPU_DECLARE_FILL, generic)
 MIA__CPU_FAMILIES(MIA__CPU_DECLARE_FILL, avx2)

@@ -1,4 +1,5 @@
-/* Geometry that families share: loops over several operands at once, reduced to as few modes as they allow. */
+/* Geometry that families share: loops over several operands at once, reduced to as few modes as they allow.
+ */
 #include "backend/cpu/cpu.h"
 
 static int64_t stride_of(const mia__view *view, uint32_t mode) {
@@ -6,7 +7,8 @@ static int64_t stride_of(const mia__view *view, uint32_t mode) {
 }
 
 /* Whether mode `mode` continues the loop's last mode in every operand. */
-static bool continues(const mia__cpu_loop *loop, const mia__view *const *operands, uint32_t count, uint32_t mode) {
+static bool continues(const mia__cpu_loop *loop, const mia__view *const *operands, uint32_t count,
+                      uint32_t mode) {
     if (loop->ndim == 0) return false;
     uint32_t last = loop->ndim - 1;
     for (uint32_t i = 0; i < count; i++)

@@ -1,8 +1,10 @@
-/* Matrix product by f32 activations. The output is cut into tiles of rows (n, of weights) and columns (m), a unit each.
+/* Matrix product by f32 activations. The output is cut into tiles of rows (n, of weights) and columns (m), a
+ * unit each.
  *
- *     phase 0   x brought into panels, [k][columns] of as many columns as an inner kernel takes at once; rounded to 8 bits a
- *               block where the weights are block-quantised (rules.scratch asked for the room). Nothing to do for one column
- *     phase 1   tiles. Weights are read in the prepared form (forms.h), or brought into it here, a stretch of k at a time
+ *     phase 0   x brought into panels, [k][columns] of as many columns as an inner kernel takes at once;
+ * rounded to 8 bits a block where the weights are block-quantised (rules.scratch asked for the room). Nothing
+ * to do for one column phase 1   tiles. Weights are read in the prepared form (forms.h), or brought into it
+ * here, a stretch of k at a time
  *
  * Sums over k run in a fixed order: stretch by stretch, each in k's order. */
 #include "backend/cpu/forms.h"
@@ -14,11 +16,18 @@
 #define DEPTH       256 /* of a stretch of k; a multiple of the block */
 #define MOST_GROUPS 2   /* that an inner kernel takes at once */
 
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
-static bool is_block(mia_dtype dtype) { return dtype == MIA_q8_0 || dtype == MIA_q4_0; }
+static int64_t least(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+static int64_t divide_up(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
+static bool is_block(mia_dtype dtype) {
+    return dtype == MIA_q8_0 || dtype == MIA_q4_0;
+}
 
-/* --- where things are ------------------------------------------------------------------------------------------------ */
+/* --- where things are
+ * ------------------------------------------------------------------------------------------------ */
 
 static int64_t batch_offset(const mia__cpu_matmul *mm, const int64_t *strides, int64_t batch) {
     int64_t offset = 0;
@@ -37,7 +46,8 @@ static const float *columns_of(const mia__cpu_task *task, int64_t batch) {
 static const char *weights_of(const mia__cpu_task *task, int64_t batch) {
     const mia__cpu_matmul *mm = &task->step->as.matmul;
     if (mm->prepared) return task->args.inputs[0];
-    return task->inputs[0] + batch_offset(mm, mm->w_batch, batch) * (int64_t)mia_dtype_describe(mm->dtype)->bytes;
+    return task->inputs[0] +
+           batch_offset(mm, mm->w_batch, batch) * (int64_t)mia_dtype_describe(mm->dtype)->bytes;
 }
 
 /* A unit of the product: rows n .. and columns m .. of one batch. */
@@ -47,7 +57,8 @@ typedef struct area {
 
 static area find_area(const mia__cpu_matmul *mm, size_t unit) {
     int64_t u = (int64_t)unit, tiles = mm->n_tiles * mm->m_tiles;
-    area a = {.batch = u / tiles, .n = u % mm->n_tiles * mm->n_tile, .m = u % tiles / mm->n_tiles * mm->m_tile};
+    area a = {
+        .batch = u / tiles, .n = u % mm->n_tiles * mm->n_tile, .m = u % tiles / mm->n_tiles * mm->m_tile};
     a.rows = least(mm->n - a.n, mm->n_tile);
     a.columns = least(mm->m - a.m, mm->m_tile);
     return a;
@@ -58,7 +69,8 @@ static float *output_of(const mia__cpu_task *task, const area *a, int64_t column
     return (float *)(void *)task->output + (a->batch * mm->m + a->m + column) * mm->n + a->n;
 }
 
-/* --- f32 activations -------------------------------------------------------------------------------------------------- */
+/* --- f32 activations
+ * -------------------------------------------------------------------------------------------------- */
 
 static void run_pack(const mia__cpu_task *task, size_t begin, size_t end) {
     const mia__cpu_matmul *mm = &task->step->as.matmul;
@@ -74,8 +86,8 @@ static void run_pack(const mia__cpu_task *task, size_t begin, size_t end) {
 }
 
 /* Columns k .. k + depth of the group at row n as a panel: where it is, or in the room given. */
-static const float *panel_of(const mia__cpu_task *task, const char *weights, int64_t n, int64_t k, int64_t depth,
-                             float *room) {
+static const float *panel_of(const mia__cpu_task *task, const char *weights, int64_t n, int64_t k,
+                             int64_t depth, float *room) {
     const mia__cpu_matmul *mm = &task->step->as.matmul;
     const mia__cpu_kernels *kernels = task->step->kernels;
     const mia_dtype_info *info = mia_dtype_describe(mm->dtype);
@@ -86,9 +98,13 @@ static const float *panel_of(const mia__cpu_task *task, const char *weights, int
         mia__cpu_quants w = {quants, scales};
         size_t row_bytes = (size_t)(mm->w_stride[1] * (int64_t)info->bytes), blocks = (size_t)(depth / BLOCK);
         if (mm->prepared)
-            w = mia__cpu_group_quants(mm->dtype, mm->k, weights + (size_t)(n / GROUP) * mia__cpu_group_bytes(mm->dtype, mm->k), k / BLOCK);
+            w = mia__cpu_group_quants(mm->dtype, mm->k,
+                                      weights + (size_t)(n / GROUP) * mia__cpu_group_bytes(mm->dtype, mm->k),
+                                      k / BLOCK);
         else
-            mia__cpu_interleave_blocks(mm->dtype, (const uint8_t *)weights + (size_t)n * row_bytes + (size_t)(k / BLOCK) * info->bytes,
+            mia__cpu_interleave_blocks(mm->dtype,
+                                       (const uint8_t *)weights + (size_t)n * row_bytes +
+                                           (size_t)(k / BLOCK) * info->bytes,
                                        row_bytes, count, blocks, quants, scales);
         (mm->dtype == MIA_q8_0 ? kernels->unpack_q8_0 : kernels->unpack_q4_0)(w, blocks, room);
         return room;
@@ -98,14 +114,16 @@ static const float *panel_of(const mia__cpu_task *task, const char *weights, int
         mia__cpu_interleave_f32(mm->dtype, rows, mm->w_stride[0], mm->w_stride[1], count, depth, room);
         return room;
     }
-    const char *group = weights + (size_t)(n / GROUP) * mia__cpu_group_bytes(mm->dtype, mm->k) + (size_t)k * GROUP * info->bytes;
+    const char *group = weights + (size_t)(n / GROUP) * mia__cpu_group_bytes(mm->dtype, mm->k) +
+                        (size_t)k * GROUP * info->bytes;
     const uint16_t *halves = (const uint16_t *)(const void *)group;
     if (mm->dtype == MIA_f32) return (const float *)(const void *)group;
     (mm->dtype == MIA_f16 ? kernels->widen_f16 : kernels->widen_bf16)(room, halves, (size_t)depth * GROUP);
     return room;
 }
 
-static void multiply_stretch(const mia__cpu_task *task, const area *a, const float *x, int64_t k, int64_t depth) {
+static void multiply_stretch(const mia__cpu_task *task, const area *a, const float *x, int64_t k,
+                             int64_t depth) {
     const mia__cpu_matmul *mm = &task->step->as.matmul;
     const mia__cpu_kernels *kernels = task->step->kernels;
     float room[MOST_GROUPS][DEPTH * GROUP];
@@ -141,7 +159,8 @@ static void run_matvec(const mia__cpu_task *task, size_t begin, size_t end) {
     for (size_t unit = begin; unit < end; unit++) {
         area a = find_area(mm, unit);
         const void *w = weights_of(task, 0) + (size_t)(a.n / GROUP) * mia__cpu_group_bytes(mm->dtype, mm->k);
-        const float *x = mm->packed ? (const float *)task->args.scratch + a.batch * mm->k : columns_of(task, a.batch);
+        const float *x =
+            mm->packed ? (const float *)task->args.scratch + a.batch * mm->k : columns_of(task, a.batch);
         float *out = output_of(task, &a, 0);
         switch (mm->dtype) {
         case MIA_f32: kernels->matvec_f32(w, x, mm->k, out, (unsigned)a.rows); break;
@@ -165,7 +184,8 @@ static void run_dots(const mia__cpu_task *task, size_t begin, size_t end) {
     }
 }
 
-/* --- activations rounded to 8 bits ------------------------------------------------------------------------------------ */
+/* --- activations rounded to 8 bits
+ * ------------------------------------------------------------------------------------ */
 
 static void run_quantise(const mia__cpu_task *task, size_t begin, size_t end) {
     const mia__cpu_matmul *mm = &task->step->as.matmul;
@@ -173,24 +193,26 @@ static void run_quantise(const mia__cpu_task *task, size_t begin, size_t end) {
     for (size_t unit = begin; unit < end; unit++) {
         int64_t batch = (int64_t)unit / mm->m, m = (int64_t)unit % mm->m, first = m / most * most;
         int64_t columns = least(mm->m - first, most);
-        mia__cpu_block *out = (mia__cpu_block *)task->args.scratch + (batch * mm->m + first) * blocks + (m - first);
+        mia__cpu_block *out =
+            (mia__cpu_block *)task->args.scratch + (batch * mm->m + first) * blocks + (m - first);
         task->step->kernels->quantise(columns_of(task, batch) + m * mm->x_stride[1], (size_t)blocks, out,
                                       (size_t)columns);
     }
 }
 
 /* Blocks first .. first + count of one group by all columns of an area. */
-static void multiply_blocks(const mia__cpu_task *task, const area *a, int64_t row, mia__cpu_quants w, int64_t first,
-                            int64_t count) {
+static void multiply_blocks(const mia__cpu_task *task, const area *a, int64_t row, mia__cpu_quants w,
+                            int64_t first, int64_t count) {
     const mia__cpu_matmul *mm = &task->step->as.matmul;
     const mia__cpu_kernels *kernels = task->step->kernels;
     int64_t blocks = mm->k / BLOCK;
     const mia__cpu_block *x = (const mia__cpu_block *)task->args.scratch + (a->batch * mm->m + a->m) * blocks;
     for (int64_t m = 0; m < a->columns; m += kernels->quantised_columns) {
         unsigned columns = (unsigned)least(a->columns - m, kernels->quantised_columns);
-        mia__cpu_tile tile = {output_of(task, a, m) + row, mm->n, (unsigned)least(a->rows - row, GROUP), columns, first > 0};
-        (mm->dtype == MIA_q8_0 ? kernels->product_q8_0 : kernels->product_q4_0)(w, x + m * blocks + first * columns,
-                                                                               (size_t)count, &tile);
+        mia__cpu_tile tile = {output_of(task, a, m) + row, mm->n, (unsigned)least(a->rows - row, GROUP),
+                              columns, first > 0};
+        (mm->dtype == MIA_q8_0 ? kernels->product_q8_0 : kernels->product_q4_0)(
+            w, x + m * blocks + first * columns, (size_t)count, &tile);
     }
 }
 
@@ -222,15 +244,22 @@ static void run_quantised_product(const mia__cpu_task *task, size_t begin, size_
                 continue;
             }
             const char *group = weights_of(task, 0) + (size_t)((a.n + row) / GROUP) * bytes;
-            multiply_blocks(task, &a, row, mia__cpu_group_quants(mm->dtype, mm->k, group, 0), 0, mm->k / BLOCK);
+            multiply_blocks(task, &a, row, mia__cpu_group_quants(mm->dtype, mm->k, group, 0), 0,
+                            mm->k / BLOCK);
         }
     }
 }
 
-/* --- choosing ----------------------------------------------------------------------------------------------------------- */
+/* --- choosing
+ * -----------------------------------------------------------------------------------------------------------
+ */
 
-static int64_t extent(const mia__view *view, uint32_t mode) { return mode < view->ndim ? view->extent[mode] : 1; }
-static int64_t stride(const mia__view *view, uint32_t mode) { return extent(view, mode) != 1 ? view->stride[mode] : 0; }
+static int64_t extent(const mia__view *view, uint32_t mode) {
+    return mode < view->ndim ? view->extent[mode] : 1;
+}
+static int64_t stride(const mia__view *view, uint32_t mode) {
+    return extent(view, mode) != 1 ? view->stride[mode] : 0;
+}
 
 static bool takes(const mia__step *step) {
     const mia__operand *w = &step->inputs[0], *x = &step->inputs[1];
@@ -240,7 +269,10 @@ static bool takes(const mia__step *step) {
 
 static mia__cpu_matmul describe(const mia__step *step) {
     const mia__view *w = &step->inputs[0].view, *x = &step->inputs[1].view, *out = &step->output.view;
-    mia__cpu_matmul mm = {.k = extent(w, 0), .n = extent(w, 1), .m = extent(x, 1), .batches = 1,
+    mia__cpu_matmul mm = {.k = extent(w, 0),
+                          .n = extent(w, 1),
+                          .m = extent(x, 1),
+                          .batches = 1,
                           .dtype = step->inputs[0].dtype};
     for (uint32_t i = 0; i < 2; i++) {
         mm.w_stride[i] = stride(w, i);
@@ -256,16 +288,20 @@ static mia__cpu_matmul describe(const mia__step *step) {
 }
 
 static bool rounds(const mia__cpu *cpu, const mia__cpu_matmul *mm) {
-    return is_block(mm->dtype) && cpu->precision == MIA_PRECISION_DEFAULT && (mm->x_stride[0] == 1 || mm->k == 1);
+    return is_block(mm->dtype) && cpu->precision == MIA_PRECISION_DEFAULT &&
+           (mm->x_stride[0] == 1 || mm->k == 1);
 }
 
 /* Whether x can be used as it lies: one column without gaps. */
-static bool lies_packed(const mia__cpu_matmul *mm) { return mm->m == 1 && (mm->x_stride[0] == 1 || mm->k == 1); }
+static bool lies_packed(const mia__cpu_matmul *mm) {
+    return mm->m == 1 && (mm->x_stride[0] == 1 || mm->k == 1);
+}
 
 size_t mia__cpu_scratch_matmul(const mia__cpu *cpu, const mia__step *step) {
     if (!takes(step)) return 0;
     mia__cpu_matmul mm = describe(step);
-    size_t count = (size_t)(mm.batches * mm.m * mm.k); /* x is at most broadcast to this; its shape was checked */
+    size_t count =
+        (size_t)(mm.batches * mm.m * mm.k); /* x is at most broadcast to this; its shape was checked */
     if (rounds(cpu, &mm)) return count / BLOCK * sizeof(mia__cpu_block);
     return lies_packed(&mm) ? 0 : count * sizeof(float);
 }
@@ -277,7 +313,9 @@ static void tile_output(mia__cpu_matmul *mm, int64_t n_tile, int64_t m_tile) {
     mm->m_tiles = divide_up(mm->m, m_tile);
 }
 
-static size_t units(const mia__cpu_matmul *mm) { return (size_t)(mm->batches * mm->n_tiles * mm->m_tiles); }
+static size_t units(const mia__cpu_matmul *mm) {
+    return (size_t)(mm->batches * mm->n_tiles * mm->m_tiles);
+}
 
 static void choose_quantised(const mia__cpu *cpu, mia__cpu_step *out) {
     mia__cpu_matmul *mm = &out->as.matmul;

@@ -1,5 +1,5 @@
-/* Movement: copy, concat, update, gather, embedding. Rows are moved by memcpy where they lie without gaps, element by
- * element where they do not; several modes that lie behind each other count as one row. */
+/* Movement: copy, concat, update, gather, embedding. Rows are moved by memcpy where they lie without gaps,
+ * element by element where they do not; several modes that lie behind each other count as one row. */
 #include "backend/cpu/cpu.h"
 
 #include "base/block.h"
@@ -9,17 +9,19 @@
 
 #define PIECE_BYTES 16384 /* of a row: a unit */
 
-/* --- strided copies ------------------------------------------------------------------------------------------------- */
+/* --- strided copies
+ * ------------------------------------------------------------------------------------------------- */
 
-#define COPY_STRIDED(type)                                                                                             \
-    do {                                                                                                               \
-        type *to_ = (type *)(void *)to;                                                                                \
-        const type *from_ = (const type *)(const void *)from;                                                          \
-        for (int64_t i = 0; i < count; i++) to_[i * to_stride] = from_[i * from_stride];                               \
+#define COPY_STRIDED(type)                                                                                   \
+    do {                                                                                                     \
+        type *to_ = (type *)(void *)to;                                                                      \
+        const type *from_ = (const type *)(const void *)from;                                                \
+        for (int64_t i = 0; i < count; i++) to_[i * to_stride] = from_[i * from_stride];                     \
     } while (0)
 
 /* `count` elements of `bytes` bytes; strides in elements. */
-static void copy_row(size_t bytes, char *to, int64_t to_stride, const char *from, int64_t from_stride, int64_t count) {
+static void copy_row(size_t bytes, char *to, int64_t to_stride, const char *from, int64_t from_stride,
+                     int64_t count) {
     if (to_stride == 1 && from_stride == 1) {
         memmove(to, from, (size_t)count * bytes);
         return;
@@ -36,7 +38,8 @@ static void copy_row(size_t bytes, char *to, int64_t to_stride, const char *from
 }
 
 /* Units [begin, end) of a loop whose operand 0 is written from operand 1. */
-static void copy_units(const mia__cpu_loop *loop, size_t bytes, char *out, const char *in, size_t begin, size_t end) {
+static void copy_units(const mia__cpu_loop *loop, size_t bytes, char *out, const char *in, size_t begin,
+                       size_t end) {
     int64_t piece = (int64_t)(PIECE_BYTES / bytes);
     for (size_t unit = begin; unit < end; unit++) {
         int64_t at[2], first = (int64_t)(unit % loop->pieces) * piece;
@@ -56,7 +59,9 @@ static mia__view in_units(const mia__operand *operand) {
     return view;
 }
 
-static size_t unit_bytes(const mia__operand *operand) { return mia_dtype_describe(operand->dtype)->bytes; }
+static size_t unit_bytes(const mia__operand *operand) {
+    return mia_dtype_describe(operand->dtype)->bytes;
+}
 
 static void loop_of_copy(mia__cpu_loop *loop, const mia__view *to, const mia__view *from, size_t bytes) {
     const mia__view *operands[2] = {to, from};
@@ -70,10 +75,13 @@ static double work_of_copy(const mia__cpu_loop *loop, size_t bytes) {
     return (double)loop->rows * (15.0 + each * (double)loop->extent[0]);
 }
 
-/* --- copy ----------------------------------------------------------------------------------------------------------- */
+/* --- copy
+ * -----------------------------------------------------------------------------------------------------------
+ */
 
 static void run_copy(const mia__cpu_task *task, size_t begin, size_t end) {
-    copy_units(&task->step->as.loop, unit_bytes(&task->step->source->output), task->output, task->inputs[0], begin, end);
+    copy_units(&task->step->as.loop, unit_bytes(&task->step->source->output), task->output, task->inputs[0],
+               begin, end);
 }
 
 bool mia__cpu_choose_copy(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out) {
@@ -89,7 +97,8 @@ bool mia__cpu_choose_copy(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_s
     return true;
 }
 
-/* --- concat: two copies --------------------------------------------------------------------------------------------- */
+/* --- concat: two copies
+ * --------------------------------------------------------------------------------------------- */
 
 static void run_concat(const mia__cpu_task *task, size_t begin, size_t end, uint32_t input) {
     const mia__step *source = task->step->source;
@@ -101,8 +110,12 @@ static void run_concat(const mia__cpu_task *task, size_t begin, size_t end, uint
     copy_units(&loop, bytes, task->output + skip * (int64_t)bytes, task->inputs[input], begin, end);
 }
 
-static void run_concat_first(const mia__cpu_task *task, size_t begin, size_t end) { run_concat(task, begin, end, 0); }
-static void run_concat_second(const mia__cpu_task *task, size_t begin, size_t end) { run_concat(task, begin, end, 1); }
+static void run_concat_first(const mia__cpu_task *task, size_t begin, size_t end) {
+    run_concat(task, begin, end, 0);
+}
+static void run_concat_second(const mia__cpu_task *task, size_t begin, size_t end) {
+    run_concat(task, begin, end, 1);
+}
 
 bool mia__cpu_choose_concat(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out) {
     (void)cpu, (void)plan;
@@ -117,11 +130,13 @@ bool mia__cpu_choose_concat(const mia__cpu *cpu, const mia__plan *plan, mia__cpu
     return true;
 }
 
-/* --- update: a copy, unless in place, and a smaller one -------------------------------------------------------------- */
+/* --- update: a copy, unless in place, and a smaller one
+ * -------------------------------------------------------------- */
 
 static void run_update_whole(const mia__cpu_task *task, size_t begin, size_t end) {
     if (task->output == task->inputs[0]) return;
-    copy_units(&task->step->as.loop, unit_bytes(&task->step->source->output), task->output, task->inputs[0], begin, end);
+    copy_units(&task->step->as.loop, unit_bytes(&task->step->source->output), task->output, task->inputs[0],
+               begin, end);
 }
 
 static void run_update_part(const mia__cpu_task *task, size_t begin, size_t end) {
@@ -154,7 +169,8 @@ bool mia__cpu_choose_update(const mia__cpu *cpu, const mia__plan *plan, mia__cpu
     return true;
 }
 
-/* --- gather and embedding: rows of a table [K, N] -------------------------------------------------------------------- */
+/* --- gather and embedding: rows of a table [K, N]
+ * -------------------------------------------------------------------- */
 
 static void load_row(const mia__cpu_task *task, float *out, const char *row, int64_t length) {
     const mia__cpu_kernels *kernels = task->step->kernels;
@@ -187,9 +203,16 @@ static void run_gather(const mia__cpu_task *task, size_t begin, size_t end) {
     }
 }
 
-static bool is_compact_beyond(const mia__view *view, uint32_t mode) {
-    for (uint32_t i = mode + 1; i < view->ndim; i++)
-        if (view->extent[i] != 1 && view->stride[i] != view->stride[i - 1] * view->extent[i - 1]) return false;
+/* Whether the modes from `mode` on lie behind each other, and the step from one element to the next. */
+static bool is_line(const mia__view *view, uint32_t mode, int64_t *step) {
+    int64_t count = 1;
+    *step = 0;
+    for (uint32_t i = mode; i < view->ndim; i++) {
+        if (view->extent[i] == 1) continue; /* its stride may be anything */
+        if (count == 1) *step = view->stride[i];
+        if (view->stride[i] != *step * count) return false;
+        count *= view->extent[i];
+    }
     return true;
 }
 
@@ -200,8 +223,10 @@ bool mia__cpu_choose_gather(const mia__cpu *cpu, const mia__plan *plan, mia__cpu
     const mia__view *to = &source->output.view;
     if (table->view.ndim != 2 || to->ndim < 1 || source->inputs[1].dtype != MIA_i32) return false;
     if (table->dtype == MIA_f64 && source->op == MIA_OP_embedding) return false;
-    bool rows = (table->view.stride[0] == 1 || table->view.extent[0] == 1) && (to->stride[0] == 1 || to->extent[0] == 1);
-    if (!rows || !is_compact_beyond(to, 1) || !is_compact_beyond(&indices->view, 0)) return false;
+    bool rows = (table->view.stride[0] == 1 || table->view.extent[0] == 1) &&
+                (to->stride[0] == 1 || to->extent[0] == 1);
+    int64_t out_step, index_step;
+    if (!rows || !is_line(to, 1, &out_step) || !is_line(&indices->view, 0, &index_step)) return false;
     const mia_dtype_info *info = mia_dtype_describe(table->dtype);
     size_t out_bytes = unit_bytes(&source->output);
     int64_t count = mia__view_count(&indices->view);
@@ -210,8 +235,8 @@ bool mia__cpu_choose_gather(const mia__cpu *cpu, const mia__plan *plan, mia__cpu
                                            .row_bytes = table->view.extent[0] / info->elements * info->bytes,
                                            .extent = table->view.extent[1],
                                            .in_stride = table->view.stride[1] * (int64_t)info->bytes,
-                                           .out_stride = to->ndim > 1 ? to->stride[1] * (int64_t)out_bytes : 0,
-                                           .index_stride = indices->view.ndim > 0 ? indices->view.stride[0] * 4 : 0};
+                                           .out_stride = out_step * (int64_t)out_bytes,
+                                           .index_stride = index_step * 4};
     out->work = (double)count * (20.0 + 0.3 * (double)table->view.extent[0]);
     mia__cpu_phase_add(out, run_gather, (size_t)count);
     return true;

@@ -1,5 +1,5 @@
-/* Softmax and norms over mode 0 of f32. A unit is a row. Sums run in f32, many lanes at once; where their range is not
- * enough (squares of very large or very small numbers) a row is summed again in double. */
+/* Softmax and norms over mode 0 of f32. A unit is a row. Sums run in f32, many lanes at once; where their
+ * range is not enough (squares of very large or very small numbers) a row is summed again in double. */
 #include "backend/cpu/cpu.h"
 
 #include <math.h>
@@ -10,12 +10,22 @@ static void softmax_row(const mia__cpu_task *task, float *out, const float *x, s
     kernels->scale(out, out, 1.0f / sum, length);
 }
 
+/* Mean of x - centre. */
+static double mean(const mia__cpu_kernels *kernels, const float *x, float centre, size_t length) {
+    float sum = kernels->sum(x, centre, length);
+    if (isfinite(sum)) return (double)sum / (double)length;
+    double wide = 0;
+    for (size_t i = 0; i < length; i++) wide += (double)x[i] - (double)centre;
+    return wide / (double)length;
+}
+
 /* Mean of (x - centre)^2. */
 static double mean_square(const mia__cpu_kernels *kernels, const float *x, float centre, size_t length) {
     float sum = kernels->sum_of_squares(x, centre, length);
     if (sum > 1e-20f && sum < 1e38f) return (double)sum / (double)length;
     double wide = 0;
-    for (size_t i = 0; i < length; i++) wide += ((double)x[i] - (double)centre) * ((double)x[i] - (double)centre);
+    for (size_t i = 0; i < length; i++)
+        wide += ((double)x[i] - (double)centre) * ((double)x[i] - (double)centre);
     return wide / (double)length;
 }
 
@@ -26,14 +36,16 @@ static void rms_norm_row(const mia__cpu_task *task, float *out, const float *x, 
     kernels->normalise(out, x, &normal, (const float *)(const void *)task->inputs[1], NULL, length);
 }
 
-/* The mean is found twice: the second time of what the first leaves, which keeps the digits that a large mean takes. */
+/* The mean is found twice: the second time of what the first leaves, which keeps the digits that a large mean
+ * takes. */
 static void layer_norm_row(const mia__cpu_task *task, float *out, const float *x, size_t length) {
     const mia__cpu_kernels *kernels = task->step->kernels;
-    float centre = kernels->sum(x, 0, length) / (float)length;
-    double shift = (double)kernels->sum(x, centre, length) / (double)length;
+    float centre = (float)mean(kernels, x, 0, length);
+    double shift = mean(kernels, x, centre, length);
     double variance = mean_square(kernels, x, centre, length) - shift * shift;
     if (variance < 0) variance = 0;
-    mia__cpu_normal normal = {centre, (float)shift, (float)(1 / sqrt(variance + task->step->as.rows.epsilon))};
+    mia__cpu_normal normal = {centre, (float)shift,
+                              (float)(1 / sqrt(variance + task->step->as.rows.epsilon))};
     kernels->normalise(out, x, &normal, (const float *)(const void *)task->inputs[1],
                        (const float *)(const void *)task->inputs[2], length);
 }
@@ -65,7 +77,8 @@ bool mia__cpu_choose_normalise(const mia__cpu *cpu, const mia__plan *plan, mia__
     const mia__step *source = out->source;
     if (!is_row(&source->output)) return false;
     for (uint32_t i = 0; i < source->input_count; i++)
-        if (!is_row(&source->inputs[i]) || source->inputs[i].view.extent[0] != source->output.view.extent[0]) return false;
+        if (!is_row(&source->inputs[i]) || source->inputs[i].view.extent[0] != source->output.view.extent[0])
+            return false;
     mia__cpu_rows *rows = &out->as.rows;
     const mia__view *operands[2] = {&source->output.view, &source->inputs[0].view};
     mia__cpu_loop_make(&rows->outer, &source->output.view, 1, operands, 2);

@@ -1,9 +1,11 @@
 /* Sum, mean and maximum of f32 over a set of modes, in two ways:
  *
  *     along rows      the innermost mode goes: a unit is one result, rows are read by vector kernels
- *     across rows     the innermost mode stays: a unit is a piece of a row of results, other rows are added to it
+ *     across rows     the innermost mode stays: a unit is a piece of a row of results, other rows are added
+ * to it
  *
- * Sums are made in f32 over short stretches, and these are added in double. */
+ * Sums are made in f32 over short stretches, in double where that has not the range, and are added in double.
+ */
 #include "backend/cpu/cpu.h"
 
 #include <math.h>
@@ -13,11 +15,22 @@
 #define PIECE   256  /* results at a time */
 #define ROWS    32   /* rows added in f32 */
 
-static size_t passes(const mia__cpu_loop *loop) { return loop->rows * (size_t)loop->extent[0]; }
+static size_t passes(const mia__cpu_loop *loop) {
+    return loop->rows * (size_t)loop->extent[0];
+}
 
 static float finish(const mia__cpu_task *task, double sum) {
     if (task->step->source->op == MIA_OP_mean) sum /= (double)task->step->as.reduce.count;
     return (float)sum;
+}
+
+/* Sum of a stretch; again in double where f32 has not the range. */
+static double sum_stretch(const mia__cpu_kernels *kernels, const float *x, size_t count) {
+    float sum = kernels->sum(x, 0, count);
+    if (isfinite(sum)) return (double)sum;
+    double wide = 0;
+    for (size_t i = 0; i < count; i++) wide += (double)x[i];
+    return wide;
 }
 
 static float reduce_along(const mia__cpu_task *task, const float *x) {
@@ -36,7 +49,7 @@ static float reduce_along(const mia__cpu_task *task, const float *x) {
                 float one = kernels->greatest(from, count);
                 most = one > most || isnan(one) ? one : most;
             } else {
-                sum += (double)kernels->sum(from, 0, count);
+                sum += sum_stretch(kernels, from, count);
             }
         }
     }
@@ -53,19 +66,32 @@ static void run_along(const mia__cpu_task *task, size_t begin, size_t end) {
     }
 }
 
+/* One column of rows first .. end, in double. */
+static double sum_column(const mia__cpu_loop *loop, const float *x, size_t first, size_t end) {
+    double sum = 0;
+    for (size_t row = first; row < end; row++) {
+        int64_t at[2];
+        mia__cpu_loop_offsets(loop, 0, row, 2, at);
+        sum += (double)x[at[1]];
+    }
+    return sum;
+}
+
 static void sum_across(const mia__cpu_task *task, const float *x, float *out, size_t count) {
     const mia__cpu_loop *loop = &task->step->as.reduce.reduced;
     double sums[PIECE] = {0};
     float some[PIECE];
     size_t rows = passes(loop);
     for (size_t first = 0; first < rows; first += ROWS) {
+        size_t end = rows - first < ROWS ? rows : first + ROWS;
         memset(some, 0, sizeof some);
-        for (size_t row = first; row < rows && row < first + ROWS; row++) {
+        for (size_t row = first; row < end; row++) {
             int64_t at[2];
             mia__cpu_loop_offsets(loop, 0, row, 2, at);
-            task->step->kernels->binary[MIA_OP_add - MIA_OP_add](some, some, x + at[1], count);
+            task->step->kernels->binary[mia__cpu_binary(MIA_OP_add)](some, some, x + at[1], count);
         }
-        for (size_t i = 0; i < count; i++) sums[i] += (double)some[i];
+        for (size_t i = 0; i < count; i++)
+            sums[i] += isfinite(some[i]) ? (double)some[i] : sum_column(loop, x + i, first, end);
     }
     for (size_t i = 0; i < count; i++) out[i] = finish(task, sums[i]);
 }
@@ -77,7 +103,7 @@ static void greatest_across(const mia__cpu_task *task, const float *x, float *ou
     for (size_t row = 0; row < rows; row++) {
         int64_t at[2];
         mia__cpu_loop_offsets(loop, 0, row, 2, at);
-        task->step->kernels->binary[MIA_OP_max - MIA_OP_add](out, out, x + at[1], count);
+        task->step->kernels->binary[mia__cpu_binary(MIA_OP_max)](out, out, x + at[1], count);
     }
 }
 
@@ -96,9 +122,11 @@ static void run_across(const mia__cpu_task *task, size_t begin, size_t end) {
 bool mia__cpu_choose_reduce(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out) {
     (void)cpu, (void)plan;
     const mia__operand *in = &out->source->inputs[0], *to = &out->source->output;
-    if (in->dtype != MIA_f32 || mia__view_count(&in->view) == 0 || to->view.ndim != in->view.ndim) return false;
+    if (in->dtype != MIA_f32 || mia__view_count(&in->view) == 0 || to->view.ndim != in->view.ndim)
+        return false;
     mia__view kept = in->view, reduced = in->view, none = {.ndim = 0};
-    for (uint32_t i = 0; i < in->view.ndim; i++) *(to->view.extent[i] == 1 ? &kept.extent[i] : &reduced.extent[i]) = 1;
+    for (uint32_t i = 0; i < in->view.ndim; i++)
+        *(to->view.extent[i] == 1 ? &kept.extent[i] : &reduced.extent[i]) = 1;
     mia__cpu_reduce *reduce = &out->as.reduce;
     const mia__view *kept_operands[2] = {&to->view, &kept}, *reduced_operands[2] = {&none, &reduced};
     mia__cpu_loop_make(&reduce->kept, &kept, 0, kept_operands, 2);

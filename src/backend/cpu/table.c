@@ -1,5 +1,5 @@
-/* Which family computes an operation, and which instruction set fills in its inner kernels. An operation without a chooser
- * runs on its reference kernel, and so does a step that its chooser turns down. */
+/* Which family computes an operation, and which instruction set fills in its inner kernels. An operation
+ * without a chooser runs on its reference kernel, and so does a step that its chooser turns down. */
 #include "backend/cpu/cpu.h"
 
 mia__cpu_chooser mia__cpu_chooser_find(mia_op op) {

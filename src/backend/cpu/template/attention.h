@@ -1,5 +1,5 @@
-/* Attention of a tile of rows, one pass over the keys in chunks, with the softmax rescaled as greater scores are met
- * (Milakov and Gimelshein 2018). For each chunk:
+/* Attention of a tile of rows, one pass over the keys in chunks, with the softmax rescaled as greater scores
+ * are met (Milakov and Gimelshein 2018). For each chunk:
  *
  *     scores  each key against all rows; sums of 8 rows from one reading of the key
  *     weights exp(score - greatest so far)

@@ -1,8 +1,10 @@
 /* The part of attention.h that reads keys and values: included once for each of their types, with
- *   ELEMENT  the type in memory    LOAD  MIA_LANES of them as f32    ONE(x)  one of them    NAME(x)  a function's name */
+ *   ELEMENT  the type in memory    LOAD  MIA_LANES of them as f32    ONE(x)  one of them    NAME(x)  a
+ * function's name */
 
 /* Scores of key `at` for `rows` rows. */
-INLINE void NAME(score)(const mia__cpu_attention_tile *tile, const ELEMENT *key, state *s, int64_t at, unsigned rows) {
+INLINE void NAME(score)(const mia__cpu_attention_tile *tile, const ELEMENT *key, state *s, int64_t at,
+                        unsigned rows) {
     vf sums[ROWS] = {{0}};
     float rest[ROWS] = {0};
     int64_t d = 0;
@@ -12,12 +14,13 @@ INLINE void NAME(score)(const mia__cpu_attention_tile *tile, const ELEMENT *key,
     }
     for (; d < tile->dim; d++)
         for (unsigned row = 0; row < rows; row++) rest[row] += tile->q[row][d] * ONE(key[d]);
-    for (unsigned row = 0; row < rows; row++) s->scores[row][at] = (vf_sum(sums[row]) + rest[row]) * tile->scale;
+    for (unsigned row = 0; row < rows; row++)
+        s->scores[row][at] = (vf_sum(sums[row]) + rest[row]) * tile->scale;
 }
 
 /* Adds the chunk's values to elements e .. of `rows` rows from `row` on, `vectors` vectors wide. */
-INLINE void NAME(add_values)(const mia__cpu_attention_tile *tile, const ELEMENT *values, const state *s, unsigned row,
-                             unsigned rows, unsigned vectors, int64_t e, int64_t count) {
+INLINE void NAME(add_values)(const mia__cpu_attention_tile *tile, const ELEMENT *values, const state *s,
+                             unsigned row, unsigned rows, unsigned vectors, int64_t e, int64_t count) {
     vf sums[4][4];
     for (unsigned i = 0; i < rows; i++)
         for (unsigned j = 0; j < vectors; j++)
@@ -26,7 +29,8 @@ INLINE void NAME(add_values)(const mia__cpu_attention_tile *tile, const ELEMENT 
         const ELEMENT *value = values + at * tile->v_stride + e;
         for (unsigned j = 0; j < vectors; j++) {
             vf v = LOAD(value + j * MIA_LANES);
-            for (unsigned i = 0; i < rows; i++) sums[i][j] = vf_fma(vf_set(s->scores[row + i][at]), v, sums[i][j]);
+            for (unsigned i = 0; i < rows; i++)
+                sums[i][j] = vf_fma(vf_set(s->scores[row + i][at]), v, sums[i][j]);
         }
     }
     for (unsigned i = 0; i < rows; i++)
@@ -34,22 +38,25 @@ INLINE void NAME(add_values)(const mia__cpu_attention_tile *tile, const ELEMENT 
 }
 
 /* All elements of up to 4 rows, `count` values. */
-INLINE void NAME(add_rows)(const mia__cpu_attention_tile *tile, const ELEMENT *values, const state *s, unsigned row,
-                           unsigned rows, int64_t count) {
+INLINE void NAME(add_rows)(const mia__cpu_attention_tile *tile, const ELEMENT *values, const state *s,
+                           unsigned row, unsigned rows, int64_t count) {
     int64_t e = 0;
     for (; e + 4 * MIA_LANES <= tile->value_dim; e += 4 * MIA_LANES)
         NAME(add_values)(tile, values, s, row, rows, 4, e, count);
-    for (; e + MIA_LANES <= tile->value_dim; e += MIA_LANES) NAME(add_values)(tile, values, s, row, rows, 1, e, count);
+    for (; e + MIA_LANES <= tile->value_dim; e += MIA_LANES)
+        NAME(add_values)(tile, values, s, row, rows, 1, e, count);
     for (; e < tile->value_dim; e++) {
         for (unsigned i = row; i < row + rows; i++) {
             float sum = tile->out[i][e] * s->rescale[i];
-            for (int64_t at = 0; at < count; at++) sum += s->scores[i][at] * ONE(values[at * tile->v_stride + e]);
+            for (int64_t at = 0; at < count; at++)
+                sum += s->scores[i][at] * ONE(values[at * tile->v_stride + e]);
             tile->out[i][e] = sum;
         }
     }
 }
 
-static void NAME(score_chunk)(const mia__cpu_attention_tile *tile, const ELEMENT *keys, state *s, int64_t count) {
+static void NAME(score_chunk)(const mia__cpu_attention_tile *tile, const ELEMENT *keys, state *s,
+                              int64_t count) {
     for (int64_t i = 0; i < count; i++) {
         const ELEMENT *key = keys + i * tile->k_stride;
         switch (tile->rows) {
@@ -62,8 +69,8 @@ static void NAME(score_chunk)(const mia__cpu_attention_tile *tile, const ELEMENT
     }
 }
 
-/* Four rows at a time as far as all of them see, then each by itself: a value that a row does not see must not reach it,
- * not even with weight 0, since it may be infinite. */
+/* Four rows at a time as far as all of them see, then each by itself: a value that a row does not see must
+ * not reach it, not even with weight 0, since it may be infinite. */
 static void NAME(value_chunk)(const mia__cpu_attention_tile *tile, const ELEMENT *values, state *s) {
     for (unsigned row = 0; row < tile->rows; row += 4) {
         unsigned rows = tile->rows - row < 4 ? tile->rows - row : 4;
@@ -83,7 +90,8 @@ static void NAME(attention)(const mia__cpu_attention_tile *tile) {
     const ELEMENT *k = tile->k, *v = tile->v;
     state s;
     int64_t most = 0;
-    for (unsigned row = 0; row < tile->rows; row++) most = tile->visible[row] > most ? tile->visible[row] : most;
+    for (unsigned row = 0; row < tile->rows; row++)
+        most = tile->visible[row] > most ? tile->visible[row] : most;
     begin_tile(tile, &s);
     for (int64_t first = 0; first < most; first += CHUNK) {
         int64_t count = most - first < CHUNK ? most - first : CHUNK;

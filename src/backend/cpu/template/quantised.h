@@ -1,9 +1,11 @@
-/* Products of block-quantised weights and activations rounded to 8 bits a block, in whole numbers; and prepared weights
- * as f32. The layout of a group is drawn in forms.h.
+/* Products of block-quantised weights and activations rounded to 8 bits a block, in whole numbers; and
+ * prepared weights as f32. The layout of a group is drawn in forms.h.
  *
- *     out[n, m] (+)= sum over blocks of scale[n] scale[m] (sum of quants[n] quants[m] - bias * sum of quants[m])
+ *     out[n, m] (+)= sum over blocks of scale[n] scale[m] (sum of quants[n] quants[m] - bias * sum of
+ * quants[m])
  *
- * Weights are stored unsigned, the bias (128 or 8) above their value. Included once for each instruction set. */
+ * Weights are stored unsigned, the bias (128 or 8) above their value. Included once for each instruction set.
+ */
 #include "backend/cpu/template/simd.h"
 
 #define GROUP MIA__CPU_GROUP
@@ -28,8 +30,9 @@ INLINE quad quad_load(const uint8_t *from) {
     return q;
 }
 
-/* --- dot products of quads ------------------------------------------------------------------------------------------
- * add_quads(sum, w, x): sum + the four products of unsigned w (below 16 when `small`) and signed x, a lane each. */
+/* --- dot products of quads
+ * ------------------------------------------------------------------------------------------ add_quads(sum,
+ * w, x): sum + the four products of unsigned w (below 16 when `small`) and signed x, a lane each. */
 
 #if MIA_LANES == 16
 
@@ -40,8 +43,8 @@ INLINE vi add_quads(vi sum, quad w, int32_t x, bool small) {
 
 #elif MIA_LANES == 8
 
-/* The products of two neighbours are added in 16 bits, which 255 * 127 twice would overflow. So the bias of 128 is taken
- * off first, and the sign of w moved to x; nothing is then left for the caller to take off. */
+/* The products of two neighbours are added in 16 bits, which 255 * 127 twice would overflow. So the bias of
+ * 128 is taken off first, and the sign of w moved to x; nothing is then left for the caller to take off. */
 INLINE vi add_quads(vi sum, quad w, int32_t x, bool small) {
     const __m256i ones = _mm256_set1_epi16(1);
     __m256i spread = _mm256_set1_epi32(x), weights = (__m256i)w;
@@ -71,19 +74,21 @@ INLINE vi add_quads(vi sum, quad w, int32_t x, bool small) {
 
 #endif
 
-/* What `small` = false leaves to be taken off, in units of the sum of x. */
-#define BIAS_Q8_0 (MIA_LANES == 8 ? 0 : 128)
-#define BIAS_Q4_0 8
+/* The formats, told apart by `small`: q4_0's weights are below 16. */
+#define BIAS(small)        ((small) ? 8 : 128)
+#define BLOCK_BYTES(small) ((small) ? GROUP * BLOCK / 2 : GROUP * BLOCK) /* of quants of a group */
+/* What add_quads leaves to be taken off, in units of the sum of x. */
+#define REST(small) (MIA_LANES == 8 && !(small) ? 0 : BIAS(small))
 
-INLINE vf load_scales(const uint16_t *scales) { return vf_load_f16(scales); }
-
-/* The weights of one block, part `part` of the rows, a quad each. */
-INLINE void load_q8_0(const uint8_t *quants, unsigned part, quad weights[QUADS]) {
-    UNROLL for (unsigned j = 0; j < QUADS; j++) weights[j] = quad_load(quants + (j * GROUP + part * MIA_LANES) * 4);
-}
-
-INLINE void load_q4_0(const uint8_t *quants, unsigned part, quad weights[QUADS]) {
-    UNROLL for (unsigned j = 0; j < QUADS / 2; j++) {
+/* The weights of one block for part `part` of the rows. */
+INLINE void load_block(const uint8_t *quants, unsigned part, const bool small, quad weights[QUADS]) {
+    if (!small) {
+        EACH(j, QUADS) {
+            weights[j] = quad_load(quants + (j * GROUP + part * MIA_LANES) * 4);
+        }
+        return;
+    }
+    EACH(j, QUADS / 2) {
         quad both = quad_load(quants + (j * GROUP + part * MIA_LANES) * 4);
         weights[j] = both & 0x0f0f0f0f;
         weights[j + QUADS / 2] = (vi)((vu)both >> 4) & 0x0f0f0f0f;
@@ -100,11 +105,13 @@ INLINE void write_sums(const mia__cpu_tile *tile, unsigned n, unsigned m, vf sum
         vf_store_part(out, tile->more ? vf_load_part(out, count) + sums : sums, count);
 }
 
-/* --- products --------------------------------------------------------------------------------------------------------- */
+/* --- products
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
-INLINE vi block_dot(const quad weights[QUADS], const mia__cpu_block *x, int32_t bias, bool small) {
-    vi sum = vi_set(-bias * x->sum);
-    UNROLL for (unsigned j = 0; j < QUADS; j++) {
+INLINE vi block_dot(const quad weights[QUADS], const mia__cpu_block *x, const bool small) {
+    vi sum = vi_set(-REST(small) * x->sum);
+    EACH(j, QUADS) {
         int32_t four;
         memcpy(&four, x->quants + 4 * j, sizeof four);
         sum = add_quads(sum, weights[j], four, small);
@@ -112,73 +119,86 @@ INLINE vi block_dot(const quad weights[QUADS], const mia__cpu_block *x, int32_t 
     return sum;
 }
 
-#define PRODUCT(type, bytes, bias, small)                                                                              \
-    INLINE void product_of_##type(mia__cpu_quants w, const mia__cpu_block *x, size_t blocks, const mia__cpu_tile *tile, \
-                                  const unsigned columns) {                                                            \
-        vf sums[PARTS][COLUMNS];                                                                                       \
-        UNROLL for (unsigned p = 0; p < PARTS; p++) UNROLL for (unsigned m = 0; m < columns; m++) sums[p][m] = vf_set(0);    \
-        for (size_t b = 0; b < blocks; b++) {                                                                          \
-            UNROLL for (unsigned p = 0; p < PARTS; p++) {                                                                \
-                quad weights[QUADS];                                                                                   \
-                load_##type(w.quants + b * (bytes), p, weights);                                                       \
-                vf scales = load_scales(w.scales + b * GROUP + p * MIA_LANES);                                         \
-                UNROLL for (unsigned m = 0; m < columns; m++) {                                                          \
-                    const mia__cpu_block *column = x + b * columns + m;                                                \
-                    vf dots = vi_to_vf(block_dot(weights, column, bias, small));                                       \
-                    sums[p][m] = vf_fma(dots, scales * column->scale, sums[p][m]);                                     \
-                }                                                                                                      \
-            }                                                                                                          \
-        }                                                                                                              \
-        UNROLL for (unsigned m = 0; m < columns; m++) UNROLL for (unsigned p = 0; p < PARTS; p++)                          \
-            write_sums(tile, p * MIA_LANES, m, sums[p][m]);                                                            \
+INLINE void product_of(mia__cpu_quants w, const mia__cpu_block *x, size_t blocks, const mia__cpu_tile *tile,
+                       const bool small, const unsigned columns) {
+    vf sums[PARTS][COLUMNS];
+    EACH(p, PARTS) {
+        EACH(m, columns) {
+            sums[p][m] = vf_set(0);
+        }
     }
+    for (size_t b = 0; b < blocks; b++) {
+        EACH(p, PARTS) {
+            quad weights[QUADS];
+            load_block(w.quants + b * BLOCK_BYTES(small), p, small, weights);
+            vf scales = vf_load_f16(w.scales + b * GROUP + p * MIA_LANES);
+            EACH(m, columns) {
+                const mia__cpu_block *column = x + b * columns + m;
+                vf dots = vi_to_vf(block_dot(weights, column, small));
+                sums[p][m] = vf_fma(dots, scales * column->scale, sums[p][m]);
+            }
+        }
+    }
+    EACH(m, columns) {
+        EACH(p, PARTS) {
+            write_sums(tile, p * MIA_LANES, m, sums[p][m]);
+        }
+    }
+}
 
-PRODUCT(q8_0, GROUP * BLOCK, BIAS_Q8_0, false)
-PRODUCT(q4_0, GROUP * BLOCK / 2, BIAS_Q4_0, true)
-
-#define CASE(type, columns)                                                                                            \
-    case columns: product_of_##type(w, x, blocks, tile, columns); break;
+#define CASE(small, columns)                                                                                 \
+    case columns:                                                                                            \
+        product_of(w, x, blocks, tile, small, columns);                                                      \
+        break;
 
 #if MIA_LANES == 16
-#define CASES(t) CASE(t, 1) CASE(t, 2) CASE(t, 3) CASE(t, 4) CASE(t, 5) CASE(t, 6) CASE(t, 7) CASE(t, 8)
+#define CASES(s) CASE(s, 1) CASE(s, 2) CASE(s, 3) CASE(s, 4) CASE(s, 5) CASE(s, 6) CASE(s, 7) CASE(s, 8)
 #elif MIA_LANES == 8
-#define CASES(t) CASE(t, 1) CASE(t, 2) CASE(t, 3) CASE(t, 4)
+#define CASES(s) CASE(s, 1) CASE(s, 2) CASE(s, 3) CASE(s, 4)
 #else
-#define CASES(t) CASE(t, 1) CASE(t, 2)
+#define CASES(s) CASE(s, 1) CASE(s, 2)
 #endif
 
-static void product_q8_0(mia__cpu_quants w, const mia__cpu_block *x, size_t blocks, const mia__cpu_tile *tile) {
-    switch (tile->m) { CASES(q8_0) }
+static void product_q8_0(mia__cpu_quants w, const mia__cpu_block *x, size_t blocks,
+                         const mia__cpu_tile *tile) {
+    switch (tile->m) { CASES(false) }
 }
 
-static void product_q4_0(mia__cpu_quants w, const mia__cpu_block *x, size_t blocks, const mia__cpu_tile *tile) {
-    switch (tile->m) { CASES(q4_0) }
+static void product_q4_0(mia__cpu_quants w, const mia__cpu_block *x, size_t blocks,
+                         const mia__cpu_tile *tile) {
+    switch (tile->m) { CASES(true) }
 }
 
-/* --- weights as f32 --------------------------------------------------------------------------------------------------- */
+/* --- weights as f32
+ * ----------------------------------------------------------------------------------------- */
 
-#define UNPACK(type, bytes, bias)                                                                                      \
-    static void unpack_##type(mia__cpu_quants w, size_t blocks, float *out) {                                          \
-        for (size_t b = 0; b < blocks; b++) {                                                                          \
-            for (unsigned p = 0; p < PARTS; p++) {                                                                     \
-                quad weights[QUADS];                                                                                   \
-                load_##type(w.quants + b * (bytes), p, weights);                                                       \
-                vf scales = load_scales(w.scales + b * GROUP + p * MIA_LANES);                                         \
-                for (unsigned i = 0; i < BLOCK; i++) {                                                                 \
-                    vi value = (((vi)((vu)weights[i / 4] >> (8 * (i % 4)))) & 0xff) - (bias);                          \
-                    vf_store(out + (b * BLOCK + i) * GROUP + p * MIA_LANES, vi_to_vf(value) * scales);                 \
-                }                                                                                                      \
-            }                                                                                                          \
-        }                                                                                                              \
+INLINE void unpack(mia__cpu_quants w, size_t blocks, float *out, const bool small) {
+    for (size_t b = 0; b < blocks; b++) {
+        for (unsigned p = 0; p < PARTS; p++) {
+            quad weights[QUADS];
+            load_block(w.quants + b * BLOCK_BYTES(small), p, small, weights);
+            vf scales = vf_load_f16(w.scales + b * GROUP + p * MIA_LANES);
+            for (unsigned i = 0; i < BLOCK; i++) {
+                vi value = ((vi)((vu)weights[i / 4] >> (8 * (i % 4))) & 0xff) - BIAS(small);
+                vf_store(out + (b * BLOCK + i) * GROUP + p * MIA_LANES, vi_to_vf(value) * scales);
+            }
+        }
     }
+}
 
-UNPACK(q8_0, GROUP * BLOCK, 128)
-UNPACK(q4_0, GROUP * BLOCK / 2, 8)
+static void unpack_q8_0(mia__cpu_quants w, size_t blocks, float *out) {
+    unpack(w, blocks, out, false);
+}
 
-/* --- activations ------------------------------------------------------------------------------------------------------ */
+static void unpack_q4_0(mia__cpu_quants w, size_t blocks, float *out) {
+    unpack(w, blocks, out, true);
+}
 
-/* Blocks that the quick way would spoil. Very small numbers are lifted out of the range where 127 / max overflows. In a
- * block with an infinite number the finite ones do not count; one with NaN becomes NaN. */
+/* --- activations
+ * ------------------------------------------------------------------------------------------------------ */
+
+/* Blocks that the quick way would spoil. Very small numbers are lifted out of the range where 127 / max
+ * overflows. In a block with an infinite number the finite ones do not count; one with NaN becomes NaN. */
 static void quantise_odd(const float *x, float greatest, mia__cpu_block *out) {
     const float lift = 0x1p64f;
     out->sum = 0;

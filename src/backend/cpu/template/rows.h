@@ -1,33 +1,37 @@
-/* What norms, softmax, reductions and rope need of a row of f32. Sums run in four vectors, added in a fixed tree at the
- * end; a row is always summed by one thread. Included once for each instruction set. */
+/* What norms, softmax, reductions and rope need of a row of f32. Sums run in four vectors, added in a fixed
+ * tree at the end; a row is always summed by one thread. Included once for each instruction set. */
 #include "backend/cpu/template/simd.h"
 
 #define TURN (4 * (size_t)MIA_LANES)
 
 /* Sum over a row of TERM, an expression of the vector `v` that is 0 where v is `empty`. */
-#define SUM_OF(TERM, empty)                                                                                            \
-    vf sums[4] = {{0}};                                                                                                \
-    size_t i = 0;                                                                                                      \
-    for (; i + TURN <= count; i += TURN) {                                                                             \
-        for (size_t j = 0; j < 4; j++) {                                                                               \
-            vf v = vf_load(x + i + j * MIA_LANES);                                                                     \
-            sums[j] = TERM(sums[j], v);                                                                                \
-        }                                                                                                              \
-    }                                                                                                                  \
-    for (; i + MIA_LANES <= count; i += MIA_LANES) sums[0] = TERM(sums[0], vf_load(x + i));                            \
-    if (i < count) {                                                                                                   \
-        float rest[MIA_LANES];                                                                                         \
-        for (size_t j = 0; j < MIA_LANES; j++) rest[j] = i + j < count ? x[i + j] : (empty);                           \
-        sums[0] = TERM(sums[0], vf_load(rest));                                                                        \
-    }                                                                                                                  \
+#define SUM_OF(TERM, empty)                                                                                  \
+    vf sums[4] = {{0}};                                                                                      \
+    size_t i = 0;                                                                                            \
+    for (; i + TURN <= count; i += TURN) {                                                                   \
+        for (size_t j = 0; j < 4; j++) {                                                                     \
+            vf v = vf_load(x + i + j * MIA_LANES);                                                           \
+            sums[j] = TERM(sums[j], v);                                                                      \
+        }                                                                                                    \
+    }                                                                                                        \
+    for (; i + MIA_LANES <= count; i += MIA_LANES) sums[0] = TERM(sums[0], vf_load(x + i));                  \
+    if (i < count) {                                                                                         \
+        float rest[MIA_LANES];                                                                               \
+        for (size_t j = 0; j < MIA_LANES; j++) rest[j] = i + j < count ? x[i + j] : (empty);                 \
+        sums[0] = TERM(sums[0], vf_load(rest));                                                              \
+    }                                                                                                        \
     return vf_sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
 
 #define DIFFERENCE(sum, v) ((sum) + ((v)-centre))
 #define SQUARE(sum, v)     vf_fma((v)-centre, (v)-centre, sum)
 
-static float sum_about(const float *x, float centre, size_t count) { SUM_OF(DIFFERENCE, centre) }
+static float sum_about(const float *x, float centre, size_t count) {
+    SUM_OF(DIFFERENCE, centre)
+}
 
-static float sum_of_squares(const float *x, float centre, size_t count) { SUM_OF(SQUARE, centre) }
+static float sum_of_squares(const float *x, float centre, size_t count) {
+    SUM_OF(SQUARE, centre)
+}
 
 static float greatest(const float *x, size_t count) {
     vf most = vf_set(x[0]);
@@ -60,10 +64,12 @@ static void scale(float *out, const float *x, float factor, size_t count) {
     for (; i < count; i++) out[i] = x[i] * factor;
 }
 
-INLINE vf normal(vf x, const mia__cpu_normal *n, vf weight) { return (x - n->centre - n->shift) * n->factor * weight; }
+INLINE vf normal(vf x, const mia__cpu_normal *n, vf weight) {
+    return (x - n->centre - n->shift) * n->factor * weight;
+}
 
-static void normalise(float *out, const float *x, const mia__cpu_normal *n, const float *weight, const float *bias,
-                      size_t count) {
+static void normalise(float *out, const float *x, const mia__cpu_normal *n, const float *weight,
+                      const float *bias, size_t count) {
     size_t i = 0;
     for (; i + MIA_LANES <= count; i += MIA_LANES) {
         vf y = normal(vf_load(x + i), n, vf_load(weight + i));

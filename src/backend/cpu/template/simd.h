@@ -1,8 +1,9 @@
-/* Vectors of MIA_LANES floats, for the templates beside this file. The including file has defined MIA_LANES (4, 8 or 16)
- * and MIA_ISA, the name its functions carry.
+/* Vectors of MIA_LANES floats, for the templates beside this file. The including file has defined MIA_LANES
+ * (4, 8 or 16) and MIA_ISA, the name its functions carry.
  *
- * Arithmetic and comparison are the compiler's own vector operators; only what C has no operator for is spelt out for each
- * instruction set: fused multiply-add, square roots, partial loads and stores, and conversions of 16-bit floats. */
+ * Arithmetic and comparison are the compiler's own vector operators; only what C has no operator for is spelt
+ * out for each instruction set: fused multiply-add, square roots, partial loads and stores, and conversions
+ * of 16-bit floats. */
 #ifndef MIA_BACKEND_CPU_TEMPLATE_SIMD_H
 #define MIA_BACKEND_CPU_TEMPLATE_SIMD_H
 
@@ -16,27 +17,34 @@
 #include <immintrin.h>
 #endif
 
-#define PASTE3(a, b, c)  a##b##c
-#define PASTE(a, b, c)   PASTE3(a, b, c)
+#define PASTE3(a, b, c)   a##b##c
+#define PASTE(a, b, c)    PASTE3(a, b, c)
 #define FILL_FAMILY(name) void PASTE(mia__cpu_, MIA_ISA, _##name)(mia__cpu_kernels * kernels)
 
 #define INLINE static inline __attribute__((always_inline, unused))
 
-/* Before a loop over registers, whose bounds are constants. */
+/* A loop over registers: its bounds are constants where it is used, and it is always unrolled. */
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
+#define EACH(i, count) UNROLL for (unsigned i = 0; i < (count); i++)
 
 typedef float vf __attribute__((vector_size(4 * MIA_LANES)));
 typedef int32_t vi __attribute__((vector_size(4 * MIA_LANES)));
 typedef uint32_t vu __attribute__((vector_size(4 * MIA_LANES)));
+typedef uint16_t vh __attribute__((vector_size(2 * MIA_LANES)));
 
-/* --- moving ------------------------------------------------------------------------------------------------------- */
+/* --- moving
+ * ------------------------------------------------------------------------------------------------------- */
 
-INLINE vf vf_set(float x) { return x - (vf){0}; }
-INLINE vi vi_set(int32_t x) { return x - (vi){0}; }
+INLINE vf vf_set(float x) {
+    return x - (vf){0};
+}
+INLINE vi vi_set(int32_t x) {
+    return x - (vi){0};
+}
 
 INLINE vf vf_load(const float *from) {
     vf x;
@@ -44,7 +52,9 @@ INLINE vf vf_load(const float *from) {
     return x;
 }
 
-INLINE void vf_store(float *to, vf x) { memcpy(to, &x, sizeof x); }
+INLINE void vf_store(float *to, vf x) {
+    memcpy(to, &x, sizeof x);
+}
 
 /* The first `count` < MIA_LANES elements; the others read as zero and are not touched. */
 INLINE vf vf_load_part(const float *from, size_t count) {
@@ -72,9 +82,12 @@ INLINE vf vf_load_f16(const uint16_t *from) {
 #elif MIA_LANES == 8
     return (vf)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)from));
 #else
-    vf x;
-    for (int i = 0; i < MIA_LANES; i++) x[i] = mia__f16_to_f32(from[i]);
-    return x;
+    vh halves;
+    memcpy(&halves, from, sizeof halves);
+    vu bits = __builtin_convertvector(halves, vu), magnitude = (bits & 0x7fff) << 13;
+    vu scaled = (vu)((vf)magnitude * 0x1p112f); /* moves the exponent, of subnormal numbers too */
+    vu special = (vu)(magnitude >= 0x7c00u << 13) & 0x7f800000u;
+    return (vf)(scaled | special | (bits & 0x8000) << 16);
 #endif
 }
 
@@ -86,9 +99,9 @@ INLINE vf vf_load_bf16(const uint16_t *from) {
     __m256i x = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)from));
     return (vf)_mm256_slli_epi32(x, 16);
 #else
-    vu x;
-    for (int i = 0; i < MIA_LANES; i++) x[i] = (uint32_t)from[i] << 16;
-    return (vf)x;
+    vh halves;
+    memcpy(&halves, from, sizeof halves);
+    return (vf)(__builtin_convertvector(halves, vu) << 16);
 #endif
 }
 
@@ -102,7 +115,8 @@ INLINE void vf_store_f16(uint16_t *to, vf x) {
 #endif
 }
 
-/* --- arithmetic --------------------------------------------------------------------------------------------------- */
+/* --- arithmetic
+ * --------------------------------------------------------------------------------------------------- */
 
 /* a * b + c, rounded once where the processor can. */
 INLINE vf vf_fma(vf a, vf b, vf c) {
@@ -126,16 +140,31 @@ INLINE vf vf_sqrt(vf x) {
 #endif
 }
 
-INLINE vf vi_to_vf(vi x) { return __builtin_convertvector(x, vf); }
+INLINE vf vi_to_vf(vi x) {
+    return __builtin_convertvector(x, vf);
+}
 
 /* mask (all ones or zeros a lane) ? a : b */
-INLINE vf vf_select(vi mask, vf a, vf b) { return (vf)((mask & (vi)a) | (~mask & (vi)b)); }
+INLINE vf vf_select(vi mask, vf a, vf b) {
+    return (vf)((mask & (vi)a) | (~mask & (vi)b));
+}
 
-INLINE vf vf_abs(vf x) { return (vf)((vi)x & 0x7fffffff); }
+INLINE vf vf_abs(vf x) {
+    return (vf)((vi)x & 0x7fffffff);
+}
+
+/* Not x != x, which says the same and looks like a slip. */
+INLINE vi vf_is_nan(vf x) {
+    return ((vi)x & 0x7fffffff) > 0x7f800000;
+}
 
 /* The greater; NaN if either is. */
-INLINE vf vf_max(vf a, vf b) { return vf_select((a > b) | (a != a), a, b); }
-INLINE vf vf_min(vf a, vf b) { return vf_select((a < b) | (a != a), a, b); }
+INLINE vf vf_max(vf a, vf b) {
+    return vf_select((a > b) | vf_is_nan(a), a, b);
+}
+INLINE vf vf_min(vf a, vf b) {
+    return vf_select((a < b) | vf_is_nan(a), a, b);
+}
 
 /* Lanes added in a fixed tree: halves, quarters, ... */
 INLINE float vf_sum(vf x) {
@@ -152,9 +181,10 @@ INLINE float vf_greatest(vf x) {
     return most;
 }
 
-/* --- e to the x ---------------------------------------------------------------------------------------------------
- * x = n ln 2 + r with |r| <= ln 2 / 2; e^r by a polynomial, 2^n in two factors so that subnormal results round once.
- * Below -104 gives 0, above 88.73 infinity; NaN stays. */
+/* --- e to the x
+ * --------------------------------------------------------------------------------------------------- x = n
+ * ln 2 + r with |r| <= ln 2 / 2; e^r by a polynomial, 2^n in two factors so that subnormal results round
+ * once. Below -104 gives 0, above 88.73 infinity; NaN stays. */
 INLINE vf vf_exp(vf x) {
     vf clamped = vf_select(x > 89.0f, vf_set(89.0f), vf_select(x < -105.0f, vf_set(-105.0f), x));
     const vf magic = vf_set(0x1.8p23f); /* adding it rounds to a whole number */
@@ -171,7 +201,7 @@ INLINE vf vf_exp(vf x) {
     vi whole = (vi)shifted - (vi)magic;
     vi half = whole >> 1;
     vf result = p * (vf)((half + 127) << 23) * (vf)((whole - half + 127) << 23);
-    return vf_select(x != x, x, result);
+    return vf_select(vf_is_nan(x), x, result);
 }
 
 #endif

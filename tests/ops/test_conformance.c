@@ -1,0 +1,207 @@
+/* Every operation of ops.def, for every type of its mask, on the cpu backend against the reference: random
+ * programs of one operation, on every instruction set that the processor has (MIA_CPU_ISA), with 1, 2 and 3
+ * threads, which have to give the same bits. Shapes, layouts and numbers are drawn (draw.h), the bound is the
+ * row's (tolerance.h).
+ *
+ * A program that the reference refuses as UNSUPPORTED is counted; the cpu backend has to refuse it too. */
+#include "ops/draw.h"
+#include "ops/tolerance.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#define THREADS       3
+#define MOST_DEVICES  12
+#define MOST_FAILURES 4
+
+typedef struct tested {
+    mia_device *device;
+    const char *isa;
+    uint32_t threads;
+    bool exact;
+} tested;
+
+typedef struct session {
+    const row *row;
+    mia_device *reference;
+    tested devices[MOST_DEVICES];
+    uint32_t count;
+    uint64_t seed;
+    int failures, programs, refused;
+    int64_t numbers;
+    double worst; /* largest error, as a share of what is allowed */
+} session;
+
+static uint64_t seed_of_run;
+
+static mia_device *open_device(const char *backend, uint32_t threads, bool exact) {
+    mia_device_options options = {.backend = backend,
+                                  .threads = threads,
+                                  .precision = exact ? MIA_PRECISION_EXACT : MIA_PRECISION_DEFAULT};
+    mia_device *device = NULL;
+    mia_error error = {0};
+    if (mia_device_open(&options, &device, &error) != MIA_OK) fail_msg("%s: %s", backend, error.message);
+    return device;
+}
+
+/* All devices that a row is tested on. An instruction set that the machine lacks shows as another's
+ * description. */
+static void open_all(session *s) {
+    static const struct {
+        const char *name, *shown;
+    } sets[] = {{"generic", "portable C"}, {"avx2", "AVX2"}, {"avx512", "AVX-512"}};
+    s->reference = open_device("reference", 1, false);
+    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
+        (void)setenv("MIA_CPU_ISA", sets[i].name, 1);
+        for (uint32_t k = 0; k < THREADS + (s->row->form == SIGNATURE_MATMUL); k++) {
+            tested t = {.isa = sets[i].name, .threads = k % THREADS + 1, .exact = k == THREADS};
+            t.device = open_device("cpu", t.threads, t.exact);
+            if (strstr(mia_device_describe(t.device).description, sets[i].shown) != NULL) {
+                s->devices[s->count++] = t;
+            } else {
+                assert_int_equal(mia_device_close(t.device, NULL), MIA_OK);
+            }
+        }
+    }
+    (void)unsetenv("MIA_CPU_ISA");
+}
+
+static void close_all(session *s) {
+    mia_error error = {0};
+    for (uint32_t i = 0; i < s->count; i++)
+        if (mia_device_close(s->devices[i].device, &error) != MIA_OK)
+            fail_msg("%s: %s", s->row->name, error.message);
+    if (mia_device_close(s->reference, &error) != MIA_OK) fail_msg("%s: %s", s->row->name, error.message);
+}
+
+static void report(session *s, const program *p, const tested *t, const char *fault) {
+    s->failures++;
+    if (s->failures > MOST_FAILURES) return;
+    printf("  %s, %u threads%s: %s\n    ", t->isa, (unsigned)t->threads, t->exact ? ", exact" : "", fault);
+    program_print(p);
+}
+
+/* Views and movement give the very bytes; other integers the very numbers. */
+static bool same_bytes_asked(const program *p, const result *want) {
+    mia_op op = p->row->op;
+    mia_op_class op_class = mia_op_describe(op)->op_class;
+    if (op == MIA_OP_convert) return !is_real(want->dtype);
+    return op_class == MIA_CLASS_VIEW || (op_class == MIA_CLASS_MOVEMENT && op != MIA_OP_embedding) ||
+           !is_real(want->dtype);
+}
+
+static void compare_numbers(session *s, const program *p, const tested *t, const result *want,
+                            const result *got) {
+    int64_t count;
+    double *a = numbers_of(want->dtype, &want->shape, want->bytes, &count);
+    double *b = numbers_of(got->dtype, &got->shape, got->bytes, &count);
+    double *slack = calloc((size_t)count + 1, sizeof *slack);
+    if (a == NULL || b == NULL || slack == NULL) abort();
+    bool eight_bits = p->row->form == SIGNATURE_MATMUL && is_block(p->dtype) && !t->exact;
+    tolerances(p, want, a, count, eight_bits, slack);
+    char fault[200];
+    s->numbers += count;
+    for (int64_t i = 0; i < count; i++) {
+        double share = fabs(a[i] - b[i]) / slack[i];
+        if (share > s->worst && slack[i] < (double)INFINITY) s->worst = share;
+        if (is_near(want->dtype, a[i], b[i], slack[i], eight_bits)) continue;
+        (void)snprintf(fault, sizeof fault,
+                       "number %lld of %lld is %.9g, the reference gives %.9g, allowed %.3g", (long long)i,
+                       (long long)count, b[i], a[i], slack[i]);
+        report(s, p, t, fault);
+        break;
+    }
+    free(a);
+    free(b);
+    free(slack);
+}
+
+static void compare(session *s, const program *p, const tested *t, const result *want, const result *got) {
+    if (got->status != want->status)
+        report(s, p, t, got->status == MIA_OK ? "runs, and the reference refuses it" : got->error.message);
+    else if (got->status != MIA_OK)
+        return;
+    else if (got->kept_changed)
+        report(s, p, t, "an operand that was still referred to was overwritten");
+    else if (got->dtype != want->dtype || !same_shape(&got->shape, &want->shape))
+        report(s, p, t, "the result has another shape or type");
+    else if (!same_bytes_asked(p, want))
+        compare_numbers(s, p, t, want, got);
+    else if (memcmp(got->bytes, want->bytes, want->size) != 0)
+        report(s, p, t, "other bytes than the reference");
+}
+
+/* Runs a program on every device. The first of each instruction set is compared with the reference, those
+ * with more threads with the first. */
+static void run_everywhere(session *s, const program *p, const result *want) {
+    result first = {.status = MIA_OK};
+    for (uint32_t i = 0; i < s->count; i++) {
+        const tested *t = &s->devices[i];
+        result got = program_run(p, t->device);
+        if (t->threads == 1) {
+            compare(s, p, t, want, &got);
+        } else if (got.status != first.status || got.kept_changed ||
+                   (got.status == MIA_OK && memcmp(got.bytes, first.bytes, got.size) != 0)) {
+            report(s, p, t, "other bits than with 1 thread");
+        }
+        if (t->threads == 1 && !t->exact) {
+            result_free(&first);
+            first = got;
+        } else {
+            result_free(&got);
+        }
+    }
+    result_free(&first);
+}
+
+static void run_one(session *s, mia_dtype dtype, mia_dtype target) {
+    static const tested reference = {.isa = "reference", .threads = 1};
+    program p;
+    program_draw(&s->seed, &p, s->row, dtype, target);
+    mia_error error = {0};
+    for (uint32_t i = 0; i < p.count; i++)
+        if (!p.operands[i].repeated && operand_see(&p.operands[i], s->reference, &error) != MIA_OK)
+            fail_msg("%s: an operand cannot be made: %s", s->row->name, error.message);
+    for (uint32_t i = 0; i < p.count; i++)
+        if (p.operands[i].repeated) p.operands[i].kept = false;
+    result want = program_run(&p, s->reference);
+    s->programs++;
+    if (want.status == MIA_ERROR_UNSUPPORTED) s->refused++;
+    if (want.status != MIA_OK && !p.may_be_refused) report(s, &p, &reference, want.error.message);
+    if (want.kept_changed) report(s, &p, &reference, "an operand that was still referred to was overwritten");
+    run_everywhere(s, &p, &want);
+    result_free(&want);
+    program_free(&p);
+}
+
+static void test_row(void **state) {
+    session s = {.row = *state, .seed = seed_of_run ^ (uint64_t)((const row *)*state)->op << 48};
+    bool full = getenv("MIA_TEST_LONG") != NULL, pairs = s.row->form == SIGNATURE_DTYPE;
+    int rounds = (full ? 20 : 3) * (pairs ? 1 : 4);
+    open_all(&s);
+    for (int d = 1; d < MIA_DTYPE_LIMIT; d++) {
+        if ((s.row->types >> d & 1) == 0) continue;
+        for (int target = 1; target < (pairs ? MIA_DTYPE_LIMIT : 2); target++) {
+            if (pairs && mia_dtype_describe((mia_dtype)target)->bytes == 0) continue;
+            for (int i = 0; i < rounds; i++) run_one(&s, (mia_dtype)d, (mia_dtype)target);
+        }
+    }
+    close_all(&s);
+    printf("%-12s %5d programs, %9lld numbers compared, worst error %.3f of the bound, %d unsupported\n",
+           s.row->name, s.programs, (long long)s.numbers, s.worst, s.refused);
+    if (s.failures > 0) fail_msg("%s: %d failures", s.row->name, s.failures);
+}
+
+int main(void) {
+    struct CMUnitTest tests[ROWS] = {{0}};
+    seed_of_run = test_seed();
+    for (size_t i = 0; i < ROWS; i++)
+        tests[i] = (struct CMUnitTest){
+            .name = rows[i].name, .test_func = test_row, .initial_state = (void *)(uintptr_t)&rows[i]};
+    const char *only = getenv("MIA_TEST_ROW"); /* one row alone */
+    if (only != NULL) cmocka_set_test_filter(only);
+    return cmocka_run_group_tests_name("conformance", tests, NULL, NULL);
+}

@@ -1,0 +1,310 @@
+/* Plans of random tapes under random rules, checked by running them on tags (plan_check.h): views, aliases,
+ * packed and block types, values without elements, updates, results that outlive, prepared forms, scratch. */
+#include "plan_check.h"
+
+static uint64_t seed, now; /* of the test; of the tape being made */
+
+static int64_t below(int64_t limit) {
+    return test_below(&now, limit);
+}
+
+/* --- rules
+ * ---------------------------------------------------------------------------------------------------------------
+ */
+
+/* Answers that depend on the step alone, and differ from tape to tape. */
+typedef struct answers {
+    uint64_t salt;
+} answers;
+
+static uint64_t mix(const void *context, const mia__step *step, uint32_t input) {
+    uint64_t state = ((const answers *)context)->salt ^ (uint64_t)step->op << 8 ^ input;
+    return test_random(&state);
+}
+
+static size_t scratch(const void *context, const mia__step *step) {
+    uint64_t choice = mix(context, step, 7);
+    return choice % 3 == 0 ? (size_t)(choice >> 8) % 200 : 0;
+}
+
+static bool takes(const void *context, const mia__step *step, uint32_t input) {
+    const mia__operand *operand = &step->inputs[input];
+    return mix(context, step, input) % 3 != 0 || mia__view_is_compact(operand->dtype, &operand->view);
+}
+
+static mia__form form(const void *context, const mia__step *step, uint32_t input) {
+    uint64_t choice = mix(context, step, input + 10);
+    if (choice % 2 == 0) return (mia__form){0, 0};
+    return (mia__form){1 + (uint32_t)(choice >> 8) % 2,
+                       64 + (size_t)mia__view_count(&step->inputs[input].view)};
+}
+
+static mia__plan_rules random_rules(const answers *context) {
+    mia__plan_rules rules = {.context = context, .alignment = (size_t)1 << below(9)};
+    if (below(2) == 0) rules.scratch = scratch;
+    if (below(2) == 0) rules.takes = takes;
+    if (below(2) == 0) rules.form = form;
+    return rules;
+}
+
+/* --- tapes
+ * ---------------------------------------------------------------------------------------------------------------
+ */
+
+static const mia_dtype types[] = {MIA_f32,   MIA_f32,   MIA_f32,  MIA_f16,  MIA_i32,
+                                  MIA_f32x4, MIA_f16x4, MIA_u8x4, MIA_u4x8, MIA_q8_0};
+
+static mia_shape random_shape(mia_dtype dtype) {
+    mia_shape shape = {.ndim = (uint32_t)below(4)};
+    for (uint32_t m = 0; m < shape.ndim; m++) shape.extent[m] = below(30) == 0 ? 0 : 1 + below(3);
+    if (dtype == MIA_q8_0 && shape.ndim == 0) shape = MIA_SHAPE(1);
+    if (dtype == MIA_q8_0) shape.extent[0] *= 32;
+    return shape;
+}
+
+static bool slice_of(const test_tape *t, uint32_t of, mia__view *view) {
+    const mia__entry *x = &t->entries[of];
+    if (x->view.ndim == 0) return false;
+    uint32_t mode = (uint32_t)below(x->view.ndim);
+    int64_t extent = x->view.extent[mode], begin = below(extent + 1), count = below(extent - begin + 1),
+            step = 1;
+    if (count > 0 && below(3) == 0) begin += count - 1, step = -1;
+    return mia__view_slice(x->dtype, &x->view, mode, begin, count, step, view, NULL) == MIA_OK;
+}
+
+static void add_leaf(test_tape *t) {
+    if (t->tape.count > 0 && below(4) == 0) { /* another look at the memory of one that is there */
+        uint32_t of = (uint32_t)below(t->tape.count);
+        mia__entry entry = t->entries[of];
+        if (!slice_of(t, of, &entry.view)) return;
+        t->entries[t->tape.count++] = entry;
+        t->tape.leaf_count++;
+        return;
+    }
+    mia_dtype dtype = types[below(sizeof types / sizeof types[0])];
+    uint32_t leaf = tape_leaf(t, dtype, random_shape(dtype), below(3) == 0 ? MIA__LEAF_CONSTANT : 0);
+    if (below(6) == 0 && dtype != MIA_q8_0) { /* one number, repeated */
+        mia_shape one = {0};
+        mia__view single = mia__view_compact(dtype, &one);
+        memset(t->entries[leaf].view.stride, 0, sizeof single.stride);
+        t->entries[leaf].bytes = mia__view_bytes(dtype, &single);
+    }
+}
+
+/* Which leaves may be overwritten, and which entries outlive: an alias of an outliving leaf may not. */
+static void add_flags(test_tape *t) {
+    bool held[TAPE_MOST] = {false};
+    for (uint32_t i = 0; i < t->tape.leaf_count; i++)
+        if (below(3) == 0) {
+            t->entries[i].flags |= MIA__ENTRY_OUTLIVES;
+            held[t->entries[i].alias] = true;
+        }
+    for (uint32_t i = 0; i < t->tape.leaf_count; i++) {
+        uint32_t alias = t->entries[i].alias;
+        bool constant = (t->entries[alias].flags & MIA__LEAF_CONSTANT) != 0;
+        if (!constant && !held[alias]) t->entries[i].flags |= MIA__LEAF_OVERWRITABLE;
+    }
+    for (uint32_t i = t->tape.leaf_count; i < t->tape.count; i++)
+        if (below(4) == 0 || i + 1 == t->tape.count) t->entries[i].flags |= MIA__ENTRY_OUTLIVES;
+}
+
+static bool add_view(test_tape *t) {
+    uint32_t of = (uint32_t)below(t->tape.count);
+    const mia__entry *x = &t->entries[of];
+    mia__view view = {0};
+    mia_shape shape = mia__view_shape(&x->view);
+    mia_dtype dtype = x->dtype;
+    mia_op op = MIA_OP_NONE;
+    bool copied = false, good = false;
+    switch (below(5)) {
+    case 0: op = MIA_OP_slice, good = slice_of(t, of, &view); break;
+    case 1: {
+        op = MIA_OP_permute;
+        for (uint32_t m = 0; m < shape.ndim; m++) shape.extent[m] = m;
+        for (uint32_t m = shape.ndim; m > 1; m--) {
+            uint32_t with = (uint32_t)below(m);
+            int64_t other = shape.extent[with];
+            shape.extent[with] = shape.extent[m - 1];
+            shape.extent[m - 1] = other;
+        }
+        good = mia__view_permute(dtype, &x->view, &shape, &view, NULL) == MIA_OK;
+        break;
+    }
+    case 2:
+        op = MIA_OP_broadcast;
+        for (uint32_t m = 0; m < shape.ndim; m++)
+            if (shape.extent[m] == 1) shape.extent[m] = 1 + below(3);
+        if (shape.ndim < 3 && below(2) == 0) shape.extent[shape.ndim++] = 1 + below(2);
+        good = mia__view_broadcast(dtype, &x->view, &shape, &view, NULL) == MIA_OK;
+        break;
+    case 3: {
+        op = MIA_OP_reshape;
+        int64_t count = mia__view_count(&x->view);
+        shape = dtype == MIA_q8_0 || below(2) == 0 ? MIA_SHAPE(count) : MIA_SHAPE(1, count, 1);
+        good = mia__view_reshape(dtype, &x->view, &shape, &view, &copied, NULL) == MIA_OK && !copied;
+        break;
+    }
+    default:
+        op = MIA_OP_cast, dtype = types[below(sizeof types / sizeof types[0])];
+        good = mia__view_cast(x->dtype, &x->view, dtype, &view, &copied, NULL) == MIA_OK && !copied;
+    }
+    if (good) tape_view(t, op, of, dtype, &view, 0);
+    return good;
+}
+
+static bool add_operation(test_tape *t) {
+    static const struct {
+        mia_op op;
+        uint32_t operands;
+    } ops[] = {{MIA_OP_add, 2},    {MIA_OP_mul, 2},      {MIA_OP_add, 2},     {MIA_OP_neg, 1},
+               {MIA_OP_exp, 1},    {MIA_OP_relu, 1},     {MIA_OP_copy, 1},    {MIA_OP_convert, 1},
+               {MIA_OP_concat, 2}, {MIA_OP_pad, 1},      {MIA_OP_update, 3},  {MIA_OP_update, 3},
+               {MIA_OP_gather, 2}, {MIA_OP_sum, 1},      {MIA_OP_softmax, 1}, {MIA_OP_matmul, 2},
+               {MIA_OP_matmul, 2}, {MIA_OP_embedding, 2}};
+    size_t which = (size_t)below(sizeof ops / sizeof ops[0]);
+    uint32_t operands[3];
+    for (uint32_t i = 0; i < ops[which].operands; i++)
+        operands[i] = i > 0 && below(3) == 0 ? operands[0] : (uint32_t)below(t->tape.count);
+    const mia__entry *x = &t->entries[operands[0]];
+    mia__attributes attributes = {{0}, {0}};
+    switch (ops[which].op) {
+    case MIA_OP_convert: attributes.i[0] = (int64_t)types[below(sizeof types / sizeof types[0])]; break;
+    case MIA_OP_concat:
+    case MIA_OP_update: attributes.i[0] = x->view.ndim > 0 ? below(x->view.ndim) : 0; break;
+    case MIA_OP_pad:
+        attributes.i[0] = x->view.ndim > 0 ? below(x->view.ndim) : 0;
+        attributes.i[1] = below(2);
+        attributes.i[2] = below(2);
+        break;
+    case MIA_OP_sum: attributes.i[0] = below(8); break;
+    default: break;
+    }
+    uint32_t made = tape_add(t, ops[which].op, operands, ops[which].operands, attributes, 0);
+    if (made == UINT32_MAX) return false;
+    if (mia__view_count(&t->entries[made].view) <= 512) return true;
+    t->tape.count--;
+    return false;
+}
+
+static void random_tape(test_tape *t) {
+    tape_clear(t);
+    int64_t leaves = 1 + below(8), operations = 1 + below(25);
+    while (t->tape.count < (uint32_t)leaves) add_leaf(t);
+    for (int64_t tries = 0; tries < 40 * operations && t->tape.count < (uint32_t)(leaves + operations);
+         tries++)
+        (void)(below(4) == 0 ? add_view(t) : add_operation(t));
+    add_flags(t);
+}
+
+/* --- tests
+ * ---------------------------------------------------------------------------------------------------------------
+ */
+
+/* What the random tapes are made to reach. */
+typedef struct reached {
+    long steps, reuses, overwritten, copies, forms, outputs, aliases;
+} reached;
+
+static void note_reached(const test_tape *t, const mia__plan *plan, reached *sums) {
+    for (uint32_t s = 0; s < plan->step_count; s++) {
+        const mia__step *step = &plan->steps[s];
+        mia__buffer_kind kind = plan->buffers[step->output.buffer].kind;
+        sums->steps++;
+        sums->copies += step->op == MIA_OP_copy && t->entries[step->entry].op != MIA_OP_copy;
+        sums->overwritten += kind == MIA__BUFFER_LEAF;
+        for (uint32_t i = 0; i < step->input_count; i++) {
+            sums->reuses += step->inputs[i].buffer == step->output.buffer && kind != MIA__BUFFER_LEAF;
+            sums->forms += plan->buffers[step->inputs[i].buffer].kind == MIA__BUFFER_FORM;
+        }
+    }
+    sums->outputs += plan->output_count;
+    for (uint32_t i = 0; i < t->tape.leaf_count; i++) sums->aliases += t->entries[i].alias != i;
+}
+
+static void test_random_tapes(void **state) {
+    (void)state;
+    long rounds = getenv("MIA_TEST_LONG") != NULL ? 200000 : 10000;
+    reached sums = {0};
+    for (long round = 0; round < rounds; round++) {
+        now = seed + (uint64_t)round;
+        test_tape t;
+        random_tape(&t);
+        answers context = {test_random(&now)};
+        mia__plan_rules rules = random_rules(&context);
+        mia__plan *plan = make_checked(&t, &rules);
+        note_reached(&t, plan, &sums);
+        mia__plan_free(plan);
+    }
+    printf(
+        "%ld steps: %ld in place, %ld over leaves, %ld copies put in, %ld forms, %ld outputs, %ld aliases\n",
+        sums.steps, sums.reuses, sums.overwritten, sums.copies, sums.forms, sums.outputs, sums.aliases);
+    assert_true(sums.reuses > rounds / 100 && sums.overwritten > rounds / 100 && sums.copies > rounds / 100);
+    assert_true(sums.forms > rounds / 100 && sums.outputs > rounds && sums.aliases > rounds / 10);
+}
+
+/* The same tape gives the same plan. */
+static void test_plans_repeat(void **state) {
+    (void)state;
+    for (uint64_t round = 0; round < 100; round++) {
+        now = seed + round;
+        test_tape t;
+        random_tape(&t);
+        answers context = {test_random(&now)};
+        mia__plan_rules rules = random_rules(&context);
+        mia__plan *a = NULL, *b = NULL;
+        assert_int_equal(mia__plan_make(&t.tape, &rules, NULL, &a, NULL), MIA_OK);
+        assert_int_equal(mia__plan_make(&t.tape, &rules, NULL, &b, NULL), MIA_OK);
+        assert_int_equal(a->step_count, b->step_count);
+        assert_int_equal(a->buffer_count, b->buffer_count);
+        for (uint32_t s = 0; s < a->step_count; s++) {
+            assert_int_equal(a->steps[s].output.buffer, b->steps[s].output.buffer);
+            for (uint32_t i = 0; i < a->steps[s].input_count; i++)
+                assert_int_equal(a->steps[s].inputs[i].buffer, b->steps[s].inputs[i].buffer);
+        }
+        for (uint32_t i = 0; i < a->buffer_count; i++) {
+            assert_int_equal(a->buffers[i].kind, b->buffers[i].kind);
+            assert_int_equal(a->buffers[i].offset, b->buffers[i].offset);
+        }
+        mia__plan_free(a);
+        mia__plan_free(b);
+    }
+}
+
+/* Every allocation of planning fails in turn: a clean error, nothing lost. */
+static void test_without_memory(void **state) {
+    (void)state;
+    for (uint64_t round = 0; round < 50; round++) {
+        now = seed + round;
+        test_tape t;
+        random_tape(&t);
+        answers context = {test_random(&now)};
+        mia__plan_rules rules = random_rules(&context);
+        for (long n = 0;; n++) {
+            test_allocator allocator;
+            test_allocator_init(&allocator);
+            allocator.fail_at = n;
+            mia__plan *plan = NULL;
+            mia_error error = {0};
+            mia_status status = mia__plan_make(&t.tape, &rules, &allocator.hook, &plan, &error);
+            if (status == MIA_OK) {
+                mia__plan_free(plan);
+                assert_int_equal(allocator.live_bytes, 0);
+                assert_true(allocator.allocations <= n);
+                break;
+            }
+            assert_int_equal(status, MIA_ERROR_NO_MEMORY);
+            assert_null(plan);
+            assert_int_equal(allocator.live_bytes, 0);
+        }
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_random_tapes),
+        cmocka_unit_test(test_plans_repeat),
+        cmocka_unit_test(test_without_memory),
+    };
+    seed = test_seed();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
