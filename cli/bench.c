@@ -19,8 +19,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* --- options
- * ------------------------------------------------------------------------------------------------------ */
+/* --- options ---------------------------------------------------------------------------------- */
 
 typedef struct bench_options {
     mia__cli_model_options model;
@@ -69,8 +68,7 @@ static int parse_options(bench_options *o, int argc, char **argv) {
     return mia__cli_check_device("bench", o->model.device);
 }
 
-/* --- measuring
- * ---------------------------------------------------------------------------------------------------- */
+/* --- measuring -------------------------------------------------------------------------------- */
 
 typedef struct bench {
     mia_lm_state *state;
@@ -127,8 +125,7 @@ static int measure(bench *b) {
     return code;
 }
 
-/* --- reporting
- * ---------------------------------------------------------------------------------------------------- */
+/* --- reporting -------------------------------------------------------------------------------- */
 
 typedef struct bench_report {
     const char *model;
@@ -231,8 +228,7 @@ static int bench_on(const bench_options *o, const mia__cli_model *model) {
     return code;
 }
 
-/* --- the model
- * ---------------------------------------------------------------------------------------------------- */
+/* --- the model -------------------------------------------------------------------------------- */
 
 static char temporary_path[4096]; /* a file to remove when a signal comes; "" for none */
 

@@ -11,8 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- errors
- * ------------------------------------------------------------------------------------------------------ */
+/* --- errors ----------------------------------------------------------------------------------- */
 
 #define MESSAGE_BYTES 1024
 
@@ -49,8 +48,7 @@ int mia__cli_finish_output(const char *command) {
     return mia__cli_fail(command, "standard output: %s", errno != 0 ? strerror(errno) : "writing failed");
 }
 
-/* --- values
- * ------------------------------------------------------------------------------------------------------ */
+/* --- values ----------------------------------------------------------------------------------- */
 
 static int out_of_range(const char *command, const mia__cli_option *option, const char *text) {
     if (option->most >= 1e15)
@@ -135,8 +133,7 @@ static int parse_value(const char *command, const mia__cli_option *option, const
     return -1;
 }
 
-/* --- help
- * -------------------------------------------------------------------------------------------------------- */
+/* --- help ------------------------------------------------------------------------------------- */
 
 #define HELP_COLUMN 26
 #define HELP_WIDTH  100
@@ -185,8 +182,7 @@ static void print_help(const mia__cli_command *command) {
     if (command->notes != NULL) printf("\n%s", command->notes);
 }
 
-/* --- parsing
- * ----------------------------------------------------------------------------------------------------- */
+/* --- parsing ---------------------------------------------------------------------------------- */
 
 /* The option that `word` names: "--temp" or "--temp=0.5", when *value gets what follows the sign. */
 static const mia__cli_option *find_option(const mia__cli_command *command, const char *word,
@@ -247,8 +243,7 @@ int mia__cli_parse(const mia__cli_command *command, int argc, char **argv) {
     return -1;
 }
 
-/* --- signals
- * ----------------------------------------------------------------------------------------------------- */
+/* --- signals ---------------------------------------------------------------------------------- */
 
 static volatile sig_atomic_t interrupted;
 

@@ -16,8 +16,7 @@ enum {
     MIA__CLI_INTERRUPTED = 130
 };
 
-/* --- errors: one line on stderr, "mia run: MESSAGE"
- * ------------------------------------------------------------- */
+/* --- errors: one line on stderr, "mia run: MESSAGE" ------------------------------------------- */
 
 /* Control characters of the message become '?', so that it stays one line. Both return the exit code. */
 int mia__cli_fail(const char *command, const char *format, ...) MIA_PRINTF(2, 3);
@@ -27,8 +26,7 @@ int mia__cli_misuse(const char *command, const char *format, ...)
 /* Flushes standard output; MIA__CLI_FAILED, with a line, when what was written to it did not arrive. */
 int mia__cli_finish_output(const char *command);
 
-/* --- options
- * ---------------------------------------------------------------------------------------------------- */
+/* --- options ---------------------------------------------------------------------------------- */
 
 #define MIA__CLI_LIST_CAPACITY 32
 
@@ -82,8 +80,7 @@ typedef struct mia__cli_command {
  */
 int mia__cli_parse(const mia__cli_command *command, int argc, char **argv);
 
-/* --- signals
- * ---------------------------------------------------------------------------------------------------- */
+/* --- signals ---------------------------------------------------------------------------------- */
 
 /* From now on the first SIGINT or SIGTERM is only noted; a second one ends the program as usual. */
 void mia__cli_catch_interrupts(void);

@@ -67,8 +67,7 @@ static int parse_options(eval_options *o, int argc, char **argv) {
     return mia__cli_check_device("eval", o->model.device);
 }
 
-/* --- tokens
- * ------------------------------------------------------------------------------------------------------- */
+/* --- tokens ----------------------------------------------------------------------------------- */
 
 typedef struct token_list {
     int32_t *ids; /* from malloc */
@@ -142,8 +141,7 @@ static int encode_text(const mia_tokenizer *tokenizer, const char *text, size_t 
     return out->ids != NULL ? -1 : mia__cli_fail("eval", "no memory for %zu tokens", count);
 }
 
-/* --- windows
- * ------------------------------------------------------------------------------------------------------ */
+/* --- windows ---------------------------------------------------------------------------------- */
 
 typedef struct evaluation {
     mia_lm_state *state;
@@ -254,8 +252,7 @@ static int evaluate(evaluation *e, const token_list *tokens) {
     return MIA__CLI_OK;
 }
 
-/* --- the command
- * -------------------------------------------------------------------------------------------------- */
+/* --- the command ------------------------------------------------------------------------------ */
 
 static int check_ids(const token_list *tokens, size_t vocabulary) {
     for (size_t i = 0; i < tokens->count; i++)

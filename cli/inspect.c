@@ -39,8 +39,7 @@ static void format_float(double value, bool single, char *out, size_t size) {
     }
 }
 
-/* --- the table
- * ----------------------------------------------------------------------------------------------- */
+/* --- the table -------------------------------------------------------------------------------- */
 
 static void print_value(const mia_value *value);
 
@@ -173,8 +172,7 @@ static void print_table(const mia_weights *weights) {
     (void)printf("\n");
 }
 
-/* --- JSON
- * ---------------------------------------------------------------------------------------------------- */
+/* --- JSON ------------------------------------------------------------------------------------- */
 
 #ifdef MIA_HAVE_JSON_C
 
@@ -264,8 +262,7 @@ static int print_json(const mia_weights *weights) {
 
 #endif
 
-/* --- the command
- * --------------------------------------------------------------------------------------------- */
+/* --- the command ------------------------------------------------------------------------------ */
 
 static int show(const char *path, bool json) {
 #ifndef MIA_HAVE_JSON_C

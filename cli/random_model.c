@@ -20,7 +20,7 @@ typedef struct model_shape {
     mia_dtype dtype;
 } model_shape;
 
-/* --- the specification ----------------------------------------------------------------------- */
+/* --- the specification ------------------------------------------------------------------------ */
 
 static const mia_dtype types[] = {MIA_f32, MIA_f16, MIA_bf16, MIA_q8_0, MIA_q4_0};
 
@@ -114,7 +114,7 @@ static mia_status parse_spec(const char *spec, model_shape *shape, mia_error *er
     return check_shape(shape, error);
 }
 
-/* --- the tokenizer --------------------------------------------------------------------------- */
+/* --- the tokenizer ---------------------------------------------------------------------------- */
 
 typedef char token_text[16];
 
@@ -177,7 +177,7 @@ static mia_status write_tokenizer(mia_gguf_writer *writer, size_t count, mia_err
     return status;
 }
 
-/* --- random numbers -------------------------------------------------------------------------- */
+/* --- random numbers --------------------------------------------------------------------------- */
 
 typedef struct generator {
     uint64_t state;
@@ -298,7 +298,7 @@ static mia_status write_ones(mia_gguf_writer *writer, int64_t count, mia_error *
     return status;
 }
 
-/* --- the file -------------------------------------------------------------------------------- */
+/* --- the file --------------------------------------------------------------------------------- */
 
 static void write_metadata(mia_gguf_writer *writer, const model_shape *s) {
     mia_gguf_writer_text(writer, "general.architecture", (mia_text){"llama", 5});

@@ -13,8 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- options
- * ------------------------------------------------------------------------------------------------------ */
+/* --- options ---------------------------------------------------------------------------------- */
 
 /* Settings that are not given stay NAN or -1 until it is known whether the bundled model is meant. */
 typedef struct run_options {
@@ -108,8 +107,7 @@ static mia_generation_options generation_options(const run_options *o, bool bund
     };
 }
 
-/* --- output
- * ------------------------------------------------------------------------------------------------------- */
+/* --- output ----------------------------------------------------------------------------------- */
 
 /* Where the text goes: to standard output at once, or (for --json) into memory. */
 typedef struct text_sink {
@@ -183,8 +181,7 @@ static int print_json(const char *prompt, const text_sink *sink, const run_resul
 }
 #endif
 
-/* --- the run
- * ------------------------------------------------------------------------------------------------------ */
+/* --- the run ---------------------------------------------------------------------------------- */
 
 static const char *finish_name(mia_finish finish) {
     switch (finish) {

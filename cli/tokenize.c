@@ -48,7 +48,7 @@ static mia_tokenizer *open_tokenizer(const char *command, const char *path) {
     return tokenizer;
 }
 
-/* --- tokenize ---------------------------------------------------------------------------------------- */
+/* --- tokenize --------------------------------------------------------------------------------- */
 
 static int print_ids(const char *command, const mia_tokenizer *tokenizer, const input *text, unsigned flags) {
     mia_error error = {0};
@@ -91,7 +91,7 @@ int mia__cli_tokenize(int argc, char **argv) {
     return code;
 }
 
-/* --- detokenize -------------------------------------------------------------------------------------- */
+/* --- detokenize ------------------------------------------------------------------------------- */
 
 static bool is_separator(char c) {
     return c == ',' || c == ' ' || c == '\t' || c == '\r' || c == '\n';

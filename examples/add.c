@@ -1,6 +1,7 @@
 /* The first program: typed tensors, ownership, and work that runs once.
  *
- * Computes 4x in steps, shows that a value which has run is not run again, and what a handle that was given away says. */
+ * Computes 4x in steps, shows that a value which has run is not run again, and what a handle that was given
+ * away says. */
 #include <mia/mia.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,12 +20,13 @@ static int run(mia_device *device, const float *numbers, float *result) {
 
     /* The same bytes as vectors of four: [256, 768]. A view; nothing moves. */
     mia_tensor_f32x4 a = mia_cast(f32x4, x);
-    mia_tensor_f32x4 b = mia_add(a, mia_cast(f32x4, y)); /* 2x; a and y are given away */
+    mia_tensor_f32x4 b = mia_add(a, mia_cast(f32x4, y));  /* 2x; a and y are given away */
     mia_tensor_f32x4 c = mia_add(mia_ref(b), mia_ref(b)); /* 4x; ref keeps b ours */
     mia_tensor_f32x4 d = mia_cast(f32x4, mia_cast(f32, c));
     if (mia_read(d, result, (size_t)C * T, &error) != MIA_OK) return fail(&error);
     for (size_t i = 0; i < (size_t)C * T; i++)
-        if (result[i] != 4 * numbers[i]) return fprintf(stderr, "element %zu is %g\n", i, (double)result[i]), 1;
+        if (result[i] != 4 * numbers[i])
+            return fprintf(stderr, "element %zu is %g\n", i, (double)result[i]), 1;
     printf("d = 4x: %d numbers as expected\n", C * T);
 
     /* b has run: asking for more of it runs one kernel, not two. */

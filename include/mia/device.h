@@ -9,11 +9,11 @@
 extern "C" {
 #endif
 
-/* --- tickets: docs/waiting.md -------------------------------------------------------------------------------- */
+/* --- tickets: docs/waiting.md ----------------------------------------------------------------- */
 
-/* Stands for work that was begun and completes later. Every *_begin function returns one that the caller ends with
- * mia_ticket_finish; NULL only when there is no memory even for the ticket, and every function here takes NULL for
- * "failed with NO_MEMORY". */
+/* Stands for work that was begun and completes later. Every *_begin function returns one that the caller ends
+ * with mia_ticket_finish; NULL only when there is no memory even for the ticket, and every function here
+ * takes NULL for "failed with NO_MEMORY". */
 typedef struct mia_ticket mia_ticket;
 
 /* Moves the work on where somebody has to, never blocks, and says whether it has completed (well or not). */
@@ -22,14 +22,14 @@ MIA_API bool mia_ticket_poll(mia_ticket *ticket);
 /* Blocks until it has completed. Native programs only. */
 MIA_API void mia_ticket_wait(mia_ticket *ticket);
 
-/* Calls `then` once when the work completes, from the thread that completes it (at once if it has). One callback a
- * ticket; the ticket must not be finished from within it. */
+/* Calls `then` once when the work completes, from the thread that completes it (at once if it has). One
+ * callback a ticket; the ticket must not be finished from within it. */
 MIA_API void mia_ticket_then(mia_ticket *ticket, void (*then)(void *user, mia_status status), void *user);
 
 /* Takes the result and frees the ticket. PENDING, and nothing freed, while the work has not completed. */
 MIA_API MIA_MUST_CHECK mia_status mia_ticket_finish(mia_ticket *ticket, mia_error *error);
 
-/* --- devices -------------------------------------------------------------------------------------------------- */
+/* --- devices ---------------------------------------------------------------------------------- */
 
 /* A device may be used from any thread. Runs are queued and complete in order. */
 typedef struct mia_device mia_device;
@@ -41,26 +41,26 @@ typedef enum mia_precision {
 
 /* Zero means the default of every field. */
 typedef struct mia_device_options {
-    const char *backend;            /* "cpu" (default), "reference", "null" */
-    uint32_t threads;               /* of the cpu backend; 0: one a processor */
-    uint64_t max_bytes;             /* most device memory; 0: no limit. Kept before work starts */
+    const char *backend; /* "cpu" (default), "reference", "null" */
+    uint32_t threads;    /* of the cpu backend; 0: one a processor */
+    uint64_t max_bytes;  /* most device memory; 0: no limit. Kept before work starts */
     mia_precision precision;
-    const mia_allocator *allocator; /* copied; NULL: the C library's */
+    const mia_allocator *allocator;            /* copied; NULL: the C library's */
     void (*log)(void *user, const char *line); /* MIA_DEBUG output; NULL: none */
     void *log_user;
 } mia_device_options;
 
-/* Opens a device. options may be NULL. Blocks. Fails with NOT_FOUND (the message lists the backends), UNSUPPORTED,
- * NO_MEMORY. */
+/* Opens a device. options may be NULL. Blocks. Fails with NOT_FOUND (the message lists the backends),
+ * UNSUPPORTED, NO_MEMORY. */
 MIA_API MIA_MUST_CHECK mia_status mia_device_open(const mia_device_options *options, mia_device **out,
                                                   mia_error *error);
 
 /* The same, completing later; *out is set when the ticket completes well. */
 MIA_API mia_ticket *mia_device_open_begin(const mia_device_options *options, mia_device **out);
 
-/* Waits for runs, then frees everything. Handles that are still owned are dropped and reported: status LEAKED, and the
- * message counts them and names where the first were made. Using such a handle afterwards is caught (DEVICE_CLOSED) until
- * the last of them has been given back with mia_unref. NULL is fine. */
+/* Waits for runs, then frees everything. Handles that are still owned are dropped and reported: status
+ * LEAKED, and the message counts them and names where the first were made. Using such a handle afterwards is
+ * caught (DEVICE_CLOSED) until the last of them has been given back with mia_unref. NULL is fine. */
 MIA_API mia_status mia_device_close(mia_device *device, mia_error *error);
 
 typedef struct mia_device_info {
@@ -81,14 +81,14 @@ MIA_API const mia_backend_info *mia_backends(size_t *count);
 
 /* Counts since the device was opened, and bytes of device memory. */
 typedef struct mia_device_counters {
-    uint64_t runs;        /* plans run */
-    uint64_t kernels;     /* steps run */
-    uint64_t plans;       /* plans made */
-    uint64_t plan_hits;   /* plans taken from the cache */
-    uint64_t handles;     /* owned handles now */
-    uint64_t bytes;       /* in use now */
-    uint64_t peak_bytes;  /* at most, ever */
-    uint64_t fallbacks;   /* steps of the cpu backend that ran on reference kernels */
+    uint64_t runs;       /* plans run */
+    uint64_t kernels;    /* steps run */
+    uint64_t plans;      /* plans made */
+    uint64_t plan_hits;  /* plans taken from the cache */
+    uint64_t handles;    /* owned handles now */
+    uint64_t bytes;      /* in use now */
+    uint64_t peak_bytes; /* at most, ever */
+    uint64_t fallbacks;  /* steps of the cpu backend that ran on reference kernels */
 } mia_device_counters;
 
 MIA_API mia_device_counters mia_device_count(const mia_device *device);

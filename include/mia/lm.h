@@ -1,5 +1,5 @@
-/* Language models: tokenizers, models, their state, sampling, and generation of text. Built on the rest of the
- * public API alone. */
+/* Language models: tokenizers, models, their state, sampling, and generation of text. Built on the rest of
+ * the public API alone. */
 #ifndef MIA_LM_H
 #define MIA_LM_H
 
@@ -9,13 +9,13 @@
 extern "C" {
 #endif
 
-/* --- tokenizer ---------------------------------------------------------------------------------------------- */
+/* --- tokenizer -------------------------------------------------------------------------------- */
 
 typedef struct mia_tokenizer mia_tokenizer;
 
-/* Reads the tokenizer that a weights file's metadata describes (tokenizer.ggml.*; SentencePiece-style "llama"). The
- * weights may be closed afterwards. Immutable once open: may be used from several threads. Fails with FORMAT,
- * UNSUPPORTED (another kind of tokenizer, named), NO_MEMORY. */
+/* Reads the tokenizer that a weights file's metadata describes (tokenizer.ggml.*; SentencePiece-style
+ * "llama"). The weights may be closed afterwards. Immutable once open: may be used from several threads.
+ * Fails with FORMAT, UNSUPPORTED (another kind of tokenizer, named), NO_MEMORY. */
 MIA_API MIA_MUST_CHECK mia_status mia_tokenizer_open(const mia_weights *weights,
                                                      const mia_allocator *allocator, mia_tokenizer **out,
                                                      mia_error *error);
@@ -23,7 +23,7 @@ MIA_API void mia_tokenizer_close(mia_tokenizer *tokenizer);
 
 MIA_API size_t mia_tokenizer_vocabulary(const mia_tokenizer *tokenizer); /* number of tokens */
 MIA_API int32_t mia_tokenizer_bos(const mia_tokenizer *tokenizer);       /* -1 if there is none */
-MIA_API bool mia_tokenizer_adds_bos(const mia_tokenizer *tokenizer);     /* the file asks for a BOS in front */
+MIA_API bool mia_tokenizer_adds_bos(const mia_tokenizer *tokenizer); /* the file asks for a BOS in front */
 MIA_API bool mia_tokenizer_is_end(const mia_tokenizer *tokenizer, int32_t id); /* ends a text: EOS, EOT */
 
 enum {
@@ -32,20 +32,21 @@ enum {
     MIA_TOKENIZE_EOS = 4      /* put EOS at the end if the file asks for it */
 };
 
-/* Encodes UTF-8 text; invalid bytes are encoded byte by byte. *out is an array of *count ids from `allocator` (the one
- * given to open), released with mia_tokenizer_release. Time is n log n in the text's length. */
+/* Encodes UTF-8 text; invalid bytes are encoded byte by byte. *out is an array of *count ids from `allocator`
+ * (the one given to open), released with mia_tokenizer_release. Time is n log n in the text's length. */
 MIA_API MIA_MUST_CHECK mia_status mia_tokenizer_encode(const mia_tokenizer *tokenizer, const char *text,
                                                        size_t length, unsigned flags, int32_t **out,
                                                        size_t *count, mia_error *error);
 MIA_API void mia_tokenizer_release(const mia_tokenizer *tokenizer, int32_t *ids, size_t count);
 
-/* Turns ids back into text as they come. A UTF-8 character is never split between two pushes: its bytes are held back
- * until it is whole (or cannot become whole, when they are passed on as they are). */
+/* Turns ids back into text as they come. A UTF-8 character is never split between two pushes: its bytes are
+ * held back until it is whole (or cannot become whole, when they are passed on as they are). */
 typedef struct mia_detokenizer mia_detokenizer;
 
 enum {
     MIA_DETOKENIZE_SPECIAL = 1, /* write control tokens out; without it they give no text */
-    MIA_DETOKENIZE_CONTINUE = 2 /* the text continues another: keep a leading space that encoding would have added */
+    MIA_DETOKENIZE_CONTINUE =
+        2 /* the text continues another: keep a leading space that encoding would have added */
 };
 
 /* The tokenizer must outlive it. */
@@ -53,15 +54,15 @@ MIA_API MIA_MUST_CHECK mia_status mia_detokenizer_open(const mia_tokenizer *toke
                                                        mia_detokenizer **out, mia_error *error);
 MIA_API void mia_detokenizer_close(mia_detokenizer *detokenizer);
 
-/* The text that became whole with this token (possibly empty); valid until the next call. INVALID_ARGUMENT when id is
- * outside the vocabulary. */
+/* The text that became whole with this token (possibly empty); valid until the next call. INVALID_ARGUMENT
+ * when id is outside the vocabulary. */
 MIA_API MIA_MUST_CHECK mia_status mia_detokenizer_push(mia_detokenizer *detokenizer, int32_t id,
                                                        mia_text *text, mia_error *error);
 
 /* The bytes still held back, at the end of a text; valid until the next call. */
 MIA_API mia_text mia_detokenizer_finish(mia_detokenizer *detokenizer);
 
-/* --- sampling ------------------------------------------------------------------------------------------------ */
+/* --- sampling --------------------------------------------------------------------------------- */
 
 /* Zero values mean greedy with nothing else. Applied in this order: repetition penalty over the last
  * repeat_last_n tokens, top-k, top-p, min-p, temperature, draw. */
@@ -88,12 +89,13 @@ MIA_API uint64_t mia_sampler_seed(const mia_sampler *sampler); /* the seed in us
 /* Adds a token (of the prompt, or just chosen) to what the repetition penalty looks at. */
 MIA_API void mia_sampler_accept(mia_sampler *sampler, int32_t id);
 
-/* Chooses a token from `vocabulary` logits, which are not changed. NaN counts as minus infinity; INVALID_ARGUMENT
- * when no logit is above minus infinity. The caller accepts the result if it uses it. No allocation. */
+/* Chooses a token from `vocabulary` logits, which are not changed. NaN counts as minus infinity;
+ * INVALID_ARGUMENT when no logit is above minus infinity. The caller accepts the result if it uses it. No
+ * allocation. */
 MIA_API MIA_MUST_CHECK mia_status mia_sampler_choose(mia_sampler *sampler, const float *logits, int32_t *id,
                                                      mia_error *error);
 
-/* --- models -------------------------------------------------------------------------------------------------- */
+/* --- models ----------------------------------------------------------------------------------- */
 
 /* Told how far a long piece of work has come; return false to cancel it. */
 typedef bool (*mia_progress)(void *user, double fraction);
@@ -116,17 +118,17 @@ typedef struct mia_lm_info {
     uint64_t needed_bytes; /* device memory at the most: weights as prepared, a full state, the largest run */
 } mia_lm_info;
 
-/* Opens the model that the weights hold; device and weights must outlive it. Plans the largest step first and refuses
- * with OVER_LIMIT, before anything is loaded, if the device's max_bytes is too small. Then loads, with progress. Blocks.
- * Fails also with FORMAT, NOT_FOUND (a tensor or key is missing, named), UNSUPPORTED (another architecture, named),
- * NO_MEMORY, CANCELLED. */
+/* Opens the model that the weights hold; device and weights must outlive it. Plans the largest step first and
+ * refuses with OVER_LIMIT, before anything is loaded, if the device's max_bytes is too small. Then loads,
+ * with progress. Blocks. Fails also with FORMAT, NOT_FOUND (a tensor or key is missing, named), UNSUPPORTED
+ * (another architecture, named), NO_MEMORY, CANCELLED. */
 MIA_API MIA_MUST_CHECK mia_status mia_lm_open(mia_device *device, mia_weights *weights,
                                               const mia_lm_options *options, mia_lm **out, mia_error *error);
 MIA_API void mia_lm_close(mia_lm *lm);
 MIA_API mia_lm_info mia_lm_describe(const mia_lm *lm);
 MIA_API const mia_tokenizer *mia_lm_tokenizer(const mia_lm *lm);
 
-/* --- state: a sequence of tokens that the model has read ------------------------------------------------------ */
+/* --- state: a sequence of tokens that the model has read -------------------------------------- */
 
 typedef struct mia_lm_state mia_lm_state;
 
@@ -139,19 +141,20 @@ enum {
     MIA_LM_ALL_LOGITS = 1 /* logits of every token of the step, not of its last alone */
 };
 
-/* Reads `count` tokens, in chunks, and gives logits: float [vocabulary] after the last, or [vocabulary, count] with
- * MIA_LM_ALL_LOGITS. `logits` may be NULL. Blocks. CONTEXT_FULL, with the state as it was, when they do not fit;
- * INVALID_ARGUMENT for an id outside the vocabulary. After another failure the state must be reset. */
+/* Reads `count` tokens, in chunks, and gives logits: float [vocabulary] after the last, or [vocabulary,
+ * count] with MIA_LM_ALL_LOGITS. `logits` may be NULL. Blocks. CONTEXT_FULL, with the state as it was, when
+ * they do not fit; INVALID_ARGUMENT for an id outside the vocabulary. After another failure the state must be
+ * reset. */
 MIA_API MIA_MUST_CHECK mia_status mia_lm_step(mia_lm_state *state, const int32_t *ids, size_t count,
                                               unsigned flags, float *logits, mia_error *error);
 
-/* The same without blocking: begin, then poll until it says something other than PENDING. One step at a time on a
- * state; `ids` and `logits` must stay valid until then. */
+/* The same without blocking: begin, then poll until it says something other than PENDING. One step at a time
+ * on a state; `ids` and `logits` must stay valid until then. */
 MIA_API MIA_MUST_CHECK mia_status mia_lm_step_begin(mia_lm_state *state, const int32_t *ids, size_t count,
                                                     unsigned flags, float *logits, mia_error *error);
 MIA_API MIA_MUST_CHECK mia_status mia_lm_step_poll(mia_lm_state *state, mia_error *error);
 
-/* --- generation ---------------------------------------------------------------------------------------------- */
+/* --- generation ------------------------------------------------------------------------------- */
 
 typedef enum mia_finish {
     MIA_FINISH_NONE = 0, /* there is more to come */
@@ -170,15 +173,15 @@ typedef struct mia_generation_options {
 
 typedef struct mia_generation mia_generation;
 
-/* Starts to continue a prompt (UTF-8, BOS added as the file asks) with a fresh state. lm must outlive it. Reads the
- * prompt at the first next. CONTEXT_FULL when the prompt alone does not fit, with both numbers. */
+/* Starts to continue a prompt (UTF-8, BOS added as the file asks) with a fresh state. lm must outlive it.
+ * Reads the prompt at the first next. CONTEXT_FULL when the prompt alone does not fit, with both numbers. */
 MIA_API MIA_MUST_CHECK mia_status mia_generation_open(mia_lm *lm, const char *prompt, size_t length,
                                                       const mia_generation_options *options,
                                                       mia_generation **out, mia_error *error);
 MIA_API void mia_generation_close(mia_generation *generation);
 
-/* One more token. *text is what can be shown now (possibly empty: part of a character, or of what may become a stop
- * string); valid until the next call. *finish says whether, and why, this was the last. Blocks. */
+/* One more token. *text is what can be shown now (possibly empty: part of a character, or of what may become
+ * a stop string); valid until the next call. *finish says whether, and why, this was the last. Blocks. */
 MIA_API MIA_MUST_CHECK mia_status mia_generation_next(mia_generation *generation, mia_text *text,
                                                       mia_finish *finish, mia_error *error);
 

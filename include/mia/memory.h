@@ -9,16 +9,16 @@
 extern "C" {
 #endif
 
-/* Called from any thread that uses the object the allocator was given to. `allocate` returns memory aligned to
- * `alignment` (a power of two), or NULL. `release` gets the same pointer and byte count back. */
+/* Called from any thread that uses the object the allocator was given to. `allocate` returns memory aligned
+ * to `alignment` (a power of two), or NULL. `release` gets the same pointer and byte count back. */
 typedef struct mia_allocator {
     void *(*allocate)(void *user, size_t bytes, size_t alignment);
     void (*release)(void *user, void *pointer, size_t bytes);
     void *user;
 } mia_allocator;
 
-/* Wherever a const mia_allocator * is asked for, NULL means the C library's. Never returns NULL on success, not
- * even for 0 bytes. */
+/* Wherever a const mia_allocator * is asked for, NULL means the C library's. Never returns NULL on success,
+ * not even for 0 bytes. */
 MIA_API void *mia_allocate(const mia_allocator *allocator, size_t bytes, size_t alignment);
 
 /* count * size bytes, all zero, aligned for any type; NULL when the product overflows or memory is short. */

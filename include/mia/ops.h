@@ -1,9 +1,9 @@
-/* What ops.def gives to C and C++: the enum of operations, the plain exported functions mia_op_<name>, and the typed
- * functions that the macros of tensor.h select among.
+/* What ops.def gives to C and C++: the enum of operations, the plain exported functions mia_op_<name>, and
+ * the typed functions that the macros of tensor.h select among.
  *
- * Every plain function takes handles over (consumes them), also when it fails; returns an owned handle, poisoned when
- * something was wrong; may be called from any thread; does not block. `file` (static text, may be NULL) and `line` are
- * the call's site, for messages. */
+ * Every plain function takes handles over (consumes them), also when it fails; returns an owned handle,
+ * poisoned when something was wrong; may be called from any thread; does not block. `file` (static text, may
+ * be NULL) and `line` are the call's site, for messages. */
 #ifndef MIA_OPS_H
 #define MIA_OPS_H
 
@@ -43,7 +43,7 @@ typedef struct mia_op_info {
 /* The row of an operation, NULL for a number that is none. */
 MIA_API const mia_op_info *mia_op_describe(mia_op op);
 
-/* --- handles ---------------------------------------------------------------------------------------------------- */
+/* --- handles ---------------------------------------------------------------------------------- */
 
 /* An owned handle of a value on a device: small, copied freely, given away once. All zero is no tensor. */
 typedef struct mia_tensor {
@@ -66,17 +66,19 @@ typedef struct mia_tensor {
 /* How rope pairs elements: neighbours (Llama in GGUF), or first half with second half (NeoX). */
 typedef enum mia_rope_style { MIA_ROPE_INTERLEAVED = 0, MIA_ROPE_HALVES = 1 } mia_rope_style;
 
-/* --- plain functions, a form each signature --------------------------------------------------------------------- */
+/* --- plain functions, a form each signature --------------------------------------------------- */
 
 #define MIA__SITE_ARGS const char *file, int line
 
-#define MIA__PLAIN_UNARY(name)   MIA_API mia_tensor mia_op_##name(mia_tensor x, MIA__SITE_ARGS);
-#define MIA__PLAIN_BINARY(name)  MIA_API mia_tensor mia_op_##name(mia_tensor a, mia_tensor b, MIA__SITE_ARGS);
-#define MIA__PLAIN_SHAPE(name)   MIA_API mia_tensor mia_op_##name(mia_tensor x, mia_shape shape, MIA__SITE_ARGS);
-#define MIA__PLAIN_DTYPE(name)   MIA_API mia_tensor mia_op_##name(mia_tensor x, mia_dtype dtype, MIA__SITE_ARGS);
+#define MIA__PLAIN_UNARY(name)  MIA_API mia_tensor mia_op_##name(mia_tensor x, MIA__SITE_ARGS);
+#define MIA__PLAIN_BINARY(name) MIA_API mia_tensor mia_op_##name(mia_tensor a, mia_tensor b, MIA__SITE_ARGS);
+#define MIA__PLAIN_SHAPE(name)                                                                               \
+    MIA_API mia_tensor mia_op_##name(mia_tensor x, mia_shape shape, MIA__SITE_ARGS);
+#define MIA__PLAIN_DTYPE(name)                                                                               \
+    MIA_API mia_tensor mia_op_##name(mia_tensor x, mia_dtype dtype, MIA__SITE_ARGS);
 #define MIA__PLAIN_SLICE(name)                                                                               \
-    MIA_API mia_tensor mia_op_##name(mia_tensor x, uint32_t mode, int64_t begin, int64_t count, int64_t step, \
-                                     MIA__SITE_ARGS);
+    MIA_API mia_tensor mia_op_##name(mia_tensor x, uint32_t mode, int64_t begin, int64_t count,              \
+                                     int64_t step, MIA__SITE_ARGS);
 #define MIA__PLAIN_CONCAT(name)                                                                              \
     MIA_API mia_tensor mia_op_##name(mia_tensor a, mia_tensor b, uint32_t mode, MIA__SITE_ARGS);
 #define MIA__PLAIN_PAD(name)                                                                                 \
@@ -102,11 +104,13 @@ typedef enum mia_rope_style { MIA_ROPE_INTERLEAVED = 0, MIA_ROPE_HALVES = 1 } mi
                                      double scale, MIA__SITE_ARGS);
 #define MIA__PLAIN_MATMUL(name) MIA_API mia_tensor mia_op_##name(mia_tensor w, mia_tensor x, MIA__SITE_ARGS);
 
-#define MIA_OP(name, tag, signature, class, types, type_rule, shape_rule, bound, doc) MIA__PLAIN_##signature(name)
+#define MIA_OP(name, tag, signature, class, types, type_rule, shape_rule, bound, doc)                        \
+    MIA__PLAIN_##signature(name)
 #include <mia/ops.def>
 #undef MIA_OP
 
-/* Checks at run time that t is of that type (TYPE_MISMATCH otherwise): what loaders hand out becomes typed. Consumes t. */
+/* Checks at run time that t is of that type (TYPE_MISMATCH otherwise): what loaders hand out becomes typed.
+ * Consumes t. */
 MIA_API mia_tensor mia_op_expect(mia_tensor t, mia_dtype dtype, MIA__SITE_ARGS);
 
 /* A second owned handle of the same value; t stays yours. */
@@ -119,7 +123,7 @@ MIA_API void mia_op_unref(mia_tensor t, MIA__SITE_ARGS);
 }
 #endif
 
-/* --- typed functions: mia__<type>_<name> in C, overloads of mia__cxx_<name> in C++ ------------------------------- */
+/* --- typed functions: mia__<type>_<name> in C, overloads of mia__cxx_<name> in C++ ------------ */
 
 #ifdef __cplusplus
 /* A braced list is evaluated left to right, which the arguments of a call are not. */
@@ -156,7 +160,7 @@ template <class A, class B, class C, class D> mia__pack4(A, B, C, D) -> mia__pac
         return result;                                                                                       \
     }
 
-#define MIA__TYPED_UNARY(t, name)  MIA__TYPED(t, t, name, (MIA__T(t) x, MIA__SITE_ARGS), x.untyped)
+#define MIA__TYPED_UNARY(t, name) MIA__TYPED(t, t, name, (MIA__T(t) x, MIA__SITE_ARGS), x.untyped)
 #define MIA__TYPED_BINARY(t, name)                                                                           \
     MIA__TYPED(t, t, name, (MIA__T(t) a, MIA__T(t) b, MIA__SITE_ARGS), a.untyped, b.untyped)
 #define MIA__TYPED_SHAPE(t, name)                                                                            \
@@ -166,7 +170,8 @@ template <class A, class B, class C, class D> mia__pack4(A, B, C, D) -> mia__pac
                (MIA__T(t) x, uint32_t mode, int64_t begin, int64_t count, int64_t step, MIA__SITE_ARGS),     \
                x.untyped, mode, begin, count, step)
 #define MIA__TYPED_CONCAT(t, name)                                                                           \
-    MIA__TYPED(t, t, name, (MIA__T(t) a, MIA__T(t) b, uint32_t mode, MIA__SITE_ARGS), a.untyped, b.untyped, mode)
+    MIA__TYPED(t, t, name, (MIA__T(t) a, MIA__T(t) b, uint32_t mode, MIA__SITE_ARGS), a.untyped, b.untyped,  \
+               mode)
 #define MIA__TYPED_PAD(t, name)                                                                              \
     MIA__TYPED(t, t, name, (MIA__T(t) x, uint32_t mode, int64_t before, int64_t after, MIA__SITE_ARGS),      \
                x.untyped, mode, before, after)
@@ -183,8 +188,7 @@ template <class A, class B, class C, class D> mia__pack4(A, B, C, D) -> mia__pac
     MIA__TYPED(t, t, name, (MIA__T(t) x, MIA__T(t) weight, double epsilon, MIA__SITE_ARGS), x.untyped,       \
                weight.untyped, epsilon)
 #define MIA__TYPED_NORM_BIAS(t, name)                                                                        \
-    MIA__TYPED(t, t, name,                                                                                   \
-               (MIA__T(t) x, MIA__T(t) weight, MIA__T(t) bias, double epsilon, MIA__SITE_ARGS),              \
+    MIA__TYPED(t, t, name, (MIA__T(t) x, MIA__T(t) weight, MIA__T(t) bias, double epsilon, MIA__SITE_ARGS),  \
                x.untyped, weight.untyped, bias.untyped, epsilon)
 #define MIA__TYPED_ROPE(t, name)                                                                             \
     MIA__TYPED(t, t, name,                                                                                   \
@@ -192,10 +196,12 @@ template <class A, class B, class C, class D> mia__pack4(A, B, C, D) -> mia__pac
                 double magnitude, MIA__SITE_ARGS),                                                           \
                x.untyped, positions.untyped, frequencies.untyped, style, magnitude)
 #define MIA__TYPED_ATTENTION(t, name)                                                                        \
-    MIA__TYPED(t, t, name,                                                                                   \
-               (MIA__T(t) q, mia_tensor k, mia_tensor v, mia_tensor_i32 length, double scale, MIA__SITE_ARGS), \
-               q.untyped, k, v, length.untyped, scale)
-/* The forms whose result type is an argument, and those that take weights of any type, are macros of tensor.h. */
+    MIA__TYPED(                                                                                              \
+        t, t, name,                                                                                          \
+        (MIA__T(t) q, mia_tensor k, mia_tensor v, mia_tensor_i32 length, double scale, MIA__SITE_ARGS),      \
+        q.untyped, k, v, length.untyped, scale)
+/* The forms whose result type is an argument, and those that take weights of any type, are macros of
+ * tensor.h. */
 #define MIA__TYPED_DTYPE(t, name)
 #define MIA__TYPED_EMBEDDING(t, name)
 #define MIA__TYPED_MATMUL(t, name)
@@ -217,8 +223,12 @@ MIA_TYPES_REAL(MIA__TYPED_PRODUCT, matmul)
 
 /* ref, unref, untyped: of every type. */
 #define MIA__TYPED_HANDLE(t, unused)                                                                         \
-    static inline mia_tensor MIA__FN(t, untyped)(MIA__T(t) x) { return x.untyped; }                          \
-    static inline void MIA__FN(t, unref)(MIA__T(t) x, MIA__SITE_ARGS) { mia_op_unref(x.untyped, file, line); } \
+    static inline mia_tensor MIA__FN(t, untyped)(MIA__T(t) x) {                                              \
+        return x.untyped;                                                                                    \
+    }                                                                                                        \
+    static inline void MIA__FN(t, unref)(MIA__T(t) x, MIA__SITE_ARGS) {                                      \
+        mia_op_unref(x.untyped, file, line);                                                                 \
+    }                                                                                                        \
     MIA__TYPED(t, t, ref, (MIA__T(t) x, MIA__SITE_ARGS), x.untyped)                                          \
     static inline MIA__T(t) mia__as_##t(mia_tensor x, MIA__SITE_ARGS) {                                      \
         MIA__T(t) result;                                                                                    \
@@ -238,9 +248,15 @@ MIA_TYPES_REAL(MIA__TYPED_PRODUCT, matmul)
 MIA_TYPES_ALL(MIA__TYPED_HANDLE, 0)
 
 #define MIA__UNTYPED_HANDLE                                                                                  \
-    static inline mia_tensor MIA__FN(any, untyped)(mia_tensor x) { return x; }                               \
-    static inline void MIA__FN(any, unref)(mia_tensor x, MIA__SITE_ARGS) { mia_op_unref(x, file, line); }    \
-    static inline mia_tensor MIA__FN(any, ref)(mia_tensor x, MIA__SITE_ARGS) { return mia_op_ref(x, file, line); }
+    static inline mia_tensor MIA__FN(any, untyped)(mia_tensor x) {                                           \
+        return x;                                                                                            \
+    }                                                                                                        \
+    static inline void MIA__FN(any, unref)(mia_tensor x, MIA__SITE_ARGS) {                                   \
+        mia_op_unref(x, file, line);                                                                         \
+    }                                                                                                        \
+    static inline mia_tensor MIA__FN(any, ref)(mia_tensor x, MIA__SITE_ARGS) {                               \
+        return mia_op_ref(x, file, line);                                                                    \
+    }
 MIA__UNTYPED_HANDLE
 
 #endif

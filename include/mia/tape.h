@@ -10,24 +10,25 @@ extern "C" {
 
 /* What running a set of values needs, known before it runs. Bytes of device memory. */
 typedef struct mia_plan_info {
-    uint32_t steps;            /* kernels that would run */
-    uint64_t arena_bytes;      /* temporaries, all at their places in one block */
-    uint64_t output_bytes;     /* values that outlive the run and get memory of their own */
-    uint64_t input_bytes;      /* inputs that are already there */
-    uint64_t constant_bytes;   /* constants used as the file has them */
-    uint64_t prepared_bytes;   /* constants in the forms that kernels asked for */
-    uint64_t needed_bytes;     /* the sum */
+    uint32_t steps;          /* kernels that would run */
+    uint64_t arena_bytes;    /* temporaries, all at their places in one block */
+    uint64_t output_bytes;   /* values that outlive the run and get memory of their own */
+    uint64_t input_bytes;    /* inputs that are already there */
+    uint64_t constant_bytes; /* constants used as the file has them */
+    uint64_t prepared_bytes; /* constants in the forms that kernels asked for */
+    uint64_t needed_bytes;   /* the sum */
 } mia_plan_info;
 
 /* Plans what the values need, without running; the plan is cached for the run. Borrows. */
 MIA_API MIA_MUST_CHECK mia_status mia_tensor_plan(const mia_tensor *list, size_t count, mia_plan_info *out,
                                                   mia_error *error);
 
-/* Plans, and makes every constant of the plan ready (read, repacked), so that the first run does not have to. Borrows.
- * `progress` (may be NULL) is told the share of bytes done and may cancel by returning false. Blocks. */
+/* Plans, and makes every constant of the plan ready (read, repacked), so that the first run does not have to.
+ * Borrows. `progress` (may be NULL) is told the share of bytes done and may cancel by returning false.
+ * Blocks. */
 MIA_API MIA_MUST_CHECK mia_status mia_tensor_prepare(const mia_tensor *list, size_t count,
-                                                     bool (*progress)(void *user, double fraction), void *user,
-                                                     mia_error *error);
+                                                     bool (*progress)(void *user, double fraction),
+                                                     void *user, mia_error *error);
 
 #ifdef __cplusplus
 }

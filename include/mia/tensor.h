@@ -1,8 +1,9 @@
 /* Tensors: making them, computing with them, reading them. The typed macros of Mia's front end.
  *
- * Passing a tensor to an operation or to mia_read gives it away; mia_ref makes a second handle where it is needed twice;
- * constants are never consumed (docs/ownership.md). Operations only record; work happens when a value is asked for.
- * Nothing here aborts: a wrong operation gives a poisoned handle, and reading that gives the first cause. */
+ * Passing a tensor to an operation or to mia_read gives it away; mia_ref makes a second handle where it is
+ * needed twice; constants are never consumed (docs/ownership.md). Operations only record; work happens when a
+ * value is asked for. Nothing here aborts: a wrong operation gives a poisoned handle, and reading that gives
+ * the first cause. */
 #ifndef MIA_TENSOR_H
 #define MIA_TENSOR_H
 
@@ -10,9 +11,10 @@
 #include <mia/ops.h>
 #include <mia/weights.h>
 
-/* --- how the macros work ------------------------------------------------------------------------------------------
- * Operands are evaluated once, left to right, into variables that one expansion of __COUNTER__ names; their types choose
- * the typed function. In C++ a braced pack keeps the order and overloads choose. */
+/* --- how the macros work ---------------------------------------------------------------------- */
+
+/* Operands are evaluated once, left to right, into variables that one expansion of __COUNTER__ names; their
+ * types choose the typed function. In C++ a braced pack keeps the order and overloads choose. */
 #define MIA__SITE __FILE__, __LINE__
 
 #ifdef __cplusplus
@@ -24,7 +26,8 @@
 
 #define MIA__PACKED_2(name)                                                                                  \
     template <class A, class B, class... R>                                                                  \
-    inline auto mia__cxx2_##name(mia__pack2<A, B> p, R... rest)->decltype(mia__cxx_##name(p.a, p.b, rest...)) { \
+    inline auto mia__cxx2_##name(mia__pack2<A, B> p, R... rest)                                              \
+        ->decltype(mia__cxx_##name(p.a, p.b, rest...)) {                                                     \
         return mia__cxx_##name(p.a, p.b, rest...);                                                           \
     }
 #define MIA__PACKED_3(name)                                                                                  \
@@ -49,15 +52,20 @@
 #define MIA__PACKED_NORM_BIAS(name) MIA__PACKED_3(name)
 #define MIA__PACKED_ROPE(name)      MIA__PACKED_3(name)
 #define MIA__PACKED_ATTENTION(name)
-#define MIA_OP(name, tag, signature, class, types, type_rule, shape_rule, bound, doc) MIA__PACKED_##signature(name)
+#define MIA_OP(name, tag, signature, class, types, type_rule, shape_rule, bound, doc)                        \
+    MIA__PACKED_##signature(name)
 #include <mia/ops.def>
 #undef MIA_OP
 
 /* Weights of any type of the set WEIGHT, typed or not; keys and values of REAL. */
 #define MIA__CXX_ONE_OF(type, name)                                                                          \
-    static inline mia_tensor mia__cxx_##name(mia_tensor_##type x) { return x.untyped; }
+    static inline mia_tensor mia__cxx_##name(mia_tensor_##type x) {                                          \
+        return x.untyped;                                                                                    \
+    }
 MIA_TYPES_WEIGHT(MIA__CXX_ONE_OF, weight)
-static inline mia_tensor mia__cxx_weight(mia_tensor x) { return x; }
+static inline mia_tensor mia__cxx_weight(mia_tensor x) {
+    return x;
+}
 MIA_TYPES_REAL(MIA__CXX_ONE_OF, real)
 
 template <class W, class X> inline auto mia__cxx2_matmul(mia__pack2<W, X> p, const char *file, int line) {
@@ -79,19 +87,18 @@ template <class T, class I> inline auto mia__cxx2_embedding(mia__pack2<T, I> p, 
 #else
 
 struct mia__no_type;
-#define MIA__PICK(type, name)        mia_tensor_##type : mia__##type##_##name,
-#define MIA__SELECT(name, types, x)  _Generic(x, MIA_TYPES_##types(MIA__PICK, name) struct mia__no_type * : 0)
-#define MIA__SELECT_ANY(name, x)                                                                             \
-    _Generic(x, MIA_TYPES_ALL(MIA__PICK, name) mia_tensor : mia__any_##name)
+#define MIA__PICK(type, name)       mia_tensor_##type : mia__##type##_##name,
+#define MIA__SELECT(name, types, x) _Generic(x, MIA_TYPES_##types(MIA__PICK, name) struct mia__no_type * : 0)
+#define MIA__SELECT_ANY(name, x)    _Generic(x, MIA_TYPES_ALL(MIA__PICK, name) mia_tensor : mia__any_##name)
 
-#define MIA__CALL1(name, types, x, ...) MIA__CALL1_(name, types, x, __COUNTER__, __VA_ARGS__)
+#define MIA__CALL1(name, types, x, ...)     MIA__CALL1_(name, types, x, __COUNTER__, __VA_ARGS__)
 #define MIA__CALL1_(name, types, x, n, ...) MIA__CALL1__(name, types, x, n, __VA_ARGS__)
 #define MIA__CALL1__(name, types, x, n, ...)                                                                 \
     __extension__({                                                                                          \
         __auto_type mia__x##n = (x);                                                                         \
         MIA__SELECT(name, types, mia__x##n)(mia__x##n, __VA_ARGS__);                                         \
     })
-#define MIA__CALL2(name, types, x, y, ...) MIA__CALL2_(name, types, x, y, __COUNTER__, __VA_ARGS__)
+#define MIA__CALL2(name, types, x, y, ...)     MIA__CALL2_(name, types, x, y, __COUNTER__, __VA_ARGS__)
 #define MIA__CALL2_(name, types, x, y, n, ...) MIA__CALL2__(name, types, x, y, n, __VA_ARGS__)
 #define MIA__CALL2__(name, types, x, y, n, ...)                                                              \
     __extension__({                                                                                          \
@@ -99,7 +106,7 @@ struct mia__no_type;
         __auto_type mia__y##n = (y);                                                                         \
         MIA__SELECT(name, types, mia__x##n)(mia__x##n, mia__y##n, __VA_ARGS__);                              \
     })
-#define MIA__CALL3(name, types, x, y, z, ...) MIA__CALL3_(name, types, x, y, z, __COUNTER__, __VA_ARGS__)
+#define MIA__CALL3(name, types, x, y, z, ...)     MIA__CALL3_(name, types, x, y, z, __COUNTER__, __VA_ARGS__)
 #define MIA__CALL3_(name, types, x, y, z, n, ...) MIA__CALL3__(name, types, x, y, z, n, __VA_ARGS__)
 #define MIA__CALL3__(name, types, x, y, z, n, ...)                                                           \
     __extension__({                                                                                          \
@@ -109,34 +116,35 @@ struct mia__no_type;
         MIA__SELECT(name, types, mia__x##n)(mia__x##n, mia__y##n, mia__z##n, __VA_ARGS__);                   \
     })
 /* A handle of any type as the untyped one. */
-#define MIA_UNTYPED(x) MIA__UNTYPED(x, __COUNTER__)
+#define MIA_UNTYPED(x)     MIA__UNTYPED(x, __COUNTER__)
 #define MIA__UNTYPED(x, n) MIA__UNTYPED_(x, n)
 #define MIA__UNTYPED_(x, n)                                                                                  \
     __extension__({                                                                                          \
         __auto_type mia__x##n = (x);                                                                         \
         MIA__SELECT_ANY(untyped, mia__x##n)(mia__x##n);                                                      \
     })
-#define MIA__CALL_WEIGHT(name, w, x) MIA__CALL_WEIGHT_(name, w, x, __COUNTER__)
+#define MIA__CALL_WEIGHT(name, w, x)     MIA__CALL_WEIGHT_(name, w, x, __COUNTER__)
 #define MIA__CALL_WEIGHT_(name, w, x, n) MIA__CALL_WEIGHT__(name, w, x, n)
 #define MIA__CALL_WEIGHT__(name, w, x, n)                                                                    \
     __extension__({                                                                                          \
         __auto_type mia__w##n = (w);                                                                         \
         __auto_type mia__x##n = (x);                                                                         \
         MIA__SELECT(name, REAL, mia__x##n)                                                                   \
-        (_Generic(mia__w##n, MIA_TYPES_WEIGHT(MIA__PICK, untyped) mia_tensor : mia__any_untyped)(mia__w##n), \
+        (_Generic(mia__w##n, MIA_TYPES_WEIGHT(MIA__PICK, untyped) mia_tensor                                 \
+                  : mia__any_untyped)(mia__w##n),                                                            \
          mia__x##n, MIA__SITE);                                                                              \
     })
-#define MIA__CALL_EMBEDDING(table, indices) MIA__CALL_EMBEDDING_(table, indices, __COUNTER__)
+#define MIA__CALL_EMBEDDING(table, indices)     MIA__CALL_EMBEDDING_(table, indices, __COUNTER__)
 #define MIA__CALL_EMBEDDING_(table, indices, n) MIA__CALL_EMBEDDING__(table, indices, n)
 #define MIA__CALL_EMBEDDING__(table, indices, n)                                                             \
     __extension__({                                                                                          \
         __auto_type mia__w##n = (table);                                                                     \
         mia_tensor_i32 mia__x##n = (indices);                                                                \
-        mia__embedding(                                                                                      \
-            _Generic(mia__w##n, MIA_TYPES_WEIGHT(MIA__PICK, untyped) mia_tensor : mia__any_untyped)(mia__w##n), \
-            mia__x##n, MIA__SITE);                                                                           \
+        mia__embedding(_Generic(mia__w##n, MIA_TYPES_WEIGHT(MIA__PICK, untyped) mia_tensor                   \
+                                : mia__any_untyped)(mia__w##n),                                              \
+                       mia__x##n, MIA__SITE);                                                                \
     })
-#define MIA__CALL_ATTENTION(q, k, v, length, scale) MIA__CALL_ATTENTION_(q, k, v, length, scale, __COUNTER__)
+#define MIA__CALL_ATTENTION(q, k, v, length, scale)     MIA__CALL_ATTENTION_(q, k, v, length, scale, __COUNTER__)
 #define MIA__CALL_ATTENTION_(q, k, v, length, scale, n) MIA__CALL_ATTENTION__(q, k, v, length, scale, n)
 #define MIA__CALL_ATTENTION__(q, k, v, length, scale, n)                                                     \
     __extension__({                                                                                          \
@@ -154,23 +162,25 @@ struct mia__no_type;
 #define MIA_UNARY(name, types, x)     MIA__CALL1(name, types, x, MIA__SITE)
 #define MIA_BINARY(name, types, a, b) MIA__CALL2(name, types, a, b, MIA__SITE)
 
-/* --- operations: a line each row of ops.def ------------------------------------------------------------------------ */
+/* --- operations: a line each row of ops.def --------------------------------------------------- */
 
 /* Views: no work, no copies (a reshape whose strides do not allow it copies). */
-#define mia_reshape(x, shape)   MIA__CALL1(reshape, ALL, x, shape, MIA__SITE)
-#define mia_permute(x, order)   MIA__CALL1(permute, ALL, x, order, MIA__SITE) /* mode i of the result is order[i] of x */
+#define mia_reshape(x, shape) MIA__CALL1(reshape, ALL, x, shape, MIA__SITE)
+#define mia_permute(x, order)                                                                                \
+    MIA__CALL1(permute, ALL, x, order, MIA__SITE) /* mode i of the result is order[i] of x */
 #define mia_broadcast(x, shape) MIA__CALL1(broadcast, ALL, x, shape, MIA__SITE)
 /* Elements begin, begin + step, ... of one mode, `count` of them. */
 #define mia_slice(x, mode, begin, count, step) MIA__CALL1(slice, ALL, x, mode, begin, count, step, MIA__SITE)
 #define mia_cast(type, x)                      mia__cast_to_##type(MIA_UNTYPED(x), MIA__SITE)
 
-#define mia_copy(x)                       MIA_UNARY(copy, ALL, x)
-#define mia_convert(type, x)              mia__convert_to_##type(MIA_UNTYPED(x), MIA__SITE)
-#define mia_concat(a, b, mode)            MIA__CALL2(concat, PLAIN, a, b, mode, MIA__SITE)
-#define mia_pad(x, mode, before, after)   MIA__CALL1(pad, PLAIN, x, mode, before, after, MIA__SITE)
-#define mia_gather(table, indices)        MIA__CALL2(gather, PLAIN, table, indices, MIA__SITE)
-#define mia_embedding(table, indices)     MIA__CALL_EMBEDDING(table, indices)
-#define mia_update(x, part, start, mode)  MIA__CALL3(update, PLAIN, x, part, start, mode, MIA__SITE)
+#define mia_copy(x)                     MIA_UNARY(copy, ALL, x)
+#define mia_convert(type, x)            mia__convert_to_##type(MIA_UNTYPED(x), MIA__SITE)
+#define mia_concat(a, b, mode)          MIA__CALL2(concat, PLAIN, a, b, (uint32_t)(mode), MIA__SITE)
+#define mia_pad(x, mode, before, after) MIA__CALL1(pad, PLAIN, x, mode, before, after, MIA__SITE)
+#define mia_gather(table, indices)      MIA__CALL2(gather, PLAIN, table, indices, MIA__SITE)
+#define mia_embedding(table, indices)   MIA__CALL_EMBEDDING(table, indices)
+#define mia_update(x, part, start, mode)                                                                     \
+    MIA__CALL3(update, PLAIN, x, part, start, (uint32_t)(mode), MIA__SITE)
 
 #define mia_add(a, b) MIA_BINARY(add, NUMBER, a, b)
 #define mia_sub(a, b) MIA_BINARY(sub, NUMBER, a, b)
@@ -199,25 +209,26 @@ struct mia__no_type;
 #define mia_mean(x, modes)       MIA__CALL1(mean, REAL, x, modes, MIA__SITE)
 #define mia_reduce_max(x, modes) MIA__CALL1(reduce_max, SCALAR, x, modes, MIA__SITE)
 
-#define mia_softmax(x)                                          MIA_UNARY(softmax, REAL, x)
-#define mia_rms_norm(x, weight, epsilon)                        MIA__CALL2(rms_norm, REAL, x, weight, epsilon, MIA__SITE)
-#define mia_layer_norm(x, weight, bias, epsilon)                MIA__CALL3(layer_norm, REAL, x, weight, bias, epsilon, MIA__SITE)
+#define mia_softmax(x)                   MIA_UNARY(softmax, REAL, x)
+#define mia_rms_norm(x, weight, epsilon) MIA__CALL2(rms_norm, REAL, x, weight, epsilon, MIA__SITE)
+#define mia_layer_norm(x, weight, bias, epsilon)                                                             \
+    MIA__CALL3(layer_norm, REAL, x, weight, bias, epsilon, MIA__SITE)
 #define mia_rope(x, positions, frequencies, style, magnitude)                                                \
     MIA__CALL3(rope, REAL, x, positions, frequencies, style, magnitude, MIA__SITE)
-#define mia_attention(q, k, v, length, scale)                   MIA__CALL_ATTENTION(q, k, v, length, scale)
+#define mia_attention(q, k, v, length, scale) MIA__CALL_ATTENTION(q, k, v, length, scale)
 
 /* w: weights of any type of the set WEIGHT, typed or not; the result has x's type. */
 #define mia_matmul(w, x) MIA__CALL_WEIGHT(matmul, w, x)
 
-/* --- handles ------------------------------------------------------------------------------------------------------- */
+/* --- handles ---------------------------------------------------------------------------------- */
 
 #ifdef __cplusplus
 #define mia_ref(x)   mia__cxx_ref((x), MIA__SITE)
 #define mia_unref(x) mia__cxx_unref((x), MIA__SITE)
 #else
-#define mia_ref(x)   MIA__HANDLE(ref, x, __COUNTER__)
-#define mia_unref(x) MIA__HANDLE(unref, x, __COUNTER__)
-#define MIA__HANDLE(name, x, n)  MIA__HANDLE_(name, x, n)
+#define mia_ref(x)              MIA__HANDLE(ref, x, __COUNTER__)
+#define mia_unref(x)            MIA__HANDLE(unref, x, __COUNTER__)
+#define MIA__HANDLE(name, x, n) MIA__HANDLE_(name, x, n)
 #define MIA__HANDLE_(name, x, n)                                                                             \
     __extension__({                                                                                          \
         __auto_type mia__x##n = (x);                                                                         \
@@ -232,15 +243,16 @@ struct mia__no_type;
 extern "C" {
 #endif
 
-/* What a handle, typed (MIA_UNTYPED) or not, refers to; borrows. A poisoned or consumed handle has dtype MIA_NONE and a
- * shape of rank 0; mia_tensor_status says why. */
+/* What a handle, typed (MIA_UNTYPED) or not, refers to; borrows. A poisoned or consumed handle has dtype
+ * MIA_NONE and a shape of rank 0; mia_tensor_status says why. */
 MIA_API mia_dtype mia_tensor_dtype(mia_tensor t);
 MIA_API mia_shape mia_tensor_shape(mia_tensor t);
 MIA_API mia_status mia_tensor_status(mia_tensor t, mia_error *error);
 
-/* --- making tensors -------------------------------------------------------------------------------------------------- */
+/* --- making tensors --------------------------------------------------------------------------- */
 
-/* Copies host memory: product of extents numbers of the type's host form (units for packed and block types), compact. */
+/* Copies host memory: product of extents numbers of the type's host form (units for packed and block types),
+ * compact. */
 MIA_API mia_tensor mia_tensor_upload(mia_device *device, mia_dtype dtype, mia_shape shape, const void *data,
                                      MIA__SITE_ARGS);
 
@@ -252,20 +264,21 @@ MIA_API mia_tensor mia_tensor_constant(mia_device *device, mia_dtype dtype, mia_
 MIA_API mia_tensor mia_tensor_full(mia_device *device, mia_dtype dtype, mia_shape shape, double value,
                                    MIA__SITE_ARGS);
 
-/* The named tensor of a weights file, as a constant of the device. Its numbers are read when a run needs them. The handle
- * is good until the weights or the device are closed. The same name gives the same constant. */
+/* The named tensor of a weights file, as a constant of the device. Its numbers are read when a run needs
+ * them. The handle is good until the weights or the device are closed. The same name gives the same constant.
+ */
 MIA_API mia_tensor mia_tensor_of_weights(mia_device *device, mia_weights *weights, const char *name,
                                          MIA__SITE_ARGS);
 
-/* --- asking for values ----------------------------------------------------------------------------------------------- */
+/* --- asking for values ------------------------------------------------------------------------ */
 
-/* Runs what the values need and has not run yet, as one plan; borrows. Blocks. Fails with the first cause of a poisoned
- * value, OVER_LIMIT or NO_MEMORY before the work starts, IO while weights are read. */
+/* Runs what the values need and has not run yet, as one plan; borrows. Blocks. Fails with the first cause of
+ * a poisoned value, OVER_LIMIT or NO_MEMORY before the work starts, IO while weights are read. */
 MIA_API MIA_MUST_CHECK mia_status mia_tensor_eval(const mia_tensor *list, size_t count, mia_error *error);
 MIA_API mia_ticket *mia_tensor_eval_begin(const mia_tensor *list, size_t count);
 
-/* Runs what t needs and copies its elements, compact, into `bytes` bytes of host memory; consumes t. INVALID_ARGUMENT
- * when bytes is not what it has. `out` must stay valid until the ticket completes. */
+/* Runs what t needs and copies its elements, compact, into `bytes` bytes of host memory; consumes t.
+ * INVALID_ARGUMENT when bytes is not what it has. `out` must stay valid until the ticket completes. */
 MIA_API MIA_MUST_CHECK mia_status mia_tensor_read(mia_tensor t, void *out, size_t bytes, mia_error *error,
                                                   MIA__SITE_ARGS);
 MIA_API mia_ticket *mia_tensor_read_begin(mia_tensor t, void *out, size_t bytes, MIA__SITE_ARGS);
@@ -274,11 +287,11 @@ MIA_API mia_ticket *mia_tensor_read_begin(mia_tensor t, void *out, size_t bytes,
 }
 #endif
 
-/* mia_upload(f32, device, MIA_SHAPE(3, 2), data), mia_constant, mia_full, mia_scalar: typed handles; data is checked
- * to be a pointer to the type's host form. */
+/* mia_upload(f32, device, MIA_SHAPE(3, 2), data), mia_constant, mia_full, mia_scalar: typed handles; data is
+ * checked to be a pointer to the type's host form. */
 #define MIA_DTYPE(name, tag, kind, elements, bytes, host, ggml)                                              \
-    static inline mia_tensor_##name mia__upload_##name(mia_device *device, mia_shape shape, const host *data, \
-                                                       MIA__SITE_ARGS) {                                     \
+    static inline mia_tensor_##name mia__upload_##name(mia_device *device, mia_shape shape,                  \
+                                                       const host *data, MIA__SITE_ARGS) {                   \
         mia_tensor_##name result;                                                                            \
         result.untyped = mia_tensor_upload(device, MIA_##name, shape, data, file, line);                     \
         return result;                                                                                       \
@@ -308,7 +321,8 @@ MIA_API mia_ticket *mia_tensor_read_begin(mia_tensor t, void *out, size_t bytes,
 #define mia_full(type, device, shape, value)    mia__full_##type(device, shape, value, MIA__SITE)
 #define mia_scalar(type, device, value)         mia__full_##type(device, MIA_SCALAR, value, MIA__SITE)
 
-/* mia_read(t, float *out, count, error): count host elements (numbers; 4 a unit for f32x4, bytes for block types). */
+/* mia_read(t, float *out, count, error): count host elements (numbers; 4 a unit for f32x4, bytes for block
+ * types). */
 #ifdef __cplusplus
 #define MIA_DTYPE(name, tag, kind, elements, bytes, host, ggml)                                              \
     static inline MIA_MUST_CHECK mia_status mia__cxx_read(mia_tensor_##name t, host *out, size_t count,      \

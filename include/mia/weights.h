@@ -60,8 +60,7 @@ MIA_API void mia_weights_close(mia_weights *weights);
 MIA_API const char *mia_weights_name(const mia_weights *weights); /* the source's name */
 MIA_API uint64_t mia_weights_size(const mia_weights *weights);    /* the source's bytes */
 
-/* --- metadata ----------------------------------------------------------------------------------------------
- */
+/* --- metadata --------------------------------------------------------------------------------- */
 
 typedef enum mia_value_type { /* numbers as in GGUF */
                               MIA_VALUE_U8 = 0,
@@ -126,8 +125,7 @@ MIA_API MIA_MUST_CHECK mia_status mia_weights_get_bool(const mia_weights *weight
 MIA_API MIA_MUST_CHECK mia_status mia_weights_get_text(const mia_weights *weights, const char *key,
                                                        mia_text *out, mia_error *error);
 
-/* --- tensors
- * ------------------------------------------------------------------------------------------------ */
+/* --- tensors ---------------------------------------------------------------------------------- */
 
 typedef struct mia_tensor_info {
     mia_text name;
@@ -154,8 +152,7 @@ MIA_API MIA_MUST_CHECK mia_status mia_weights_read(const mia_weights *weights, c
 /* The tensor's bytes in memory when the source is mapped, else NULL. */
 MIA_API const void *mia_weights_mapped(const mia_weights *weights, const mia_tensor_info *tensor);
 
-/* --- writing
- * ------------------------------------------------------------------------------------------------ */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 /* Writes a GGUF file (v3, little-endian, alignment 32): first all metadata, then all tensors' names, then the
  * bytes of each tensor in the order of declaration. The adding functions remember the first fault and do

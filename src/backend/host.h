@@ -21,7 +21,7 @@ typedef struct mia__host_backend {
 void *mia__host_new(const mia__backend_type *type, const mia_device_options *options, size_t size);
 void mia__host_free(mia__backend *backend, size_t size);
 
-/* --- in the form that mia__backend_type asks for --- */
+/* --- in the form that mia__backend_type asks for ---------------------------------------------- */
 
 /* Memory aligned to 64 bytes, through the allocator. */
 mia_status mia__host_allocate(mia__backend *backend, size_t bytes, mia__buffer *out, mia_error *error);
@@ -41,7 +41,7 @@ mia_status mia__host_prepare(mia__backend *backend, mia_dtype dtype, const mia_s
 /* Of a backend whose work completes before it returns. */
 void mia__host_poll(mia__backend *backend, bool block);
 
-/* --- helpers --- */
+/* --- helpers ---------------------------------------------------------------------------------- */
 
 /* Tells whoever waits: OK without a message, or a status with one (its sentence when message is NULL). */
 void mia__complete(mia__completion completion, mia_status status, const char *message);

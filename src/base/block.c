@@ -36,8 +36,7 @@ static float extreme(const float *in, int count) {
     return result;
 }
 
-/* --- q8_0
- * -------------------------------------------------------------------------------------------------------- */
+/* --- q8_0 ------------------------------------------------------------------------------------- */
 
 static void decode_q8_0(const void *block, double *out) {
     const mia__block_q8_0 *b = block;
@@ -55,8 +54,7 @@ static void encode_q8_0(const float *in, void *block) {
         b->quants[i] = (int8_t)clamp(roundf(in[i] * inverse), -127, 127);
 }
 
-/* --- q4_0
- * -------------------------------------------------------------------------------------------------------- */
+/* --- q4_0 ------------------------------------------------------------------------------------- */
 
 static void decode_q4_0(const void *block, double *out) {
     const mia__block_q4_0 *b = block;
@@ -83,8 +81,7 @@ static void encode_q4_0(const float *in, void *block) {
     }
 }
 
-/* --- the table
- * --------------------------------------------------------------------------------------------------- */
+/* --- the table -------------------------------------------------------------------------------- */
 
 static const mia__block_format formats[] = {
     {MIA_q8_0, MIA__Q8_0_ELEMENTS, sizeof(mia__block_q8_0), decode_q8_0, encode_q8_0},

@@ -1,5 +1,5 @@
-/* Checked arithmetic on sizes and counts that come from outside. Each returns false on overflow and then leaves
- * *out alone. */
+/* Checked arithmetic on sizes and counts that come from outside. Each returns false on overflow and then
+ * leaves *out alone. */
 #ifndef MIA_BASE_SIZE_H
 #define MIA_BASE_SIZE_H
 

@@ -1,6 +1,8 @@
-/* Linearisation: from the nodes that a read needs to a tape in linear order, and to the words that plans are cached by.
+/* Linearisation: from the nodes that a read needs to a tape in linear order, and to the words that plans are
+ * cached by.
  *
- * The order is a depth-first post-order from the roots, operands left to right, so it depends on structure alone. */
+ * The order is a depth-first post-order from the roots, operands left to right, so it depends on structure
+ * alone. */
 #include "graph/node.h"
 #include "graph/ops.h"
 
@@ -163,8 +165,9 @@ mia_status mia__linearise(mia__linear *linear, mia__node *const *roots, size_t r
         relate_leaves(linear);
         room = make_key(linear);
     }
-    if (!room) return mia_error_set(error, MIA_ERROR_NO_MEMORY, "no memory to put %u operations in order",
-                                    (unsigned)linear->count);
+    if (!room)
+        return mia_error_set(error, MIA_ERROR_NO_MEMORY, "no memory to put %u operations in order",
+                             (unsigned)linear->count);
     return MIA_OK;
 }
 

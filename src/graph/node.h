@@ -1,8 +1,9 @@
-/* Nodes: recorded operations and the values that exist, as a graph. What handles refer to (src/runtime) and what is
- * linearised into a tape.
+/* Nodes: recorded operations and the values that exist, as a graph. What handles refer to (src/runtime) and
+ * what is linearised into a tape.
  *
- * A node is PENDING (recorded, not run), READY (its memory is assigned; the run that fills it may still be queued), or
- * POISONED. A pending view looks at the value of the nearest operand that is no view, always within that value's memory. */
+ * A node is PENDING (recorded, not run), READY (its memory is assigned; the run that fills it may still be
+ * queued), or POISONED. A pending view looks at the value of the nearest operand that is no view, always
+ * within that value's memory. */
 #ifndef MIA_GRAPH_NODE_H
 #define MIA_GRAPH_NODE_H
 
@@ -43,9 +44,9 @@ typedef struct mia__node {
     mia__cause *cause;   /* POISONED */
     const char *file;    /* the call that recorded it */
     int line;
-    uint64_t mark;  /* of the linearisation that saw it last */
-    uint32_t index; /* its entry there */
-    uint32_t uses;  /* operands there that refer to it */
+    uint64_t mark;               /* of the linearisation that saw it last */
+    uint32_t index;              /* its entry there */
+    uint32_t uses;               /* operands there that refer to it */
     struct mia__node *next_dead; /* while it and what it held alone are freed */
 } mia__node;
 
@@ -71,8 +72,8 @@ typedef struct mia__linear {
 void mia__linear_init(mia__linear *linear, const mia_allocator *allocator);
 void mia__linear_free(mia__linear *linear);
 
-/* Puts all that the roots need and has not run into linear order: fills nodes, marks, indices, uses and the key. Iterative;
- * time is linear in what is pending. Fails with a poisoned node's cause, or NO_MEMORY. */
+/* Puts all that the roots need and has not run into linear order: fills nodes, marks, indices, uses and the
+ * key. Iterative; time is linear in what is pending. Fails with a poisoned node's cause, or NO_MEMORY. */
 mia_status mia__linearise(mia__linear *linear, mia__node *const *roots, size_t root_count, mia_error *error);
 
 /* The tape of the last linearisation; entries from the allocator, freed with mia__tape_free. */
@@ -80,6 +81,8 @@ mia_status mia__linear_tape(const mia__linear *linear, mia__tape *out, mia_error
 void mia__tape_free(mia__tape *tape, const mia_allocator *allocator);
 
 /* Somebody outside the last linearisation refers to this node. */
-static inline bool mia__node_outlives(const mia__node *node) { return node->refs > node->uses; }
+static inline bool mia__node_outlives(const mia__node *node) {
+    return node->refs > node->uses;
+}
 
 #endif

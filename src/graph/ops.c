@@ -33,7 +33,7 @@ enum {
 
 static const mia__op_row rows[MIA_OP_LIMIT] = {
 #define MIA_OP(name, tag, signature, class, types, type_rule, shape_rule, bound, doc)                        \
-    [tag] = {{#name, MIA_CLASS_##class, OPERANDS_##signature, 0 MIA_TYPES_##types(TYPE_BIT, 0), bound, doc},  \
+    [tag] = {{#name, MIA_CLASS_##class, OPERANDS_##signature, 0 MIA_TYPES_##types(TYPE_BIT, 0), bound, doc}, \
              (mia__type_rule)RULE_##type_rule,                                                               \
              mia__shape_rule_##shape_rule},
 #include <mia/ops.def>
@@ -56,10 +56,13 @@ static mia_status wrong_type(const char *name, uint32_t operand, mia_dtype dtype
                          (unsigned)operand, mia_dtype_describe(dtype)->name, wanted);
 }
 
-static bool is_real(mia_dtype dtype) { return mia_dtype_describe(dtype)->kind == MIA_KIND_FLOAT; }
+static bool is_real(mia_dtype dtype) {
+    return mia_dtype_describe(dtype)->kind == MIA_KIND_FLOAT;
+}
 
 /* Operands whose type is fixed whatever the first is: indices, positions, lengths, activations. */
-static mia_status check_others(const mia__op_row *row, mia_op op, const mia__type *operands, mia_error *error) {
+static mia_status check_others(const mia__op_row *row, mia_op op, const mia__type *operands,
+                               mia_error *error) {
     const char *name = row->info.name;
     switch (op) {
     case MIA_OP_gather:
@@ -88,7 +91,9 @@ static mia_status check_others(const mia__op_row *row, mia_op op, const mia__typ
 }
 
 /* How many operands, from the first, have to be of one type under the rule SAME. */
-static uint32_t alike(mia_op op, uint32_t count) { return op == MIA_OP_update ? 2 : count; }
+static uint32_t alike(mia_op op, uint32_t count) {
+    return op == MIA_OP_update ? 2 : count;
+}
 
 mia_status mia__op_result_dtype(const mia__op_row *row, const mia__type *operands, uint32_t count,
                                 const mia__attributes *attributes, mia_dtype *out, mia_error *error) {
@@ -103,8 +108,8 @@ mia_status mia__op_result_dtype(const mia__op_row *row, const mia__type *operand
     case MIA__TYPE_SAME:
         for (uint32_t i = 1; i < alike(op, count); i++)
             if (operands[i].dtype != operands[0].dtype)
-                return mia_error_set(error, MIA_ERROR_TYPE_MISMATCH, "%s: operand 0 is %s, operand %u is %s", name,
-                                     mia_dtype_describe(operands[0].dtype)->name, (unsigned)i,
+                return mia_error_set(error, MIA_ERROR_TYPE_MISMATCH, "%s: operand 0 is %s, operand %u is %s",
+                                     name, mia_dtype_describe(operands[0].dtype)->name, (unsigned)i,
                                      mia_dtype_describe(operands[i].dtype)->name);
         *out = operands[0].dtype;
         return MIA_OK;
@@ -120,8 +125,9 @@ mia_status mia__op_result_dtype(const mia__op_row *row, const mia__type *operand
     bool packed = from->kind == MIA_KIND_PACKED || to->kind == MIA_KIND_PACKED;
     bool alike_inside = from->kind == to->kind && from->elements == to->elements && from->elements == 4;
     if (packed && !alike_inside)
-        return mia_error_set(error, MIA_ERROR_TYPE_MISMATCH, "%s: the numbers inside %s and %s do not correspond", name,
-                             from->name, to->name);
+        return mia_error_set(error, MIA_ERROR_TYPE_MISMATCH,
+                             "%s: the numbers inside %s and %s do not correspond", name, from->name,
+                             to->name);
     return MIA_OK;
 }
 

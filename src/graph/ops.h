@@ -39,21 +39,30 @@ mia_status mia__op_result_dtype(const mia__op_row *row, const mia__type *operand
                                 const mia__attributes *attributes, mia_dtype *out, mia_error *error);
 
 /* Shape rules, by the table's column. */
-mia_status mia__shape_rule_SAME(const char *, const mia__type *, const mia__attributes *, mia_shape *, mia_error *);
+mia_status mia__shape_rule_SAME(const char *, const mia__type *, const mia__attributes *, mia_shape *,
+                                mia_error *);
 mia_status mia__shape_rule_BROADCAST(const char *, const mia__type *, const mia__attributes *, mia_shape *,
                                      mia_error *);
-mia_status mia__shape_rule_CONCAT(const char *, const mia__type *, const mia__attributes *, mia_shape *, mia_error *);
-mia_status mia__shape_rule_PAD(const char *, const mia__type *, const mia__attributes *, mia_shape *, mia_error *);
-mia_status mia__shape_rule_GATHER(const char *, const mia__type *, const mia__attributes *, mia_shape *, mia_error *);
-mia_status mia__shape_rule_UPDATE(const char *, const mia__type *, const mia__attributes *, mia_shape *, mia_error *);
-mia_status mia__shape_rule_REDUCE(const char *, const mia__type *, const mia__attributes *, mia_shape *, mia_error *);
-mia_status mia__shape_rule_NORM(const char *, const mia__type *, const mia__attributes *, mia_shape *, mia_error *);
+mia_status mia__shape_rule_CONCAT(const char *, const mia__type *, const mia__attributes *, mia_shape *,
+                                  mia_error *);
+mia_status mia__shape_rule_PAD(const char *, const mia__type *, const mia__attributes *, mia_shape *,
+                               mia_error *);
+mia_status mia__shape_rule_GATHER(const char *, const mia__type *, const mia__attributes *, mia_shape *,
+                                  mia_error *);
+mia_status mia__shape_rule_UPDATE(const char *, const mia__type *, const mia__attributes *, mia_shape *,
+                                  mia_error *);
+mia_status mia__shape_rule_REDUCE(const char *, const mia__type *, const mia__attributes *, mia_shape *,
+                                  mia_error *);
+mia_status mia__shape_rule_NORM(const char *, const mia__type *, const mia__attributes *, mia_shape *,
+                                mia_error *);
 mia_status mia__shape_rule_NORM_BIAS(const char *, const mia__type *, const mia__attributes *, mia_shape *,
                                      mia_error *);
-mia_status mia__shape_rule_ROPE(const char *, const mia__type *, const mia__attributes *, mia_shape *, mia_error *);
+mia_status mia__shape_rule_ROPE(const char *, const mia__type *, const mia__attributes *, mia_shape *,
+                                mia_error *);
 mia_status mia__shape_rule_ATTENTION(const char *, const mia__type *, const mia__attributes *, mia_shape *,
                                      mia_error *);
-mia_status mia__shape_rule_MATMUL(const char *, const mia__type *, const mia__attributes *, mia_shape *, mia_error *);
+mia_status mia__shape_rule_MATMUL(const char *, const mia__type *, const mia__attributes *, mia_shape *,
+                                  mia_error *);
 #define mia__shape_rule_VIEW NULL
 
 #endif

@@ -1,5 +1,5 @@
-/* Shape rules, one a name in ops.def's column. Each gives the result's shape from the operands', or a message that begins
- * with the operation's name and shows the shapes. */
+/* Shape rules, one a name in ops.def's column. Each gives the result's shape from the operands', or a message
+ * that begins with the operation's name and shows the shapes. */
 #include "graph/ops.h"
 
 #include <inttypes.h>
@@ -23,8 +23,8 @@ static mia_status misfit(const char *name, const mia_shape *a, const mia_shape *
                          show(b, &tb), why);
 }
 
-mia_status mia__shape_rule_SAME(const char *name, const mia__type *operands, const mia__attributes *attributes,
-                                mia_shape *out, mia_error *error) {
+mia_status mia__shape_rule_SAME(const char *name, const mia__type *operands,
+                                const mia__attributes *attributes, mia_shape *out, mia_error *error) {
     (void)name, (void)attributes, (void)error;
     *out = operands[0].shape;
     return MIA_OK;
@@ -81,8 +81,8 @@ mia_status mia__shape_rule_PAD(const char *name, const mia__type *operands, cons
     if (before < 0 || after < 0 || __builtin_add_overflow(x->extent[mode], before, &extent) ||
         __builtin_add_overflow(extent, after, &extent))
         return mia_error_set(error, MIA_ERROR_SHAPE_MISMATCH,
-                             "%s: %" PRId64 " zeros before and %" PRId64 " after cannot be added", name, before,
-                             after);
+                             "%s: %" PRId64 " zeros before and %" PRId64 " after cannot be added", name,
+                             before, after);
     mia_shape result = *x;
     result.extent[mode] = extent;
     *out = result;
@@ -109,8 +109,8 @@ static bool is_one(const mia_shape *shape) {
 
 static mia_status not_one(const char *name, const char *operand, const mia_shape *shape, mia_error *error) {
     shape_text text;
-    return mia_error_set(error, MIA_ERROR_SHAPE_MISMATCH, "%s: %s has shape %s; it has to be a single number", name,
-                         operand, show(shape, &text));
+    return mia_error_set(error, MIA_ERROR_SHAPE_MISMATCH, "%s: %s has shape %s; it has to be a single number",
+                         name, operand, show(shape, &text));
 }
 
 mia_status mia__shape_rule_UPDATE(const char *name, const mia__type *operands,
@@ -150,8 +150,8 @@ static mia_status norm(const char *name, const mia__type *operands, uint32_t cou
     return MIA_OK;
 }
 
-mia_status mia__shape_rule_NORM(const char *name, const mia__type *operands, const mia__attributes *attributes,
-                                mia_shape *out, mia_error *error) {
+mia_status mia__shape_rule_NORM(const char *name, const mia__type *operands,
+                                const mia__attributes *attributes, mia_shape *out, mia_error *error) {
     (void)attributes;
     return norm(name, operands, 1, out, error);
 }
@@ -162,8 +162,8 @@ mia_status mia__shape_rule_NORM_BIAS(const char *name, const mia__type *operands
     return norm(name, operands, 2, out, error);
 }
 
-mia_status mia__shape_rule_ROPE(const char *name, const mia__type *operands, const mia__attributes *attributes,
-                                mia_shape *out, mia_error *error) {
+mia_status mia__shape_rule_ROPE(const char *name, const mia__type *operands,
+                                const mia__attributes *attributes, mia_shape *out, mia_error *error) {
     (void)attributes;
     const mia_shape *x = &operands[0].shape, *positions = &operands[1].shape, *f = &operands[2].shape;
     if (x->ndim != 3 || positions->ndim != 1 || positions->extent[0] != x->extent[2])
@@ -195,7 +195,8 @@ mia_status mia__shape_rule_MATMUL(const char *name, const mia__type *operands,
     if (w->ndim < 2 || x->ndim < 1 || w->extent[0] != x->extent[0])
         return misfit(name, w, x, "do not fit: w is [K, N, ...], x [K, M, ...]", error);
     mia_shape result = {0};
-    if (!broadcast_modes(w, x, 2, &result)) return misfit(name, w, x, "do not broadcast over mode 2 and on", error);
+    if (!broadcast_modes(w, x, 2, &result))
+        return misfit(name, w, x, "do not broadcast over mode 2 and on", error);
     if (w->ndim == 2 && x->ndim == 1) result.ndim = 1;
     result.extent[0] = w->extent[1];
     if (result.ndim > 1) result.extent[1] = extent_or_one(x, 1);

@@ -1,6 +1,6 @@
-/* The tape: recorded operations in linear order, as plain data. What the planner reads, what the cache compares, and what
- * files and drawings will show. Entries 0 .. leaf_count-1 are leaves (values that exist); the rest are operations, each
- * after what it uses. */
+/* The tape: recorded operations in linear order, as plain data. What the planner reads, what the cache
+ * compares, and what files and drawings will show. Entries 0 .. leaf_count-1 are leaves (values that exist);
+ * the rest are operations, each after what it uses. */
 #ifndef MIA_GRAPH_TAPE_H
 #define MIA_GRAPH_TAPE_H
 
@@ -31,9 +31,10 @@ typedef struct mia__entry {
     uint32_t flags;
     uint32_t operand_count;
     uint32_t operands[MIA__MAX_OPERANDS]; /* entries */
-    uint32_t alias;                       /* of a leaf: the first leaf that shares its memory (often itself) */
-    size_t bytes;                         /* of a leaf: of its whole memory */
-    mia__view view; /* leaf: within its memory. View operation: within the memory of the value it looks at. Others: compact */
+    uint32_t alias; /* of a leaf: the first leaf that shares its memory (often itself) */
+    size_t bytes;   /* of a leaf: of its whole memory */
+    mia__view view; /* leaf: within its memory. View operation: within the memory of the value it looks at.
+                       Others: compact */
     mia__attributes attributes;
 } mia__entry;
 

@@ -51,7 +51,9 @@ mia_status mia__shape_check(mia_dtype dtype, const mia_shape *shape, size_t *byt
 /* "[3, 2]" into text (at least 200 bytes); returns text. */
 const char *mia__shape_text(const mia_shape *shape, char *text, size_t capacity);
 
-/* --- the views behind the view operations. Each fails with a message that begins with the operation's name;
+/* --- the views behind the view operations ----------------------------------------------------- */
+
+/* Each fails with a message that begins with the operation's name;
  * none copies. mia__view_reshape sets *needs_copy instead of failing when strides do not allow the shape. */
 mia_status mia__view_reshape(mia_dtype dtype, const mia__view *in, const mia_shape *shape, mia__view *out,
                              bool *needs_copy, mia_error *error);

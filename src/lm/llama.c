@@ -19,7 +19,7 @@ typedef struct llama {
     llama_layer layers[];
 } llama;
 
-/* --- constants ----------------------------------------------------------------------------------- */
+/* --- constants -------------------------------------------------------------------------------- */
 
 static mia_status open_layer(mia_lm *lm, int64_t index, llama_layer *layer, mia_error *error) {
     const mia__parameters *p = &lm->parameters;
@@ -83,7 +83,7 @@ static void close_llama(mia_lm *lm) {
     lm->data = NULL;
 }
 
-/* --- recording ----------------------------------------------------------------------------------- */
+/* --- recording -------------------------------------------------------------------------------- */
 
 /* A vector of weights as f32, whatever the file holds. */
 static mia_tensor_f32 vector(mia_tensor constant) {

@@ -9,7 +9,7 @@
 static const mia__architecture *const architectures[] = {&mia__llama};
 #define ARCHITECTURES (sizeof architectures / sizeof architectures[0])
 
-/* --- constants ----------------------------------------------------------------------------------- */
+/* --- constants -------------------------------------------------------------------------------- */
 
 static mia_status check_type(const mia_lm *lm, const mia_tensor_info *info, const char *name,
                              mia_error *error) {
@@ -58,7 +58,7 @@ mia_status mia__lm_constant(mia_lm *lm, const char *name, int64_t first, int64_t
     return MIA_OK;
 }
 
-/* --- opening ------------------------------------------------------------------------------------- */
+/* --- opening ---------------------------------------------------------------------------------- */
 
 static mia_status find_architecture(mia_lm *lm, mia_error *error) {
     mia_text name = {0};
@@ -128,7 +128,7 @@ static mia_status make_frequencies(mia_lm *lm, mia_error *error) {
     return status;
 }
 
-/* --- planning and loading ------------------------------------------------------------------------ */
+/* --- planning and loading --------------------------------------------------------------------- */
 
 /* Records a chunk of `rows` tokens as the first of a state, and plans it with full caches (info) or loads for
  * it with small ones (load). */

@@ -10,7 +10,7 @@
 #include <mia/lm.h>
 #include <mia/tape.h>
 
-/* --- hyperparameters ----------------------------------------------------------------------------- */
+/* --- hyperparameters -------------------------------------------------------------------------- */
 
 typedef struct mia__parameters {
     int64_t context; /* tokens that the model was made for; 0: the file does not say */
@@ -30,7 +30,7 @@ mia_status mia__rope_frequencies(const mia_weights *weights, const char *archite
                                  const mia__parameters *parameters, float *frequencies, double *magnitude,
                                  double *scratch, mia_error *error);
 
-/* --- architectures ------------------------------------------------------------------------------- */
+/* --- architectures ---------------------------------------------------------------------------- */
 
 /* What a chunk of tokens is told as tensors, so that chunks of one size share a plan. Lent: architectures
  * take what they use with mia_ref. */
@@ -83,7 +83,7 @@ static inline const mia_allocator *mia__lm_allocator(const mia_lm *lm) {
 mia_status mia__lm_constant(mia_lm *lm, const char *name, int64_t first, int64_t second, bool optional,
                             mia_tensor *out, mia_error *error);
 
-/* --- state --------------------------------------------------------------------------------------- */
+/* --- state ------------------------------------------------------------------------------------ */
 
 #define MIA__CHUNK_ROWS     512 /* of the largest chunk */
 #define MIA__ALL_ROWS       128 /* of the largest chunk whose logits are all asked for: they take room */

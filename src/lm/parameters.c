@@ -122,7 +122,7 @@ mia_status mia__parameters_read(const mia_weights *weights, const char *architec
     return r.status;
 }
 
-/* --- rotary frequencies -------------------------------------------------------------------------- */
+/* --- rotary frequencies ----------------------------------------------------------------------- */
 
 typedef enum scaling_type { SCALING_NONE, SCALING_LINEAR, SCALING_YARN } scaling_type;
 

@@ -29,7 +29,7 @@ struct mia_sampler {
     uint64_t state[4]; /* of the generator */
 };
 
-/* --- random numbers ---------------------------------------------------------------------------------- */
+/* --- random numbers --------------------------------------------------------------------------- */
 
 /* SplitMix64: Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014. Spreads a
  * seed over the state of the other generator. */
@@ -73,7 +73,7 @@ static uint64_t draw_seed(const void *address) {
     return split_mix(&seed);
 }
 
-/* --- open and close ---------------------------------------------------------------------------------- */
+/* --- open and close --------------------------------------------------------------------------- */
 
 static mia_status bad_option(mia_error *error, const char *field, double value, const char *wanted) {
     return mia_error_set(error, MIA_ERROR_INVALID_ARGUMENT, "sampler: %s is %g, must be %s", field, value,
@@ -151,7 +151,7 @@ void mia_sampler_accept(mia_sampler *sampler, int32_t id) {
         sampler->last_seen[id] = sampler->accepted;
 }
 
-/* --- candidates -------------------------------------------------------------------------------------- */
+/* --- candidates ------------------------------------------------------------------------------- */
 
 /* The logit that counts. A penalty makes a token less likely on either side of zero (Keskar et al., "CTRL",
  * 2019, with llama.cpp's correction for negative logits); it rules none out. */

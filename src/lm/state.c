@@ -41,7 +41,7 @@ static int64_t choose_rows(int64_t count, int64_t room, bool all) {
     return whole;
 }
 
-/* --- open, close --------------------------------------------------------------------------------- */
+/* --- open, close ------------------------------------------------------------------------------ */
 
 static size_t cache_count(const mia_lm *lm) {
     return 2 * (size_t)lm->parameters.layers;
@@ -109,7 +109,7 @@ void mia_lm_state_reset(mia_lm_state *state) {
     state->length = 0;
 }
 
-/* --- recording ----------------------------------------------------------------------------------- */
+/* --- recording -------------------------------------------------------------------------------- */
 
 /* Gives the caches `capacity` rows; the first ones grow out of a single row of zeros. */
 static void grow(mia_lm_state *state, int64_t capacity) {
@@ -168,7 +168,7 @@ size_t mia__state_values(mia_lm_state *state, mia__logits logits) {
     return count;
 }
 
-/* --- steps --------------------------------------------------------------------------------------- */
+/* --- steps ------------------------------------------------------------------------------------ */
 
 static mia_status check_step(const mia_lm_state *state, const int32_t *ids, size_t count, mia_error *error) {
     const mia_lm *lm = state->lm;
@@ -244,7 +244,7 @@ static mia_status start_step(mia_lm_state *state, const int32_t *ids, size_t cou
     return MIA_OK;
 }
 
-/* --- completing later ---------------------------------------------------------------------------- */
+/* --- completing later ------------------------------------------------------------------------- */
 
 static void begin_chunk(mia_lm_state *state) {
     size_t count = record_chunk(state);
@@ -287,7 +287,7 @@ mia_status mia_lm_step_poll(mia_lm_state *state, mia_error *error) {
     return MIA_ERROR_PENDING;
 }
 
-/* --- blocking ------------------------------------------------------------------------------------ */
+/* --- blocking --------------------------------------------------------------------------------- */
 
 /* The same chunks through the blocking calls, in which the caller's own thread does the work: a decode loop's
  * steps are too short to be handed to another thread and back. */

@@ -24,7 +24,7 @@ static mia_status short_of_memory(const reader *r) {
                          r->name, r->tokenizer == NULL ? 0 : r->tokenizer->count);
 }
 
-/* --- lookup ------------------------------------------------------------------------------------------ */
+/* --- lookup ----------------------------------------------------------------------------------- */
 
 /* FNV-1a, its high bits folded down because the table is indexed by the low ones. */
 static uint64_t hash(const char *text, size_t length) {
@@ -119,7 +119,7 @@ static mia_status collect_specials(const reader *r) {
     return MIA_OK;
 }
 
-/* --- metadata ---------------------------------------------------------------------------------------- */
+/* --- metadata --------------------------------------------------------------------------------- */
 
 static bool is_integer(mia_value_type type) {
     return type <= MIA_VALUE_I32 || type == MIA_VALUE_U64 || type == MIA_VALUE_I64;
@@ -290,7 +290,7 @@ static mia_status complete_bytes(const reader *r) {
                          "%s: " TOKENS " has neither a token for every byte nor an unknown token", r->name);
 }
 
-/* --- ids and flags ----------------------------------------------------------------------------------- */
+/* --- ids and flags ---------------------------------------------------------------------------- */
 
 /* An id of a special token. A missing key leaves the default, where the vocabulary has it; all ones mean
  * none. */
@@ -381,7 +381,7 @@ static mia_status read_all(const reader *r) {
     return status;
 }
 
-/* --- public ------------------------------------------------------------------------------------------ */
+/* --- public ----------------------------------------------------------------------------------- */
 
 mia_status mia_tokenizer_open(const mia_weights *weights, const mia_allocator *allocator, mia_tokenizer **out,
                               mia_error *error) {

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-/* --- order ------------------------------------------------------------------------------------------- */
+/* --- order ------------------------------------------------------------------------------------ */
 
 typedef bool (*before)(const mia_tokenizer *tokenizer, int32_t a, int32_t b);
 
@@ -59,7 +59,7 @@ void mia__specials_sort(mia_tokenizer *tokenizer) {
     sort(tokenizer, tokenizer->specials_by_text, count, smaller_text_before);
 }
 
-/* --- search ------------------------------------------------------------------------------------------ */
+/* --- search ----------------------------------------------------------------------------------- */
 
 static const char *special_text(const mia_tokenizer *tokenizer, size_t place, size_t *length) {
     int32_t special = tokenizer->specials_by_text[place];

@@ -32,7 +32,7 @@ typedef struct encoder {
     size_t id_count, id_room;
 } encoder;
 
-/* --- growing ----------------------------------------------------------------------------------------- */
+/* --- growing ---------------------------------------------------------------------------------- */
 
 /* Room for `needed` elements, doubled, without keeping what was there. */
 static bool renew(const encoder *e, void **array, size_t *room, size_t needed, size_t size) {
@@ -78,7 +78,7 @@ static bool push_id(encoder *e, int32_t id) {
     return true;
 }
 
-/* --- the heap of bigrams ----------------------------------------------------------------------------- */
+/* --- the heap of bigrams ---------------------------------------------------------------------- */
 
 static bool merges_before(const bigram *a, const bigram *b) {
     return a->score > b->score || (a->score == b->score && a->left < b->left);
@@ -110,7 +110,7 @@ static bigram heap_pop(encoder *e) {
     return top;
 }
 
-/* --- merging one piece ------------------------------------------------------------------------------- */
+/* --- merging one piece ------------------------------------------------------------------------ */
 
 static void consider(encoder *e, const char *piece, int32_t left, int32_t right) {
     if (left < 0 || right < 0) return;
@@ -169,7 +169,7 @@ static bool encode_piece(encoder *e, const char *piece, size_t length) {
     return true;
 }
 
-/* --- fragments between special tokens ---------------------------------------------------------------- */
+/* --- fragments between special tokens --------------------------------------------------------- */
 
 static bool may_meet(const mia_tokenizer *tokenizer, char a, char b) {
     unsigned pair = (unsigned)(uint8_t)a << 8 | (uint8_t)b;
@@ -236,7 +236,7 @@ static bool encode_text(encoder *e, const char *text, size_t length, const int32
     return true;
 }
 
-/* --- public ------------------------------------------------------------------------------------------ */
+/* --- public ----------------------------------------------------------------------------------- */
 
 /* Cuts the array of ids to its length, which is what its release is given back. */
 static bool finish(encoder *e, int32_t **out, size_t *count) {

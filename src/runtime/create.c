@@ -150,9 +150,7 @@ mia_tensor mia_tensor_full(mia_device *device, mia_dtype dtype, mia_shape shape,
     return t;
 }
 
-/* --- weights
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- weights ---------------------------------------------------------------------------------- */
 
 /* Called once when the owner closes the weights: their constants' handles end here. */
 void mia__weights_closed(const mia_weights *weights, void *user) {

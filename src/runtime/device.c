@@ -117,9 +117,7 @@ mia_ticket *mia__open_begin(const mia_device_options *options, mia_device **out,
     return ticket;
 }
 
-/* --- closing
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- closing ---------------------------------------------------------------------------------- */
 
 /* Weights that constants of this device were made from tell it when they close; no longer. Without the lock,
  * which mia__weights_unobserve may have to wait for. */
@@ -197,9 +195,7 @@ mia_status mia_device_close(mia_device *device, mia_error *error) {
     return status;
 }
 
-/* --- queries
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- queries ---------------------------------------------------------------------------------- */
 
 mia_device_info mia_device_describe(const mia_device *device) {
     mia_device_info info = {.backend = device->type->name, .max_bytes = device->options.max_bytes};

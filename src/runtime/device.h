@@ -19,8 +19,7 @@
 #include <mia/tape.h>
 #include <pthread.h>
 
-/* --- memory
- * ------------------------------------------------------------------------------------------------------ */
+/* --- memory ----------------------------------------------------------------------------------- */
 
 typedef struct mia__storage mia__storage;
 
@@ -81,8 +80,7 @@ mia_status mia__constant_fill(mia_device *device, mia__storage *storage, mia__pr
 /* Checks `bytes` more against the device's limit; `what` begins the message. */
 mia_status mia__device_room(const mia_device *device, uint64_t bytes, const char *what, mia_error *error);
 
-/* --- handles
- * ------------------------------------------------------------------------------------------------------ */
+/* --- handles ---------------------------------------------------------------------------------- */
 
 #define MIA__LOST_SLOT UINT32_MAX /* a handle that could not be made: its generation is a mia_status */
 #define MIA__NO_SLOT   (UINT32_MAX - 1)
@@ -127,8 +125,7 @@ void mia__handle_end(mia_device *device, uint32_t slot,
 void mia__handle_retire(mia_device *device, mia_tensor t,
                         const mia__site *site); /* a constant's, by its owner */
 
-/* --- nodes
- * -------------------------------------------------------------------------------------------------------- */
+/* --- nodes ------------------------------------------------------------------------------------ */
 
 /* A blank node with one reference, NULL without memory. */
 mia__node *mia__node_new(mia_device *device, const mia__site *site);
@@ -149,8 +146,7 @@ mia__node *mia__node_pending(mia_device *device, mia_op op, mia_dtype dtype, con
 /* x as it is when it lies compact, else a pending copy of it; takes x's reference. */
 mia__node *mia__node_compact(mia_device *device, mia__node *x, const mia__site *site);
 
-/* --- plans
- * -------------------------------------------------------------------------------------------------------- */
+/* --- plans ------------------------------------------------------------------------------------ */
 
 #define MIA__CACHED_PLANS 64
 
@@ -172,9 +168,7 @@ void mia__cache_clear(mia_device *device);
 /* MIA_DEBUG=plan,memory: the steps of a new plan, and where its buffers are. */
 void mia__plan_log(const mia_device *device, const mia__plan *plan);
 
-/* --- queue
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- queue ------------------------------------------------------------------------------------ */
 
 typedef enum mia__phase { /* what a ticket still has to do, in this order */
                           MIA__PHASE_OPEN,
@@ -224,15 +218,13 @@ void mia__ticket_drive(mia_ticket *ticket, bool block);
 void mia__ticket_let_go(mia_ticket *ticket);
 void mia__queue_drain(mia_device *device);
 
-/* --- submitting (without the lock)
- * ---------------------------------------------------------------------------------- */
+/* --- submitting (without the lock) ------------------------------------------------------------ */
 
 mia_ticket *mia__open_begin(const mia_device_options *options, mia_device **out, bool wake, mia_error *error);
 mia_ticket *mia__eval_begin(const mia_tensor *list, size_t count, bool wake);
 mia_ticket *mia__read_begin(mia_tensor t, void *out, size_t bytes, bool wake, const mia__site *site);
 
-/* --- the device
- * ------------------------------------------------------------------------------------------------------ */
+/* --- the device ------------------------------------------------------------------------------- */
 
 enum { MIA__DEBUG_PLAN = 1, MIA__DEBUG_MEMORY = 2 };
 unsigned mia__debug_flags(void); /* of the environment */

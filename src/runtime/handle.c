@@ -166,8 +166,7 @@ void mia__handle_retire(mia_device *device, mia_tensor t, const mia__site *site)
     mia__node_release(device, node);
 }
 
-/* --- exported
- * -------------------------------------------------------------------------------------------------------- */
+/* --- exported --------------------------------------------------------------------------------- */
 
 mia_tensor mia_op_ref(mia_tensor t, const char *file, int line) {
     mia__site site = {"ref", file, line};

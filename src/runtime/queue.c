@@ -83,8 +83,7 @@ static void poison_results(mia_ticket *ticket) {
     mia__cause_release(device, cause);
 }
 
-/* --- phases: each is begun without the lock, and completes through `complete`, from any thread
- * ------------------------- */
+/* --- phases: each is begun without the lock, and completes through `complete`, from any thread --- */
 
 static void complete(void *user, mia_status status, const char *message) {
     mia_ticket *ticket = user;
@@ -283,9 +282,7 @@ void mia__ticket_queue(mia_ticket *ticket, bool wake) {
     (void)pthread_cond_broadcast(&device->changed);
 }
 
-/* --- exported
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- exported --------------------------------------------------------------------------------- */
 
 bool mia_ticket_poll(mia_ticket *ticket) {
     if (ticket == NULL || ticket->device == NULL) return true;

@@ -66,8 +66,7 @@ void mia__storage_drop(mia_device *device, mia__storage *storage) {
     mia_release(&device->allocator, storage, sizeof *storage);
 }
 
-/* --- constants
- * -------------------------------------------------------------------------------------------------------- */
+/* --- constants -------------------------------------------------------------------------------- */
 
 size_t mia__constant_missing(const mia__storage *storage) {
     return storage->allocated ? 0 : storage->memory.bytes;

@@ -183,9 +183,7 @@ static mia_ticket *submit(mia_device *device, mia__node *const *roots, size_t co
     return ticket;
 }
 
-/* --- eval
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- eval ------------------------------------------------------------------------------------- */
 
 mia_status mia__borrow_list(mia_device *device, const mia_tensor *list, size_t count, const char *what,
                             mia__node ***out, mia_error *error) {
@@ -220,9 +218,7 @@ mia_ticket *mia__eval_begin(const mia_tensor *list, size_t count, bool wake) {
     return ticket;
 }
 
-/* --- read
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- read ------------------------------------------------------------------------------------- */
 
 /* A node whose memory can be downloaded as it is: a strided value, or a constant that is not loaded, is
  * copied. */

@@ -14,8 +14,7 @@
 
 #define DEEPEST_ARRAY 4
 
-/* --- messages and fields
- * ------------------------------------------------------------------------------------- */
+/* --- messages and fields ---------------------------------------------------------------------- */
 
 mia_status mia__gguf_fail(const mia__gguf_parser *parser, const char *format, ...) {
     char place[160] = "", name[96], element[40] = "", what[240];
@@ -99,8 +98,7 @@ mia_status mia__gguf_reserve(const mia__gguf_parser *parser, void **array, size_
     return MIA_OK;
 }
 
-/* --- values
- * -------------------------------------------------------------------------------------------------- */
+/* --- values ----------------------------------------------------------------------------------- */
 
 static mia_status check_type(const mia__gguf_parser *parser, const char *field, uint32_t type) {
     if (type <= (uint32_t)MIA_VALUE_F64) return MIA_OK;
@@ -220,8 +218,7 @@ static mia_status get_value(mia__gguf_parser *parser, mia_value *out) {
     return out->type == MIA_VALUE_BOOL ? check_bool(parser, out->as.u) : MIA_OK;
 }
 
-/* --- the file
- * ------------------------------------------------------------------------------------------------ */
+/* --- the file --------------------------------------------------------------------------------- */
 
 static mia_status get_metadata(mia__gguf_parser *parser, uint64_t count) {
     mia_weights *weights = parser->weights;

@@ -56,8 +56,7 @@ static void no_memory(mia_gguf_writer *writer) {
     (void)mia_error_set(&writer->fault, MIA_ERROR_NO_MEMORY, "%s: no memory for the header", writer->path);
 }
 
-/* --- opening
- * ------------------------------------------------------------------------------------------------- */
+/* --- opening ---------------------------------------------------------------------------------- */
 
 static char *copy_text(mia_gguf_writer *writer, const char *text) {
     size_t bytes = strlen(text) + 1;
@@ -101,8 +100,7 @@ mia_status mia_gguf_writer_open(const char *path, const mia_allocator *allocator
     return MIA_OK;
 }
 
-/* --- the header, in memory
- * ----------------------------------------------------------------------------------- */
+/* --- the header, in memory -------------------------------------------------------------------- */
 
 static void append(mia_gguf_writer *writer, buffer *into, const void *bytes, size_t count) {
     size_t wanted;
@@ -265,8 +263,7 @@ void mia_gguf_writer_tensor(mia_gguf_writer *writer, const char *name, mia_dtype
     writer->declared = (end + MIA__GGUF_ALIGNMENT - 1) / MIA__GGUF_ALIGNMENT * MIA__GGUF_ALIGNMENT;
 }
 
-/* --- the file
- * ------------------------------------------------------------------------------------------------ */
+/* --- the file --------------------------------------------------------------------------------- */
 
 static void write_all(mia_gguf_writer *writer, const void *bytes, size_t count) {
     const unsigned char *at = bytes;

@@ -7,8 +7,7 @@
 
 #include <string.h>
 
-/* --- life
- * ---------------------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 static void destroy(mia_weights *weights) {
     mia_allocator allocator = weights->allocator;
@@ -91,8 +90,7 @@ void mia__weights_release(const mia_weights *weights) {
     if (atomic_fetch_sub_explicit(&held->references, 1, memory_order_acq_rel) == 1) destroy(held);
 }
 
-/* --- observers
- * ----------------------------------------------------------------------------------------------- */
+/* --- observers -------------------------------------------------------------------------------- */
 
 mia_status mia__weights_observe(const mia_weights *weights, mia__weights_observer fn, void *user,
                                 mia_error *error) {
@@ -153,8 +151,7 @@ void mia_weights_close(mia_weights *weights) {
     mia__weights_release(weights);
 }
 
-/* --- look-ups
- * ------------------------------------------------------------------------------------------------ */
+/* --- look-ups --------------------------------------------------------------------------------- */
 
 const char *mia_weights_name(const mia_weights *weights) {
     return weights->source.name;
@@ -254,8 +251,7 @@ mia_status mia_weights_get_text(const mia_weights *weights, const char *key, mia
     return MIA_OK;
 }
 
-/* --- tensors
- * ------------------------------------------------------------------------------------------------- */
+/* --- tensors ---------------------------------------------------------------------------------- */
 
 size_t mia_weights_tensor_count(const mia_weights *weights) {
     return weights->tensor_count;

@@ -14,8 +14,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-/* --- for the runtime
- * ----------------------------------------------------------------------------------------- */
+/* --- for the runtime -------------------------------------------------------------------------- */
 
 /* The source and all memory of the weights live until as many releases as retains, and the close, have
  * happened. Any thread. */
@@ -35,8 +34,7 @@ MIA_MUST_CHECK mia_status mia__weights_observe(const mia_weights *weights, mia__
  * takes. */
 bool mia__weights_unobserve(const mia_weights *weights, mia__weights_observer fn, void *user);
 
-/* --- ggml's table of types
- * ----------------------------------------------------------------------------------- */
+/* --- ggml's table of types -------------------------------------------------------------------- */
 
 typedef struct mia__ggml_type {
     const char *name; /* NULL: no such type */
@@ -59,8 +57,7 @@ int32_t mia__ggml_type_number(mia_dtype dtype);
 bool mia__ggml_type_tensor_bytes(const mia__ggml_type *type, const mia_shape *shape, uint64_t *bytes,
                                  const char **fault);
 
-/* --- within src/weights
- * -------------------------------------------------------------------------------------- */
+/* --- within src/weights ----------------------------------------------------------------------- */
 
 typedef struct mia__metadata {
     mia_text key;

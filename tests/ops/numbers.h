@@ -118,8 +118,7 @@ static inline double *numbers_of(mia_dtype dtype, const mia_shape *shape, const 
     return numbers;
 }
 
-/* --- random numbers
- * ------------------------------------------------------------------------------------------------ */
+/* --- random numbers --------------------------------------------------------------------------- */
 
 static inline double random_extreme(uint64_t *seed, mia_dtype dtype, mood m) {
     double sign = test_below(seed, 2) == 0 ? 1 : -1, tiny = denormal_of(dtype), huge = greatest_of(dtype);

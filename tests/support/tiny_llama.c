@@ -38,7 +38,7 @@ void tiny_ids(uint64_t seed, int32_t *ids, size_t count) {
     for (size_t i = 0; i < count; i++) ids[i] = (int32_t)(tiny_random(&seed) % TINY_VOCABULARY);
 }
 
-/* --- writing --------------------------------------------------------------------------------- */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 static void add_key(mia_gguf_writer *writer, const tiny_options *o, const char *key, uint32_t value) {
     if (o->key != NULL && strcmp(o->key, key) == 0) {
@@ -193,7 +193,7 @@ mia_weights *tiny_open(const tiny_options *options) {
     return weights;
 }
 
-/* --- the forward pass ------------------------------------------------------------------------ */
+/* --- the forward pass ------------------------------------------------------------------------- */
 
 /* The tensor's numbers, from malloc; NULL when the file has none. */
 static double *numbers(mia_weights *weights, int layer, const char *name) {

@@ -13,8 +13,7 @@
 
 #include <cmocka.h>
 
-/* --- files
- * --------------------------------------------------------------------------------------------------- */
+/* --- files ------------------------------------------------------------------------------------ */
 
 typedef struct gguf_builder {
     unsigned char *bytes; /* always exactly `count` long, so that a sanitizer sees a read beyond it */
@@ -125,8 +124,7 @@ static inline gguf_builder gguf_sample(void) {
     return file;
 }
 
-/* --- sources
- * ------------------------------------------------------------------------------------------------- */
+/* --- sources ---------------------------------------------------------------------------------- */
 
 typedef struct read_only_file {
     const unsigned char *bytes;
@@ -159,8 +157,7 @@ static inline mia_source mapped_source(const void *bytes, size_t count) {
     return mia_source_of_memory("test.gguf", bytes, count);
 }
 
-/* --- memory
- * -------------------------------------------------------------------------------------------------- */
+/* --- memory ----------------------------------------------------------------------------------- */
 
 typedef struct counting_allocator {
     size_t live;       /* bytes */

@@ -15,9 +15,7 @@
 
 #include <cmocka.h>
 
-/* --- tapes
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- tapes ------------------------------------------------------------------------------------ */
 
 #define TAPE_MOST 64
 
@@ -80,8 +78,7 @@ static inline uint32_t tape_binary(test_tape *t, mia_op op, uint32_t a, uint32_t
     return tape_add(t, op, operands, 2, (mia__attributes){{0}, {0}}, flags);
 }
 
-/* --- where elements lie
- * ---------------------------------------------------------------------------------------------- */
+/* --- where elements lie ----------------------------------------------------------------------- */
 
 #define PLACES_MOST 8192
 
@@ -126,8 +123,7 @@ static inline mia__view repeated(const mia__view *view, const mia__view *result)
     return out;
 }
 
-/* --- memory of tags
- * ---------------------------------------------------------------------------------------------------- */
+/* --- memory of tags --------------------------------------------------------------------------- */
 
 #define GARBAGE UINT64_MAX
 
@@ -223,9 +219,7 @@ static inline void check_element(const plan_memory *memory, uint32_t buffer, con
                      (unsigned)value);
 }
 
-/* --- steps
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* --- steps ------------------------------------------------------------------------------------ */
 
 static inline void check_attributes(const mia__entry *entry, const mia__step *step) {
     mia__attributes expected = entry->attributes;
@@ -320,8 +314,7 @@ static inline void run_step(const plan_memory *memory, const mia__step *step, bo
     if (step->scratch != MIA__NO_BUFFER) scrub(memory, step->scratch);
 }
 
-/* --- the whole plan
- * -------------------------------------------------------------------------------------------------------- */
+/* --- the whole plan --------------------------------------------------------------------------- */
 
 /* Arena: aligned places whose end is what the plan says, and no byte shared by buffers in use at the same
  * step. In use: from the first step that names a buffer to the last. */

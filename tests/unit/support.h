@@ -15,7 +15,8 @@ static inline uint64_t test_seed(void) {
     const char *text = getenv("MIA_TEST_SEED");
     struct timespec now;
     (void)clock_gettime(CLOCK_REALTIME, &now);
-    uint64_t seed = text != NULL ? strtoull(text, NULL, 0) : (uint64_t)now.tv_nsec ^ (uint64_t)now.tv_sec << 20;
+    uint64_t seed =
+        text != NULL ? strtoull(text, NULL, 0) : (uint64_t)now.tv_nsec ^ (uint64_t)now.tv_sec << 20;
     printf("seed: %llu\n", (unsigned long long)seed);
     return seed;
 }
@@ -37,7 +38,8 @@ static inline float test_uniform(uint64_t *state) {
     return (float)(test_random(state) >> 40) * 0x1p-23f - 1.0f;
 }
 
-/* Counts what is allocated; the allocation number `fail_at` (from 0; -1: none), and if `forever` all after it, fails. */
+/* Counts what is allocated; the allocation number `fail_at` (from 0; -1: none), and if `forever` all after
+ * it, fails. */
 typedef struct test_allocator {
     mia_allocator hook;
     pthread_mutex_t lock;
@@ -52,7 +54,8 @@ static void *test_allocate(void *user, size_t bytes, size_t alignment) {
     long number = a->allocations++;
     bool fails = a->fail_at >= 0 && (number == a->fail_at || (a->forever && number > a->fail_at));
     void *pointer = NULL;
-    if (!fails && posix_memalign(&pointer, alignment < sizeof(void *) ? sizeof(void *) : alignment, bytes) != 0)
+    if (!fails &&
+        posix_memalign(&pointer, alignment < sizeof(void *) ? sizeof(void *) : alignment, bytes) != 0)
         pointer = NULL;
     if (pointer != NULL) {
         a->live_bytes += bytes;

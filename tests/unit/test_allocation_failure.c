@@ -14,9 +14,7 @@ static void note(mia_status *first, mia_status status) {
     if (*first == MIA_OK) *first = status;
 }
 
-/* --- a program
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- a program -------------------------------------------------------------------------------- */
 
 #define RESULTS 5
 
@@ -166,8 +164,7 @@ static void test_on_cpu(void **state) {
     every_allocation("cpu");
 }
 
-/* --- a language model
- * ---------------------------------------------------------------------------------------------------- */
+/* --- a language model ------------------------------------------------------------------------- */
 
 static mia_status generate(mia_lm *lm, char *text, size_t capacity) {
     mia_generation_options options = {.max_tokens = 6};

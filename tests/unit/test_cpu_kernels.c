@@ -18,8 +18,7 @@
 
 #include <cmocka.h>
 
-/* --- random numbers
- * --------------------------------------------------------------------------------------------- */
+/* --- random numbers --------------------------------------------------------------------------- */
 
 static uint64_t random_state;
 
@@ -44,8 +43,7 @@ static int64_t draw_size(void) {
     return sizes[draw_below(5)];
 }
 
-/* --- the backends under test
- * ------------------------------------------------------------------------------------ */
+/* --- the backends under test ------------------------------------------------------------------ */
 
 #define MOST_THREADS 3
 
@@ -86,8 +84,7 @@ static int close_backends(void **state) {
     return 0;
 }
 
-/* --- problems: a step with its memory
- * ----------------------------------------------------------------------------- */
+/* --- problems: a step with its memory --------------------------------------------------------- */
 
 typedef struct problem {
     mia__step step;
@@ -237,8 +234,7 @@ static uint64_t run_on(mia__backend *backend, const problem *p, bool prepared, v
     return backend->fallbacks - before;
 }
 
-/* --- comparison
- * --------------------------------------------------------------------------------------------------- */
+/* --- comparison ------------------------------------------------------------------------------- */
 
 static double number(mia_dtype dtype, const void *memory, size_t i) {
     if (dtype == MIA_f32) return (double)((const float *)memory)[i];
@@ -298,8 +294,7 @@ static void check(const problem *p, mia_precision precision, bool prepared, doub
     free(expected), free(first), free(out);
 }
 
-/* --- element-wise
- * ---------------------------------------------------------------------------------------------------- */
+/* --- element-wise ----------------------------------------------------------------------------- */
 
 static const mia_dtype float_types[] = {MIA_f32, MIA_f16, MIA_bf16};
 
@@ -393,9 +388,7 @@ static void test_convert(void **state) {
     }
 }
 
-/* --- rows
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- rows ------------------------------------------------------------------------------------- */
 
 static void test_normalise(void **state) {
     (void)state;
@@ -492,9 +485,7 @@ static void test_attention(void **state) {
     }
 }
 
-/* --- movement
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- movement --------------------------------------------------------------------------------- */
 
 static void test_copy_and_concat(void **state) {
     (void)state;
@@ -553,9 +544,7 @@ static void test_gather(void **state) {
     }
 }
 
-/* --- matmul
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- matmul ----------------------------------------------------------------------------------- */
 
 static void decode_row(const problem *p, uint32_t input, int64_t at, float *row, int64_t length) {
     const mia__operand *operand = &p->step.inputs[input];

@@ -2,7 +2,7 @@
  * and texts; and each rule of its header by itself. */
 #include "vocabulary.h"
 
-/* --- round trips ------------------------------------------------------------------------------------- */
+/* --- round trips ------------------------------------------------------------------------------ */
 
 static bool is_whole(const char *text, size_t length) {
     for (size_t at = 0; at < length;) {
@@ -84,7 +84,7 @@ static void test_round_trip(void **state) {
     }
 }
 
-/* --- by hand ----------------------------------------------------------------------------------------- */
+/* --- by hand ---------------------------------------------------------------------------------- */
 
 static void expect(mia_detokenizer *detokenizer, int32_t id, const char *text) {
     mia_text piece;

@@ -62,8 +62,7 @@ static void run_threads(shared *s, void *(*body)(void *)) {
     assert_int_equal(s->failures, 0);
 }
 
-/* --- recording, evaluating, reading
- * ----------------------------------------------------------------------------------- */
+/* --- recording, evaluating, reading ----------------------------------------------------------- */
 
 static void *compute(void *user) {
     shared *s = user;
@@ -100,9 +99,7 @@ static void test_computing_at_once(void **state) {
     }
 }
 
-/* --- tickets
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- tickets ---------------------------------------------------------------------------------- */
 
 typedef struct pair {
     shared *common;
@@ -187,8 +184,7 @@ static void test_many_tickets(void **state) {
     }
 }
 
-/* --- handles passed on
- * ------------------------------------------------------------------------------------------------------ */
+/* --- handles passed on ------------------------------------------------------------------------ */
 
 /* Threads add to one running sum in turn, each taking the handle from, and giving it to, the next. */
 typedef struct relay {

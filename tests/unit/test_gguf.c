@@ -51,8 +51,7 @@ static void assert_text(mia_text text, const char *expected) {
     assert_memory_equal(text.bytes, expected, text.length);
 }
 
-/* --- values
- * -------------------------------------------------------------------------------------------------- */
+/* --- values ----------------------------------------------------------------------------------- */
 
 static mia_value value_of(const mia_weights *weights, const char *key) {
     mia_value value = {.type = MIA_VALUE_U8};
@@ -254,8 +253,7 @@ static void test_nested_arrays(void **state) {
         "test.gguf: metadata \"deep\": element 1: arrays are nested deeper than 4, which is not supported");
 }
 
-/* --- typed look-ups
- * ------------------------------------------------------------------------------------------ */
+/* --- typed look-ups --------------------------------------------------------------------------- */
 
 static void check_getters(const mia_weights *weights) {
     mia_error error = {0};
@@ -296,8 +294,7 @@ static void test_getters(void **state) {
     accepts(scalars(3), check_getters);
 }
 
-/* --- tensors
- * ------------------------------------------------------------------------------------------------- */
+/* --- tensors ---------------------------------------------------------------------------------- */
 
 static void check_sample(const mia_weights *weights) {
     assert_string_equal(mia_weights_name(weights), "test.gguf");
@@ -413,8 +410,7 @@ static void test_any_order(void **state) {
     accepts(file, check_order);
 }
 
-/* --- refusals
- * ------------------------------------------------------------------------------------------------ */
+/* --- refusals --------------------------------------------------------------------------------- */
 
 static void test_refuses_nothing(void **state) {
     (void)state;

@@ -9,8 +9,7 @@
 #include <stdio.h>
 #include <time.h>
 
-/* --- one attempt
- * --------------------------------------------------------------------------------------------- */
+/* --- one attempt ------------------------------------------------------------------------------ */
 
 /* Visit one element in many of a long array: for the run over every bit of the bundled file's header. */
 static bool walk_lightly;
@@ -98,8 +97,7 @@ static bool survives(const unsigned char *bytes, size_t count) {
     return mapped.status == MIA_OK;
 }
 
-/* --- the two files
- * ------------------------------------------------------------------------------------------- */
+/* --- the two files ---------------------------------------------------------------------------- */
 
 typedef struct subject {
     unsigned char *bytes;
@@ -148,8 +146,7 @@ static int tear_down(void **state) {
     return 0;
 }
 
-/* --- chance
- * -------------------------------------------------------------------------------------------------- */
+/* --- chance ----------------------------------------------------------------------------------- */
 
 static uint64_t random_state;
 
@@ -179,8 +176,7 @@ static bool in_full(void) {
     return getenv("MIA_TEST_LONG") != NULL;
 }
 
-/* --- cuts and flips
- * ------------------------------------------------------------------------------------------ */
+/* --- cuts and flips --------------------------------------------------------------------------- */
 
 static void cut(const subject *file, size_t count) {
     unsigned char *shorter = malloc(count > 0 ? count : 1); /* of that size, so that reading on is seen */
@@ -245,8 +241,7 @@ static void test_bundled_flipped(void **state) {
     assert_true(survives(bundled.bytes, bundled.count));
 }
 
-/* --- random mutations
- * ---------------------------------------------------------------------------------------- */
+/* --- random mutations ------------------------------------------------------------------------- */
 
 /* Numbers that sit at the edges of sizes and counts. */
 static uint64_t edge(size_t count) {

@@ -85,7 +85,7 @@ static void assert_close(const float *x, const float *y, size_t count, double bo
                      (double)y[i]);
 }
 
-/* --- against the forward pass ------------------------------------------------------------------ */
+/* --- against the forward pass ----------------------------------------------------------------- */
 
 static void check_forward(const char *backend, tiny_options options, size_t count) {
     static int32_t ids[MOST_TOKENS];
@@ -133,7 +133,7 @@ static void long_forward(void **state) {
     check_forward("cpu", (tiny_options){.layers = 1}, 600);
 }
 
-/* --- state ------------------------------------------------------------------------------------- */
+/* --- state ------------------------------------------------------------------------------------ */
 
 /* However the tokens are cut into steps, the last logits are the same within the bound, and the caches grow
  * on the way. */
@@ -223,7 +223,7 @@ static void decoding_plans_once(void **state) {
     close_session(&s);
 }
 
-/* --- memory ------------------------------------------------------------------------------------ */
+/* --- memory ----------------------------------------------------------------------------------- */
 
 /* A device that has just the promised bytes carries a whole context, in small steps and in the largest; one
  * byte less is refused before anything is read. */
@@ -269,7 +269,7 @@ static void promised_memory(void **state) {
     OK(mia_device_close(device, &error));
 }
 
-/* --- threads ----------------------------------------------------------------------------------- */
+/* --- threads ---------------------------------------------------------------------------------- */
 
 typedef struct worker {
     mia_lm *lm;

@@ -52,7 +52,7 @@ static char *read_file(const char *path, size_t *length) {
     return bytes;
 }
 
-/* --- the bundled model ------------------------------------------------------------------------- */
+/* --- the bundled model ------------------------------------------------------------------------ */
 
 /* The value of "key" in a line of JSON, unescaped: the strings here use \n, \" and \\ alone. */
 static char *json_string(const char *line, const char *key, size_t *length) {
@@ -130,7 +130,7 @@ static void tales_agree_on_reference(void **state) {
     check_agreement("reference", 1);
 }
 
-/* --- float models of the shared data ----------------------------------------------------------- */
+/* --- float models of the shared data ---------------------------------------------------------- */
 
 #ifdef MIA_SHARED_DIR
 /* Continues the prompt greedily; the prompt and what was generated, from malloc. */

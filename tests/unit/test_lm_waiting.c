@@ -20,7 +20,7 @@
         if ((call) != MIA_OK) fail_msg("%s:%d: %s", __FILE__, __LINE__, error.message);                      \
     } while (0)
 
-/* --- an allocator that counts and can fail ----------------------------------------------------- */
+/* --- an allocator that counts and can fail ---------------------------------------------------- */
 
 typedef struct counts {
     atomic_size_t live;  /* bytes */
@@ -74,7 +74,7 @@ static void close_session(session *s) {
     assert_int_equal(atomic_load(&s->counts.live), 0);
 }
 
-/* --- waiting ----------------------------------------------------------------------------------- */
+/* --- waiting ---------------------------------------------------------------------------------- */
 
 static const int32_t ids[300];
 
@@ -141,7 +141,7 @@ static void changed_minds(void **unused) {
     }
 }
 
-/* --- failure ----------------------------------------------------------------------------------- */
+/* --- failure ---------------------------------------------------------------------------------- */
 
 static void assert_reset_helps(session *s, mia_status expected, mia_status status, const mia_error *failure) {
     mia_error error;

@@ -1,4 +1,5 @@
-/* Ownership: reuse in place is sound in every order of reading, misuse is caught and named, leaks are reported. */
+/* Ownership: reuse in place is sound in every order of reading, misuse is caught and named, leaks are
+ * reported. */
 #include "support.h"
 
 #include <mia/mia.h>
@@ -79,7 +80,8 @@ static void test_orders_of_reading(void **state) {
     }
 }
 
-/* The same expression while x is, and is not, still referred to elsewhere: the plan cached for one must not serve the other. */
+/* The same expression while x is, and is not, still referred to elsewhere: the plan cached for one must not
+ * serve the other. */
 static void test_cached_plan_and_references(void **state) {
     (void)state;
     for (size_t b = 0; b < 2; b++) {
@@ -188,7 +190,8 @@ static void test_consumed_handles(void **state) {
     mia_tensor_f32 z = number(device, 1);
     assert_true(read_one(z) == 1);
     assert_int_equal(mia_tensor_status(MIA_UNTYPED(z), NULL), MIA_ERROR_CONSUMED);
-    expect_message(mia_neg(z), MIA_ERROR_CONSUMED, "neg: the tensor was already consumed by read at test.c:1 (neg at model.c:403)");
+    expect_message(mia_neg(z), MIA_ERROR_CONSUMED,
+                   "neg: the tensor was already consumed by read at test.c:1 (neg at model.c:403)");
     close_clean(device, &allocator);
 }
 
@@ -202,11 +205,13 @@ static void test_wrong_operations(void **state) {
     mia_tensor_f32 b = mia_upload(f32, device, MIA_SHAPE(2, 3), data);
     mia_tensor_f32 c = mia_add(a, b);
     mia_tensor_f32 d = mia_exp(mia_reshape(c, MIA_SHAPE(6)));
-    expect_message(d, MIA_ERROR_SHAPE_MISMATCH, "add: shapes [3, 2] and [2, 3] do not broadcast at model.c:502");
+    expect_message(d, MIA_ERROR_SHAPE_MISMATCH,
+                   "add: shapes [3, 2] and [2, 3] do not broadcast at model.c:502");
     mia_tensor_f32 e = mia_as(f32, MIA_UNTYPED(mia_upload(i32, device, MIA_SCALAR, &(int32_t){1})));
     expect_message(e, MIA_ERROR_TYPE_MISMATCH, "the tensor is i32, not f32 at model.c:505");
     mia_tensor_f32 f = mia_upload(f32, device, MIA_SHAPE(INT64_MAX, 4), data);
-    expect_message(f, MIA_ERROR_SHAPE_MISMATCH, "upload: shape [9223372036854775807, 4] of f32 is larger than any memory");
+    expect_message(f, MIA_ERROR_SHAPE_MISMATCH,
+                   "upload: shape [9223372036854775807, 4] of f32 is larger than any memory");
     mia_tensor_f32 g = mia_upload(f32, device, MIA_SHAPE(3), data);
     mia_error error = {0};
     assert_int_equal(mia_read(g, data, 2, &error), MIA_ERROR_INVALID_ARGUMENT);
@@ -225,7 +230,9 @@ static void test_leaks_are_reported(void **state) {
     mia_tensor_f32 b = mia_neg(mia_ref(a));
     mia_error error = {0};
     assert_int_equal(mia_device_close(device, &error), MIA_ERROR_LEAKED);
-    assert_string_equal(error.message, "2 tensors were still owned when the device was closed, made at test.c:2, model.c:601");
+    assert_string_equal(
+        error.message,
+        "2 tensors were still owned when the device was closed, made at test.c:2, model.c:601");
     /* Using them is caught, also in an operation; giving them back frees what is left. */
     assert_int_equal(mia_tensor_status(MIA_UNTYPED(a), &error), MIA_ERROR_DEVICE_CLOSED);
     mia_tensor_f32 c = mia_exp(mia_ref(b));
@@ -274,10 +281,12 @@ static void test_memory_limit(void **state) {
     float data[20] = {0};
     mia_tensor_f32 x = mia_upload(f32, device, MIA_SHAPE(20), data);
     mia_tensor_f32 y = mia_exp(mia_ref(x));
-    expect_message(mia_ref(y), MIA_ERROR_INVALID_ARGUMENT, "read: the tensor has 80 bytes, the buffer 4 (test.c:3)");
+    expect_message(mia_ref(y), MIA_ERROR_INVALID_ARGUMENT,
+                   "read: the tensor has 80 bytes, the buffer 4 (test.c:3)");
     mia_error error = {0};
     assert_int_equal(mia_read(mia_ref(y), data, 20, &error), MIA_ERROR_OVER_LIMIT);
-    assert_string_equal(error.message, "a run of 1 steps needs 80 bytes; 80 of the device's limit of 100 are in use");
+    assert_string_equal(error.message,
+                        "a run of 1 steps needs 80 bytes; 80 of the device's limit of 100 are in use");
     mia_unref(x); /* now it can run in place: nothing was lost */
     assert_int_equal(mia_read(y, data, 20, &error), MIA_OK);
     assert_true(data[7] == 1);
@@ -309,11 +318,16 @@ static void test_long_chains_and_loops(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_orders_of_reading),   cmocka_unit_test(test_cached_plan_and_references),
-        cmocka_unit_test(test_views_and_reuse),     cmocka_unit_test(test_update_in_place),
-        cmocka_unit_test(test_consumed_handles),    cmocka_unit_test(test_wrong_operations),
-        cmocka_unit_test(test_leaks_are_reported),  cmocka_unit_test(test_two_devices),
-        cmocka_unit_test(test_constants_are_never_consumed), cmocka_unit_test(test_memory_limit),
+        cmocka_unit_test(test_orders_of_reading),
+        cmocka_unit_test(test_cached_plan_and_references),
+        cmocka_unit_test(test_views_and_reuse),
+        cmocka_unit_test(test_update_in_place),
+        cmocka_unit_test(test_consumed_handles),
+        cmocka_unit_test(test_wrong_operations),
+        cmocka_unit_test(test_leaks_are_reported),
+        cmocka_unit_test(test_two_devices),
+        cmocka_unit_test(test_constants_are_never_consumed),
+        cmocka_unit_test(test_memory_limit),
         cmocka_unit_test(test_long_chains_and_loops),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,9 +8,7 @@ static int64_t below(int64_t limit) {
     return test_below(&now, limit);
 }
 
-/* --- rules
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* --- rules ------------------------------------------------------------------------------------ */
 
 /* Answers that depend on the step alone, and differ from tape to tape. */
 typedef struct answers {
@@ -47,9 +45,7 @@ static mia__plan_rules random_rules(const answers *context) {
     return rules;
 }
 
-/* --- tapes
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* --- tapes ------------------------------------------------------------------------------------ */
 
 static const mia_dtype types[] = {MIA_f32,   MIA_f32,   MIA_f32,  MIA_f16,  MIA_i32,
                                   MIA_f32x4, MIA_f16x4, MIA_u8x4, MIA_u4x8, MIA_q8_0};
@@ -196,9 +192,7 @@ static void random_tape(test_tape *t) {
     add_flags(t);
 }
 
-/* --- tests
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* --- tests ------------------------------------------------------------------------------------ */
 
 /* What the random tapes are made to reach. */
 typedef struct reached {

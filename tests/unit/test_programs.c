@@ -43,8 +43,7 @@ static bool sometimes(program *p, int64_t one_in) {
     return test_below(&p->pattern, one_in) == 0;
 }
 
-/* --- the interpreter
- * ----------------------------------------------------------------------------------------------------- */
+/* --- the interpreter -------------------------------------------------------------------------- */
 
 static int64_t numbers(const mia_shape *shape) {
     int64_t count = 1;
@@ -96,9 +95,7 @@ static float apply(int op, float a, float b) {
     }
 }
 
-/* --- references
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- references ------------------------------------------------------------------------------- */
 
 static void check(program *p, mia_tensor_f32 t, const value *is) {
     float got[NUMBERS];
@@ -183,9 +180,7 @@ static void add_fresh(program *p) {
     put(p, mia_upload(f32, p->device, is.shape, is.at), &is);
 }
 
-/* --- operations
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- operations ------------------------------------------------------------------------------- */
 
 static void add_binary(program *p) {
     held a = take(p);

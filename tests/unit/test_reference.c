@@ -29,8 +29,7 @@ static void assert_near(double value, double expected, double bound) {
     fail();
 }
 
-/* --- the table
- * --------------------------------------------------------------------------------------------------- */
+/* --- the table -------------------------------------------------------------------------------- */
 
 static void test_every_row_has_a_kernel(void **state) {
     (void)state;
@@ -44,8 +43,7 @@ static void test_every_row_has_a_kernel(void **state) {
     assert_null(mia__reference_find(MIA_OP_NONE));
 }
 
-/* --- element-wise
- * ------------------------------------------------------------------------------------------------ */
+/* --- element-wise ----------------------------------------------------------------------------- */
 
 static void test_add_repeats(void **state) {
     (void)state;
@@ -212,8 +210,7 @@ static void test_not_finite(void **state) {
     assert_true(real(MIA_OP_mul, MIA_f16, 65504, 2) == infinity);
 }
 
-/* --- movement
- * ---------------------------------------------------------------------------------------------------- */
+/* --- movement --------------------------------------------------------------------------------- */
 
 /* Nine modes of 2, read with the strides in reverse order: the element's place with its bits reversed. */
 static void test_copy_nine_modes(void **state) {
@@ -289,8 +286,7 @@ static void test_update(void **state) {
     }
 }
 
-/* --- tables
- * ------------------------------------------------------------------------------------------------------ */
+/* --- tables ----------------------------------------------------------------------------------- */
 
 /* Table [3, 5] with columns stored last to first; indices [2, 3] as every other number of an array. */
 static void test_gather(void **state) {
@@ -338,8 +334,7 @@ static void test_embedding(void **state) {
     assert_true(out[0] == -3 && out[1] == -2 && out[2] == -1);
 }
 
-/* --- conversion
- * -------------------------------------------------------------------------------------------------- */
+/* --- conversion ------------------------------------------------------------------------------- */
 
 static void test_convert_to_integers(void **state) {
     (void)state;
@@ -405,8 +400,7 @@ static void test_convert_blocks(void **state) {
     assert_memory_equal(small, expected, 180);
 }
 
-/* --- reductions
- * -------------------------------------------------------------------------------------------------- */
+/* --- reductions ------------------------------------------------------------------------------- */
 
 /* x(i, j, k) = i + 10 j + 100 k over [3, 5, 7], the modes stored in another order. */
 static void test_sums(void **state) {

@@ -25,8 +25,7 @@ static void assert_near(double value, double expected, double bound) {
     fail();
 }
 
-/* --- normalisation
- * ----------------------------------------------------------------------------------------------- */
+/* --- normalisation ---------------------------------------------------------------------------- */
 
 /* x = log(i + 1), shifted: the weights are 1 : 2 : ... : n. Two rows, the second stored backwards. */
 static void test_softmax(void **state) {
@@ -79,8 +78,7 @@ static void test_layer_norm(void **state) {
     }
 }
 
-/* --- rope
- * -------------------------------------------------------------------------------------------------------- */
+/* --- rope ------------------------------------------------------------------------------------- */
 
 /* [6, 2, 3] with 4 rotated elements: frequencies of a quarter and of no turn, positions 0, 1, -2. */
 static void rotate(int style, double magnitude, float out[3][2][6]) {
@@ -126,8 +124,7 @@ static void test_rope_halves(void **state) {
     check_rotated(MIA_ROPE_HALVES, 0.5);
 }
 
-/* --- attention
- * --------------------------------------------------------------------------------------------------- */
+/* --- attention -------------------------------------------------------------------------------- */
 
 /* q [1, 4, T], k [1, 9, 2] = log(s + 1), v [E, 9, 2] = (s + 1) (g + 1) + e: with q = 1 and n rows in sight
  * the weights are 1 : 2 : ... : n, so the result is (2 n + 1) / 3 (g + 1) + e. */
@@ -185,8 +182,7 @@ static void test_attention_peak(void **state) {
     assert_near((double)out[1], 20, 1e-5);
 }
 
-/* --- matmul
- * ------------------------------------------------------------------------------------------------------ */
+/* --- matmul ----------------------------------------------------------------------------------- */
 
 /* w(k, n) = (k + 1) (n + 1), x(k, m) = m - 2: y = (n + 1) (m - 2) K (K + 1) / 2, exact in f64. w stored [N,
  * K] backwards. */
@@ -285,8 +281,7 @@ static void test_matmul_not_finite(void **state) {
     assert_true(isnan(y[0]) && y[1] == INFINITY && y[2] == 3 && y[3] == INFINITY);
 }
 
-/* --- the backend
- * ------------------------------------------------------------------------------------------------- */
+/* --- the backend ------------------------------------------------------------------------------ */
 
 static void remember(void *user, mia_status status, const char *message) {
     assert_true((status == MIA_OK) == (message == NULL));

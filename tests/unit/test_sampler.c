@@ -49,8 +49,7 @@ static int32_t choose(mia_sampler *sampler, const float *logits) {
     return id;
 }
 
-/* --- the reference ---------------------------------------------------------------------------------------
- */
+/* --- the reference ---------------------------------------------------------------------------- */
 
 static void normalize(double *p, size_t count) {
     double total = 0;
@@ -128,8 +127,7 @@ static void test_random_options(void **state) {
     }
 }
 
-/* --- by hand ---------------------------------------------------------------------------------------------
- */
+/* --- by hand ---------------------------------------------------------------------------------- */
 
 /* Logits of the probabilities 0.5, 0.25, 0.15, 0.1, out of order. */
 static const float hand[4] = {-1.3862944f, -0.6931472f, -2.3025851f, -1.8971200f};
@@ -268,8 +266,7 @@ static void test_top_k_of_many(void **state) {
     free(logits);
 }
 
-/* --- seeds -----------------------------------------------------------------------------------------------
- */
+/* --- seeds ------------------------------------------------------------------------------------ */
 
 /* Over 1,024 equal logits a draw is the upper ten bits of xoshiro256**, its state SplitMix64's first four
  * numbers; worked out apart from Mia. */
@@ -303,8 +300,7 @@ static void test_drawn_seed(void **state) {
     mia_sampler_close(NULL);
 }
 
-/* --- refusals and memory ---------------------------------------------------------------------------------
- */
+/* --- refusals and memory ---------------------------------------------------------------------- */
 
 static void refused(const mia_sampler_options *options, size_t vocabulary, const char *field) {
     mia_error error = {0};

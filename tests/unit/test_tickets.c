@@ -61,8 +61,7 @@ static mia_status end(mia_ticket *ticket) {
     return mia_ticket_finish(ticket, NULL);
 }
 
-/* --- null: polls decide
- * ------------------------------------------------------------------------------------------------- */
+/* --- null: polls decide ----------------------------------------------------------------------- */
 
 static void test_open_completes_late(void **state) {
     (void)state;
@@ -194,9 +193,7 @@ static void test_then(void **state) {
     close_clean(device);
 }
 
-/* --- failure
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- failure ---------------------------------------------------------------------------------- */
 
 static mia_status status_of(mia_tensor_f32 t) {
     return mia_tensor_status(MIA_UNTYPED(t), NULL);
@@ -282,9 +279,7 @@ static void test_failure_spares_what_is_looked_at(void **state) {
     close_clean(device);
 }
 
-/* --- closing
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* --- closing ---------------------------------------------------------------------------------- */
 
 static void test_close_with_work_in_flight(void **state) {
     (void)state;
@@ -326,8 +321,7 @@ static void test_after_close(void **state) {
     assert_int_equal(allocator.live_bytes, 0);
 }
 
-/* --- backends that compute
- * ------------------------------------------------------------------------------------------------ */
+/* --- backends that compute -------------------------------------------------------------------- */
 
 static const char *const computing[] = {"reference", "cpu"};
 

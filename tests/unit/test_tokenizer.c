@@ -5,7 +5,7 @@
 
 #include <math.h>
 
-/* --- the naive tokenizer ----------------------------------------------------------------------------- */
+/* --- the naive tokenizer ---------------------------------------------------------------------- */
 
 typedef struct id_list {
     int32_t ids[4096];
@@ -135,7 +135,7 @@ static void test_against_naive(void **state) {
     }
 }
 
-/* --- by hand ----------------------------------------------------------------------------------------- */
+/* --- by hand ---------------------------------------------------------------------------------- */
 
 /* Encodes and compares with the ids listed. */
 static void check(const mia_tokenizer *tokenizer, const char *text, unsigned flags, const int32_t *ids,
@@ -262,7 +262,7 @@ static void test_odd_vocabularies(void **state) {
     mia_tokenizer_close(tokenizer);
 }
 
-/* --- files that are wrong ---------------------------------------------------------------------------- */
+/* --- files that are wrong --------------------------------------------------------------------- */
 
 static void refused(const vocabulary *v, mia_status status, const char *part) {
     mia_error error = {0};
@@ -365,7 +365,7 @@ static void test_mutations(void **state) {
     }
 }
 
-/* --- memory ------------------------------------------------------------------------------------------ */
+/* --- memory ----------------------------------------------------------------------------------- */
 
 /* Opens, encodes, decodes a text that makes every array grow. */
 static mia_status do_everything(const vocabulary *v, const mia_allocator *allocator, mia_error *error) {
@@ -408,7 +408,7 @@ static void test_no_memory(void **state) {
     }
 }
 
-/* --- llama.cpp's vectors ----------------------------------------------------------------------------- */
+/* --- llama.cpp's vectors ---------------------------------------------------------------------- */
 
 static char *read_shared(const char *path, size_t *length) {
     FILE *stream = fopen(path, "rb");
@@ -443,7 +443,7 @@ static void test_vectors(void **state) {
     (void)state;
 #ifdef MIA_SHARED_DIR
     static const char base[] = MIA_SHARED_DIR "/data/tokenizers/ggml-vocab-llama-spm.gguf";
-    size_t length, ids_length;
+    size_t length = 0, ids_length = 0;
     char *texts = read_shared(MIA_SHARED_DIR "/data/tokenizers/ggml-vocab-llama-spm.gguf.inp", &length);
     char *ids = read_shared(MIA_SHARED_DIR "/data/tokenizers/ggml-vocab-llama-spm.gguf.out", &ids_length);
     if (texts == NULL || ids == NULL) skip();

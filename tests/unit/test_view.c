@@ -89,8 +89,7 @@ static bool is_strided(mia_dtype dtype, const places *p) {
     return true;
 }
 
-/* --- the operations, each on both; false when the drawn one does not apply
- * ------------------------------------------- */
+/* --- the operations, each on both; false when the drawn one does not apply -------------------- */
 
 static places next; /* too large for the stack of every test to hold twice */
 
@@ -255,9 +254,7 @@ static void test_against_enumeration(void **state) {
         if (done[op] < rounds / 20) fail_msg("%s was tried %d times alone", names[op], done[op]);
 }
 
-/* --- refusals
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- refusals --------------------------------------------------------------------------------- */
 
 typedef struct refusal {
     mia_op op;

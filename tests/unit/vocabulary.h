@@ -13,7 +13,7 @@
 
 enum { NORMAL = 1, UNKNOWN, CONTROL, USER, UNUSED, BYTE };
 
-/* --- random numbers ---------------------------------------------------------------------------------- */
+/* --- random numbers --------------------------------------------------------------------------- */
 
 static uint64_t random_state;
 
@@ -31,7 +31,7 @@ static inline size_t random_below(size_t limit) {
     return (size_t)(random_state >> 33) % limit;
 }
 
-/* --- vocabularies ------------------------------------------------------------------------------------ */
+/* --- vocabularies ----------------------------------------------------------------------------- */
 
 typedef struct token {
     char text[32];
@@ -213,7 +213,7 @@ static inline mia_tokenizer *open_or_fail(const vocabulary *v) {
     return tokenizer;
 }
 
-/* --- random vocabularies and texts ------------------------------------------------------------------- */
+/* --- random vocabularies and texts ------------------------------------------------------------ */
 
 static const char *const letters[] = {"a", "b", "c", " ", SPACE, "\xc3\xa9", "\n", "<", "\xf0\x9f\x98\x80"};
 

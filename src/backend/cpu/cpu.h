@@ -160,6 +160,7 @@ bool mia__cpu_choose_elementwise(const mia__cpu *cpu, const mia__plan *plan, mia
 bool mia__cpu_choose_convert(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_copy(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_concat(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
+bool mia__cpu_choose_pad(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_update(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_gather(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_reduce(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);

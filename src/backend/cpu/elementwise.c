@@ -8,8 +8,7 @@
 
 #define TILE 1024 /* elements */
 
-/* --- rows in and out of f32
- * ----------------------------------------------------------------------------------------- */
+/* --- rows in and out of f32 ------------------------------------------------------------------- */
 
 static float load_one(mia_dtype dtype, const char *from) {
     if (dtype == MIA_f32) return *(const float *)(const void *)from;
@@ -45,9 +44,7 @@ static void store_row(const mia__cpu_kernels *kernels, mia_dtype dtype, char *to
     if (dtype == MIA_bf16) kernels->narrow_bf16(halves, from, count);
 }
 
-/* --- phases
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- phases ----------------------------------------------------------------------------------- */
 
 /* Where the operands of one unit are: its elements from `first` on of a row. */
 typedef struct piece {
@@ -113,8 +110,7 @@ static void run_convert(const mia__cpu_task *task, size_t begin, size_t end) {
     }
 }
 
-/* --- choosing
- * ------------------------------------------------------------------------------------------------------- */
+/* --- choosing --------------------------------------------------------------------------------- */
 
 /* Units of TILE elements; the output must be contiguous along the innermost mode. */
 static bool cut(mia__cpu_step *out, double nanoseconds) {

@@ -44,8 +44,7 @@ mia__form mia__cpu_form(const void *context, const mia__step *step, uint32_t inp
     return (mia__form){MIA__CPU_FORM_INTERLEAVED, bytes};
 }
 
-/* --- interleaving
- * ------------------------------------------------------------------------------------------------ */
+/* --- interleaving ----------------------------------------------------------------------------- */
 
 static void interleave_q8_0(const mia__block_q8_0 *block, unsigned row, uint8_t *quants) {
     for (unsigned i = 0; i < BLOCK; i++)
@@ -110,8 +109,7 @@ static void interleave_plain(size_t bytes, const void *rows, unsigned count, int
     }
 }
 
-/* --- by the whole pool
- * -------------------------------------------------------------------------------------------- */
+/* --- by the whole pool ------------------------------------------------------------------------ */
 
 typedef struct preparation {
     mia_dtype dtype;

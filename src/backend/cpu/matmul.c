@@ -26,8 +26,7 @@ static bool is_block(mia_dtype dtype) {
     return dtype == MIA_q8_0 || dtype == MIA_q4_0;
 }
 
-/* --- where things are
- * ------------------------------------------------------------------------------------------------ */
+/* --- where things are ------------------------------------------------------------------------- */
 
 static int64_t batch_offset(const mia__cpu_matmul *mm, const int64_t *strides, int64_t batch) {
     int64_t offset = 0;
@@ -69,8 +68,7 @@ static float *output_of(const mia__cpu_task *task, const area *a, int64_t column
     return (float *)(void *)task->output + (a->batch * mm->m + a->m + column) * mm->n + a->n;
 }
 
-/* --- f32 activations
- * -------------------------------------------------------------------------------------------------- */
+/* --- f32 activations -------------------------------------------------------------------------- */
 
 static void run_pack(const mia__cpu_task *task, size_t begin, size_t end) {
     const mia__cpu_matmul *mm = &task->step->as.matmul;
@@ -184,8 +182,7 @@ static void run_dots(const mia__cpu_task *task, size_t begin, size_t end) {
     }
 }
 
-/* --- activations rounded to 8 bits
- * ------------------------------------------------------------------------------------ */
+/* --- activations rounded to 8 bits ------------------------------------------------------------ */
 
 static void run_quantise(const mia__cpu_task *task, size_t begin, size_t end) {
     const mia__cpu_matmul *mm = &task->step->as.matmul;
@@ -250,9 +247,7 @@ static void run_quantised_product(const mia__cpu_task *task, size_t begin, size_
     }
 }
 
-/* --- choosing
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- choosing --------------------------------------------------------------------------------- */
 
 static int64_t extent(const mia__view *view, uint32_t mode) {
     return mode < view->ndim ? view->extent[mode] : 1;

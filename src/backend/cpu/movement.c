@@ -1,5 +1,5 @@
-/* Movement: copy, concat, update, gather, embedding. Rows are moved by memcpy where they lie without gaps,
- * element by element where they do not; several modes that lie behind each other count as one row. */
+/* Movement: copy, concat, pad, update, gather, embedding. Rows are moved by memcpy where they lie without
+ * gaps, element by element where they do not; several modes that lie behind each other count as one row. */
 #include "backend/cpu/cpu.h"
 
 #include "base/block.h"
@@ -9,8 +9,7 @@
 
 #define PIECE_BYTES 16384 /* of a row: a unit */
 
-/* --- strided copies
- * ------------------------------------------------------------------------------------------------- */
+/* --- strided copies --------------------------------------------------------------------------- */
 
 #define COPY_STRIDED(type)                                                                                   \
     do {                                                                                                     \
@@ -75,9 +74,7 @@ static double work_of_copy(const mia__cpu_loop *loop, size_t bytes) {
     return (double)loop->rows * (15.0 + each * (double)loop->extent[0]);
 }
 
-/* --- copy
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- copy ------------------------------------------------------------------------------------- */
 
 static void run_copy(const mia__cpu_task *task, size_t begin, size_t end) {
     copy_units(&task->step->as.loop, unit_bytes(&task->step->source->output), task->output, task->inputs[0],
@@ -97,8 +94,7 @@ bool mia__cpu_choose_copy(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_s
     return true;
 }
 
-/* --- concat: two copies
- * --------------------------------------------------------------------------------------------- */
+/* --- concat: two copies ----------------------------------------------------------------------- */
 
 static void run_concat(const mia__cpu_task *task, size_t begin, size_t end, uint32_t input) {
     const mia__step *source = task->step->source;
@@ -130,8 +126,36 @@ bool mia__cpu_choose_concat(const mia__cpu *cpu, const mia__plan *plan, mia__cpu
     return true;
 }
 
-/* --- update: a copy, unless in place, and a smaller one
- * -------------------------------------------------------------- */
+/* --- pad: zeros, and a copy in between -------------------------------------------------------- */
+
+static void run_pad_zeros(const mia__cpu_task *task, size_t begin, size_t end) {
+    const mia__operand *output = &task->step->source->output;
+    size_t bytes = mia__view_bytes(output->dtype, &output->view), last = end * PIECE_BYTES;
+    memset(task->output + begin * PIECE_BYTES, 0, (last < bytes ? last : bytes) - begin * PIECE_BYTES);
+}
+
+static void run_pad_inside(const mia__cpu_task *task, size_t begin, size_t end) {
+    const mia__step *source = task->step->source;
+    size_t bytes = unit_bytes(&source->output);
+    int64_t skip = source->attributes.i[1] * source->output.view.stride[source->attributes.i[0]];
+    copy_units(&task->step->as.loop, bytes, task->output + skip * (int64_t)bytes, task->inputs[0], begin,
+               end);
+}
+
+bool mia__cpu_choose_pad(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out) {
+    (void)cpu, (void)plan;
+    const mia__step *source = out->source;
+    size_t bytes = unit_bytes(&source->output),
+           all = mia__view_bytes(source->output.dtype, &source->output.view);
+    loop_of_copy(&out->as.loop, &source->output.view, &source->inputs[0].view, bytes);
+    out->work = 0.03 * (double)all + work_of_copy(&out->as.loop, bytes);
+    mia__cpu_phase_add(out, run_pad_zeros, (all + PIECE_BYTES - 1) / PIECE_BYTES);
+    if (mia__view_count(&source->inputs[0].view) > 0)
+        mia__cpu_phase_add(out, run_pad_inside, out->as.loop.rows * out->as.loop.pieces);
+    return true;
+}
+
+/* --- update: a copy, unless in place, and a smaller one --------------------------------------- */
 
 static void run_update_whole(const mia__cpu_task *task, size_t begin, size_t end) {
     if (task->output == task->inputs[0]) return;
@@ -169,8 +193,7 @@ bool mia__cpu_choose_update(const mia__cpu *cpu, const mia__plan *plan, mia__cpu
     return true;
 }
 
-/* --- gather and embedding: rows of a table [K, N]
- * -------------------------------------------------------------------- */
+/* --- gather and embedding: rows of a table [K, N] --------------------------------------------- */
 
 static void load_row(const mia__cpu_task *task, float *out, const char *row, int64_t length) {
     const mia__cpu_kernels *kernels = task->step->kernels;

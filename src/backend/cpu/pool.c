@@ -66,8 +66,7 @@ unsigned mia__pool_processors(void) {
     return online > 0 ? (unsigned)online : 1;
 }
 
-/* --- what all threads do
- * ------------------------------------------------------------------------------------------- */
+/* --- what all threads do ---------------------------------------------------------------------- */
 
 static void run_share(mia__pool *pool, unsigned share, unsigned shares) {
     size_t whole = pool->units / shares,
@@ -91,9 +90,7 @@ static uint64_t take_shares(mia__pool *pool) {
     return state;
 }
 
-/* --- workers
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- workers ---------------------------------------------------------------------------------- */
 
 static void wait_for_loop(mia__pool *pool, uint64_t seen) {
     for (unsigned i = 0; i < pool->spins; i++) {
@@ -116,8 +113,7 @@ static void *work(void *argument) {
     }
 }
 
-/* --- the caller
- * ------------------------------------------------------------------------------------------------------ */
+/* --- the caller ------------------------------------------------------------------------------- */
 
 static void publish(mia__pool *pool, unsigned shares) {
     uint64_t id = atomic_load_explicit(&pool->state, memory_order_relaxed) >> 32;

@@ -9,6 +9,7 @@ mia__cpu_chooser mia__cpu_chooser_find(mia_op op) {
     case MIA_OP_copy: return mia__cpu_choose_copy;
     case MIA_OP_convert: return mia__cpu_choose_convert;
     case MIA_OP_concat: return mia__cpu_choose_concat;
+    case MIA_OP_pad: return mia__cpu_choose_pad;
     case MIA_OP_update: return mia__cpu_choose_update;
     case MIA_OP_gather:
     case MIA_OP_embedding: return mia__cpu_choose_gather;

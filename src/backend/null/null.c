@@ -29,8 +29,7 @@ typedef struct null_backend {
     uint32_t fail_in; /* completions until one fails; 0: never */
 } null_backend;
 
-/* --- completion
- * -------------------------------------------------------------------------------------------------- */
+/* --- completion ------------------------------------------------------------------------------- */
 
 /* Completes the oldest work. Returns false when the backend is gone: opening failed. */
 static bool complete_oldest(null_backend *backend) {
@@ -93,8 +92,7 @@ static void poll(mia__backend *base, bool block) {
     complete_due(backend);
 }
 
-/* --- the backend
- * ------------------------------------------------------------------------------------------------- */
+/* --- the backend ------------------------------------------------------------------------------ */
 
 static void open_null(const mia_device_options *options, mia__backend **out, mia__completion completion) {
     null_backend *backend = mia__host_new(&mia__backend_null, options, sizeof *backend);
@@ -182,8 +180,7 @@ const mia__backend_type mia__backend_null = {
     .poll = poll,
 };
 
-/* --- knobs
- * ------------------------------------------------------------------------------------------------------- */
+/* --- knobs ------------------------------------------------------------------------------------ */
 
 void mia__null_set_polls(mia__backend *backend, uint32_t polls) {
     ((null_backend *)backend)->polls = polls;

@@ -56,8 +56,7 @@ static inline int64_t mia__extent(const mia__view *view, uint32_t mode) {
     return mode < view->ndim ? view->extent[mode] : 1;
 }
 
-/* --- one element
- * ------------------------------------------------------------------------------------------------- */
+/* --- one element ------------------------------------------------------------------------------ */
 
 /* A number of any scalar type; exact. bool8 is 0 or 1. */
 static inline double mia__load(mia_dtype dtype, const void *base, int64_t at) {
@@ -110,8 +109,7 @@ static inline void mia__store_whole(mia_dtype dtype, void *base, int64_t at, int
     }
 }
 
-/* --- the kernels, a family a file; reference.c lists them
- * ------------------------------------------------------- */
+/* --- the kernels, a family a file; reference.c lists them ------------------------------------- */
 
 void mia__reference_elementwise(const mia__kernel_args *args);
 void mia__reference_copy(const mia__kernel_args *args);

@@ -10,8 +10,7 @@ typedef struct elementwise_rule {
     int64_t (*whole)(int64_t a, int64_t b); /* NULL: not of integers */
 } elementwise_rule;
 
-/* --- floating-point
- * ---------------------------------------------------------------------------------------------- */
+/* --- floating-point --------------------------------------------------------------------------- */
 
 static double add(double a, double b) {
     return a + b;
@@ -81,8 +80,7 @@ static double gelu_tanh(double a, double b) {
     return a / (1 + exp(-2 * inner));
 }
 
-/* --- integers: by way of unsigned numbers, where overflow is defined
- * ----------------------------------------------- */
+/* --- integers: by way of unsigned numbers, where overflow is defined -------------------------- */
 
 static int64_t whole_add(int64_t a, int64_t b) {
     return a + b;

@@ -8,8 +8,7 @@
 
 #include <stdio.h>
 
-/* --- the table
- * --------------------------------------------------------------------------------------------------- */
+/* --- the table -------------------------------------------------------------------------------- */
 
 typedef struct kernel_row {
     mia_op op;
@@ -63,8 +62,7 @@ mia_status mia__reference_check(const mia__step *step, const char *backend, mia_
     return MIA_OK;
 }
 
-/* --- the backend
- * ------------------------------------------------------------------------------------------------- */
+/* --- the backend ------------------------------------------------------------------------------ */
 
 /* Kernels of a plan's steps; the plan itself comes with the run. */
 typedef struct program {

@@ -5,4 +5,6 @@
 
 mia_tensor_f32 compute(mia_tensor_f32 a, mia_tensor_i32 b);
 
-mia_tensor_f32 compute(mia_tensor_f32 a, mia_tensor_i32 b) { return mia_add(a, b); }
+mia_tensor_f32 compute(mia_tensor_f32 a, mia_tensor_i32 b) {
+    return mia_add(a, b);
+}

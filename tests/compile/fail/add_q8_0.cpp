@@ -5,4 +5,6 @@
 
 mia_tensor_q8_0 compute(mia_tensor_q8_0 a, mia_tensor_q8_0 b);
 
-mia_tensor_q8_0 compute(mia_tensor_q8_0 a, mia_tensor_q8_0 b) { return mia_add(a, b); }
+mia_tensor_q8_0 compute(mia_tensor_q8_0 a, mia_tensor_q8_0 b) {
+    return mia_add(a, b);
+}

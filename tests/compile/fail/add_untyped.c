@@ -5,4 +5,6 @@
 
 mia_tensor compute(mia_tensor a, mia_tensor b);
 
-mia_tensor compute(mia_tensor a, mia_tensor b) { return mia_add(a, b); }
+mia_tensor compute(mia_tensor a, mia_tensor b) {
+    return mia_add(a, b);
+}

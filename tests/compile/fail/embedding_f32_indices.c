@@ -5,4 +5,6 @@
 
 mia_tensor_f32 compute(mia_tensor_q8_0 table, mia_tensor_f32 indices);
 
-mia_tensor_f32 compute(mia_tensor_q8_0 table, mia_tensor_f32 indices) { return mia_embedding(table, indices); }
+mia_tensor_f32 compute(mia_tensor_q8_0 table, mia_tensor_f32 indices) {
+    return mia_embedding(table, indices);
+}

@@ -5,4 +5,6 @@
 
 mia_tensor_i32 compute(mia_tensor_i32 x);
 
-mia_tensor_i32 compute(mia_tensor_i32 x) { return mia_gelu(x); }
+mia_tensor_i32 compute(mia_tensor_i32 x) {
+    return mia_gelu(x);
+}

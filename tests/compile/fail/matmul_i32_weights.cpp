@@ -5,4 +5,6 @@
 
 mia_tensor_f32 compute(mia_tensor_i32 w, mia_tensor_f32 x);
 
-mia_tensor_f32 compute(mia_tensor_i32 w, mia_tensor_f32 x) { return mia_matmul(w, x); }
+mia_tensor_f32 compute(mia_tensor_i32 w, mia_tensor_f32 x) {
+    return mia_matmul(w, x);
+}

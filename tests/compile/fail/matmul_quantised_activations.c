@@ -5,4 +5,6 @@
 
 mia_tensor_f32 compute(mia_tensor_q8_0 w, mia_tensor_q8_0 x);
 
-mia_tensor_f32 compute(mia_tensor_q8_0 w, mia_tensor_q8_0 x) { return mia_matmul(w, x); }
+mia_tensor_f32 compute(mia_tensor_q8_0 w, mia_tensor_q8_0 x) {
+    return mia_matmul(w, x);
+}

@@ -6,4 +6,6 @@
 
 int compute(mia_tensor_i32 x, float *out);
 
-int compute(mia_tensor_i32 x, float *out) { return (int)mia_read(x, out, 1, NULL); }
+int compute(mia_tensor_i32 x, float *out) {
+    return (int)mia_read(x, out, 1, NULL);
+}

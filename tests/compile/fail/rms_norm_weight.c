@@ -5,4 +5,6 @@
 
 mia_tensor_f32 compute(mia_tensor_f32 x, mia_tensor_f16 weight);
 
-mia_tensor_f32 compute(mia_tensor_f32 x, mia_tensor_f16 weight) { return mia_rms_norm(x, weight, 1e-5); }
+mia_tensor_f32 compute(mia_tensor_f32 x, mia_tensor_f16 weight) {
+    return mia_rms_norm(x, weight, 1e-5);
+}

@@ -5,4 +5,6 @@
 
 mia_tensor_f32x4 compute(mia_tensor_f32x4 x);
 
-mia_tensor_f32x4 compute(mia_tensor_f32x4 x) { return mia_sum(x, MIA_ALL_MODES); }
+mia_tensor_f32x4 compute(mia_tensor_f32x4 x) {
+    return mia_sum(x, MIA_ALL_MODES);
+}

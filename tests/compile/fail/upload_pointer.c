@@ -6,4 +6,6 @@
 
 mia_tensor_f16 compute(mia_device *device, const float *data);
 
-mia_tensor_f16 compute(mia_device *device, const float *data) { return mia_upload(f16, device, MIA_SHAPE(4), data); }
+mia_tensor_f16 compute(mia_device *device, const float *data) {
+    return mia_upload(f16, device, MIA_SHAPE(4), data);
+}

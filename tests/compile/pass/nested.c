@@ -4,11 +4,44 @@
 mia_tensor_f32 compute(mia_tensor_f32 x, mia_tensor_f32 y);
 
 mia_tensor_f32 compute(mia_tensor_f32 x, mia_tensor_f32 y) {
-    return mia_neg(mia_add(mia_neg(mia_add(mia_neg(mia_add(mia_neg(mia_add(mia_neg(mia_add(mia_neg(
-        mia_add(mia_neg(mia_add(mia_neg(mia_add(mia_neg(mia_add(mia_neg(mia_add(mia_neg(mia_add(mia_neg(
-        mia_add(mia_neg(mia_add(mia_neg(mia_add(mia_neg(mia_add(mia_neg(mia_add(mia_neg(mia_add(mia_neg(
-        mia_add(mia_neg(mia_add(mia_neg(mia_add(x, mia_ref(y))), mia_ref(y))), mia_ref(y))), mia_ref(y))),
-        mia_ref(y))), mia_ref(y))), mia_ref(y))), mia_ref(y))), mia_ref(y))), mia_ref(y))), mia_ref(y))),
-        mia_ref(y))), mia_ref(y))), mia_ref(y))), mia_ref(y))), mia_ref(y))), mia_ref(y))), mia_ref(y))),
-        mia_ref(y))), mia_ref(y)));
+    return mia_neg(
+        mia_add(mia_neg(mia_add(
+                    mia_neg(mia_add(
+                        mia_neg(mia_add(
+                            mia_neg(mia_add(
+                                mia_neg(mia_add(
+                                    mia_neg(mia_add(
+                                        mia_neg(mia_add(
+                                            mia_neg(mia_add(
+                                                mia_neg(mia_add(
+                                                    mia_neg(mia_add(
+                                                        mia_neg(mia_add(
+                                                            mia_neg(mia_add(
+                                                                mia_neg(mia_add(
+                                                                    mia_neg(mia_add(
+                                                                        mia_neg(mia_add(
+                                                                            mia_neg(mia_add(
+                                                                                mia_neg(mia_add(
+                                                                                    mia_neg(mia_add(
+                                                                                        mia_neg(mia_add(
+                                                                                            x, mia_ref(y))),
+                                                                                        mia_ref(y))),
+                                                                                    mia_ref(y))),
+                                                                                mia_ref(y))),
+                                                                            mia_ref(y))),
+                                                                        mia_ref(y))),
+                                                                    mia_ref(y))),
+                                                                mia_ref(y))),
+                                                            mia_ref(y))),
+                                                        mia_ref(y))),
+                                                    mia_ref(y))),
+                                                mia_ref(y))),
+                                            mia_ref(y))),
+                                        mia_ref(y))),
+                                    mia_ref(y))),
+                                mia_ref(y))),
+                            mia_ref(y))),
+                        mia_ref(y))),
+                    mia_ref(y))),
+                mia_ref(y)));
 }

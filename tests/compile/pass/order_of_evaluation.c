@@ -1,5 +1,5 @@
-// Operands of every macro are evaluated once and left to right, with every compiler, in C and in C++: an operand that
-// consumes what another one keeps by mia_ref gives the same numbers everywhere.
+// Operands of every macro are evaluated once and left to right, with every compiler, in C and in C++: an
+// operand that consumes what another one keeps by mia_ref gives the same numbers everywhere.
 #include <mia/mia.h>
 #include <stdio.h>
 #include <string.h>
@@ -34,7 +34,9 @@ static mia_tensor_f32 f(mia_tensor_f32 x) {
     return mia_add(x, mia_full(f32, device, MIA_SHAPE(1), (double)strlen(trail)));
 }
 
-static mia_tensor_f32 number(double value) { return mia_full(f32, device, MIA_SHAPE(1), value); }
+static mia_tensor_f32 number(double value) {
+    return mia_full(f32, device, MIA_SHAPE(1), value);
+}
 
 static float read_one(mia_tensor_f32 x) {
     float value = -1;
@@ -56,7 +58,8 @@ static void consumed_operands(void) {
     mia_tensor_f32 y = mia_sub(f(x), f(mia_ref(x)));
     check(strcmp(trail, "ff") == 0, "the mirror's operands are evaluated once");
     mia_error error = {MIA_OK, ""};
-    check(mia_tensor_status(MIA_UNTYPED(y), &error) == MIA_ERROR_CONSUMED, "the mirror names the consumed handle");
+    check(mia_tensor_status(MIA_UNTYPED(y), &error) == MIA_ERROR_CONSUMED,
+          "the mirror names the consumed handle");
     check(strncmp(error.message, "ref:", 4) == 0, error.message);
     mia_unref(y);
     trail[0] = 0;
@@ -90,10 +93,10 @@ static void every_form(void) {
     check_trail("abc", MIA_UNTYPED(mia_update(vector('a', 4), vector('b', 2), whole('c', 1), 0)));
     check_trail("ab", MIA_UNTYPED(mia_rms_norm(matrix('a', 4, 3), vector('b', 4), 1e-5)));
     check_trail("abc", MIA_UNTYPED(mia_layer_norm(matrix('a', 4, 3), vector('b', 4), vector('c', 4), 1e-5)));
-    check_trail("abc",
-                MIA_UNTYPED(mia_rope(cube('a', 4, 2, 3), whole('b', 3), vector('c', 2), MIA_ROPE_HALVES, 1.0)));
-    check_trail("abcd",
-                MIA_UNTYPED(mia_attention(cube('a', 4, 2, 1), cube('b', 4, 5, 1), cube('c', 4, 5, 1), whole('d', 1), 0.5)));
+    check_trail("abc", MIA_UNTYPED(mia_rope(cube('a', 4, 2, 3), whole('b', 3), vector('c', 2),
+                                            MIA_ROPE_HALVES, 1.0)));
+    check_trail("abcd", MIA_UNTYPED(mia_attention(cube('a', 4, 2, 1), cube('b', 4, 5, 1), cube('c', 4, 5, 1),
+                                                  whole('d', 1), 0.5)));
     check_trail("ab", MIA_UNTYPED(mia_matmul(matrix('a', 4, 3), matrix('b', 4, 2))));
     check_trail("ab", MIA_UNTYPED(mia_matmul(MIA_UNTYPED(matrix('a', 4, 3)), matrix('b', 4, 2))));
     check_trail("a", MIA_UNTYPED(mia_convert(f16, vector('a', 4))));

@@ -84,8 +84,7 @@ static void product(const float *const *w, const float *x, int64_t k, const mia_
     switch (tile->m) { CASES(1) }
 }
 
-/* --- one column ------------------------------------------------------------------------------------------
- */
+/* --- one column ------------------------------------------------------------------------------- */
 
 /* Sums that are kept for each vector, since an addition takes as long as several loads. A turn of four reads
  * 256 bytes of f32 weights, which memory likes best. */

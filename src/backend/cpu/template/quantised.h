@@ -30,9 +30,10 @@ INLINE quad quad_load(const uint8_t *from) {
     return q;
 }
 
-/* --- dot products of quads
- * ------------------------------------------------------------------------------------------ add_quads(sum,
- * w, x): sum + the four products of unsigned w (below 16 when `small`) and signed x, a lane each. */
+/* --- dot products of quads -------------------------------------------------------------------- */
+
+/* add_quads(sum, w, x): sum + the four products of unsigned w (below 16 when `small`) and signed x, a lane
+ * each. */
 
 #if MIA_LANES == 16
 
@@ -105,9 +106,7 @@ INLINE void write_sums(const mia__cpu_tile *tile, unsigned n, unsigned m, vf sum
         vf_store_part(out, tile->more ? vf_load_part(out, count) + sums : sums, count);
 }
 
-/* --- products
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- products --------------------------------------------------------------------------------- */
 
 INLINE vi block_dot(const quad weights[QUADS], const mia__cpu_block *x, const bool small) {
     vi sum = vi_set(-REST(small) * x->sum);
@@ -169,8 +168,7 @@ static void product_q4_0(mia__cpu_quants w, const mia__cpu_block *x, size_t bloc
     switch (tile->m) { CASES(true) }
 }
 
-/* --- weights as f32
- * ----------------------------------------------------------------------------------------- */
+/* --- weights as f32 --------------------------------------------------------------------------- */
 
 INLINE void unpack(mia__cpu_quants w, size_t blocks, float *out, const bool small) {
     for (size_t b = 0; b < blocks; b++) {
@@ -194,8 +192,7 @@ static void unpack_q4_0(mia__cpu_quants w, size_t blocks, float *out) {
     unpack(w, blocks, out, true);
 }
 
-/* --- activations
- * ------------------------------------------------------------------------------------------------------ */
+/* --- activations ------------------------------------------------------------------------------ */
 
 /* Blocks that the quick way would spoil. Very small numbers are lifted out of the range where 127 / max
  * overflows. In a block with an infinite number the finite ones do not count; one with NaN becomes NaN. */

@@ -36,8 +36,7 @@ typedef int32_t vi __attribute__((vector_size(4 * MIA_LANES)));
 typedef uint32_t vu __attribute__((vector_size(4 * MIA_LANES)));
 typedef uint16_t vh __attribute__((vector_size(2 * MIA_LANES)));
 
-/* --- moving
- * ------------------------------------------------------------------------------------------------------- */
+/* --- moving ----------------------------------------------------------------------------------- */
 
 INLINE vf vf_set(float x) {
     return x - (vf){0};
@@ -115,8 +114,7 @@ INLINE void vf_store_f16(uint16_t *to, vf x) {
 #endif
 }
 
-/* --- arithmetic
- * --------------------------------------------------------------------------------------------------- */
+/* --- arithmetic ------------------------------------------------------------------------------- */
 
 /* a * b + c, rounded once where the processor can. */
 INLINE vf vf_fma(vf a, vf b, vf c) {
@@ -181,10 +179,10 @@ INLINE float vf_greatest(vf x) {
     return most;
 }
 
-/* --- e to the x
- * --------------------------------------------------------------------------------------------------- x = n
- * ln 2 + r with |r| <= ln 2 / 2; e^r by a polynomial, 2^n in two factors so that subnormal results round
- * once. Below -104 gives 0, above 88.73 infinity; NaN stays. */
+/* --- e to the x ------------------------------------------------------------------------------- */
+
+/* x = n ln 2 + r with |r| <= ln 2 / 2; e^r by a polynomial, 2^n in two factors so that subnormal results
+ * round once. Below -104 gives 0, above 88.73 infinity; NaN stays. */
 INLINE vf vf_exp(vf x) {
     vf clamped = vf_select(x > 89.0f, vf_set(89.0f), vf_select(x < -105.0f, vf_set(-105.0f), x));
     const vf magic = vf_set(0x1.8p23f); /* adding it rounds to a whole number */
