@@ -16,14 +16,15 @@ extern "C" {
  * takes NULL for "failed with NO_MEMORY". */
 typedef struct mia_ticket mia_ticket;
 
-/* Moves the work on where somebody has to, never blocks, and says whether it has completed (well or not). */
+/* Moves the work on where somebody has to (a backend that completes later may not even begin before the first
+ * poll), never blocks, and says whether it has completed (well or not). */
 MIA_API bool mia_ticket_poll(mia_ticket *ticket);
 
 /* Blocks until it has completed. Native programs only. */
 MIA_API void mia_ticket_wait(mia_ticket *ticket);
 
 /* Calls `then` once when the work completes, from the thread that completes it (at once if it has). One
- * callback a ticket; the ticket must not be finished from within it. */
+ * callback a ticket. It must not finish the ticket, wait for work of the same device, or close the device. */
 MIA_API void mia_ticket_then(mia_ticket *ticket, void (*then)(void *user, mia_status status), void *user);
 
 /* Takes the result and frees the ticket. PENDING, and nothing freed, while the work has not completed. */

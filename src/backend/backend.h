@@ -1,7 +1,8 @@
 /* The whole contract between Mia and a backend. A backend knows plans (plan/plan.h), never nodes or handles.
  *
- * To add one: a folder beside this file, and a line in registry.c. The runtime calls in here from one thread
- * at a time. */
+ * To add one: a folder beside this file, and a line in registry.c. Work (open, prepare, run, download, poll)
+ * is asked for by one thread at a time; memory (allocate, release, adopt, upload) and compile may be asked
+ * for by another meanwhile, those again one at a time. */
 #ifndef MIA_BACKEND_BACKEND_H
 #define MIA_BACKEND_BACKEND_H
 
@@ -9,8 +10,8 @@
 
 #include <mia/device.h>
 
-typedef struct mia__backend
-    mia__backend; /* an open backend; each type has its own struct, beginning with this one */
+/* An open backend; each type has its own struct, beginning with this one. */
+typedef struct mia__backend mia__backend;
 typedef struct mia__backend_type mia__backend_type;
 
 /* Memory of a backend. `host` is the memory itself where the host can reach it, else NULL. */

@@ -100,6 +100,18 @@ static inline void draw_shaped(uint64_t *seed, program *p) {
     if (p->row->op == MIA_OP_reshape) p->shape = draw_reshaped(seed, p->dtype, &shape);
 }
 
+/* What becomes of a cast or a conversion: blocks are no other bytes, the numbers inside units have to
+ * correspond, and some formats of blocks are carried alone. */
+static inline mia_status expected_of(const program *p, bool other_units, bool empty) {
+    if (p->dtype == p->target) return MIA_OK;
+    bool blocks = is_block(p->dtype) || is_block(p->target);
+    if (p->row->op == MIA_OP_cast) return blocks ? MIA_ERROR_TYPE_MISMATCH : MIA_OK;
+    if (other_units || p->dtype == MIA_u4x8 || p->target == MIA_u4x8) return MIA_ERROR_TYPE_MISMATCH;
+    bool unread = (is_block(p->dtype) && mia__block_find(p->dtype) == NULL) ||
+                  (is_block(p->target) && mia__block_find(p->target) == NULL);
+    return unread && !empty ? MIA_ERROR_UNSUPPORTED : MIA_OK;
+}
+
 static inline void draw_typed(uint64_t *seed, program *p) {
     uint32_t least = is_block(p->dtype) || is_block(p->target) || p->row->op == MIA_OP_cast ? 1 : 0;
     mia_shape shape = draw_shape(seed, is_block(p->target) ? p->target : p->dtype, draw_ndim(seed, least));
@@ -109,8 +121,7 @@ static inline void draw_typed(uint64_t *seed, program *p) {
     if (is_block(p->dtype) && is_block(p->target)) shape.extent[0] = 256 * (shape.extent[0] / 256 + 1);
     if (p->row->op == MIA_OP_cast && !is_block(p->dtype)) shape.extent[0] *= 16;
     if (is_block(p->target)) p->mood = MOOD_PLAIN; /* others give blocks without a meaning */
-    p->may_be_refused = is_block(p->dtype) || is_block(p->target) || inner != target_inner ||
-                        p->dtype == MIA_u4x8 || p->target == MIA_u4x8;
+    p->expected = expected_of(p, inner != target_inner, elements_of(&shape) == 0);
     (void)add_operand(seed, p, p->dtype, &shape);
 }
 

@@ -84,7 +84,7 @@ typedef struct program {
     uint32_t mode;       /* or a set of modes, or a style */
     int64_t a, b, c;     /* SLICE, PAD */
     double real;         /* epsilon, magnitude, scale */
-    bool may_be_refused; /* not every program of this kind has a meaning */
+    mia_status expected; /* not every conversion has a meaning */
 } program;
 
 typedef struct result {
