@@ -52,6 +52,7 @@ bench: all
 
 install: all
 	@cmake --install build --prefix "$(PREFIX)"
+	@if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" = 0 ]; then PATH="$$PATH:/sbin" ldconfig 2>/dev/null || true; fi
 
 lint: setup-lint configure-test
 	@bash scripts/lint.sh build

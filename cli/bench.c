@@ -56,6 +56,9 @@ static int parse_options(bench_options *o, int argc, char **argv) {
         .option_count = sizeof options / sizeof options[0],
         .notes =
             "SPEC is a list such as layers=22,dim=2048,heads=32,kv-heads=4,ffn=5632,vocab=32000,type=q8_0.\n"
+            "Prompt and generation begin with an empty state each, so the context (and the memory for it) "
+            "is\n"
+            "of the longer of the two: -p and -n set it.\n"
             "Without --write the random model lies in TMPDIR (or /tmp) while it is measured.\n",
     };
     int code = mia__cli_parse(&command, argc, argv);
@@ -76,7 +79,16 @@ typedef struct bench {
     float *logits;
     size_t prompt, generated, repeat;
     double *prompt_rates, *generation_rates; /* tokens/s of each repeat */
+    mia__cli_progress progress;
+    size_t tokens_done;
 } bench;
+
+/* Of all tokens of all repeats, and of the one that does not count. */
+static void show_progress(bench *b, size_t tokens) {
+    b->tokens_done += tokens;
+    double all = (double)(b->prompt + b->generated) * (double)(b->repeat + 1);
+    mia__cli_progress_show(&b->progress, (double)b->tokens_done / all, "");
+}
 
 static uint64_t next_random(uint64_t *state) { /* xorshift64* */
     *state ^= *state >> 12;
@@ -97,6 +109,7 @@ static int measure_prompt(bench *b, double *rate) {
     if (mia_lm_step(b->state, b->ids, b->prompt, 0, b->logits, &error) != MIA_OK)
         return mia__cli_fail("bench", "%s", error.message);
     *rate = mia__cli_rate(b->prompt, mia__cli_seconds() - began);
+    show_progress(b, b->prompt);
     return -1;
 }
 
@@ -104,24 +117,25 @@ static int measure_generation(bench *b, double *rate) {
     mia_error error = {0};
     mia_lm_state_reset(b->state);
     double began = mia__cli_seconds();
-    for (size_t i = 0; i < b->generated; i++)
+    for (size_t i = 0; i < b->generated; i++) {
         if (mia_lm_step(b->state, &b->ids[i], 1, 0, b->logits, &error) != MIA_OK)
             return mia__cli_fail("bench", "%s", error.message);
+        show_progress(b, 1); /* writes twenty times a second at the most: not worth taking out of the time */
+    }
     *rate = mia__cli_rate(b->generated, mia__cli_seconds() - began);
     return -1;
 }
 
 /* Repeat 0 warms up (plans, caches) and is overwritten by repeat 1. */
 static int measure(bench *b) {
-    mia__cli_progress progress = mia__cli_progress_begin("measuring");
+    b->progress = mia__cli_progress_begin("measuring");
     int code = -1;
     for (size_t i = 0; i <= b->repeat && code < 0; i++) {
         size_t slot = i > 0 ? i - 1 : 0;
         if (b->prompt > 0) code = measure_prompt(b, &b->prompt_rates[slot]);
         if (code < 0 && b->generated > 0) code = measure_generation(b, &b->generation_rates[slot]);
-        mia__cli_progress_show(&progress, (double)(i + 1) / (double)(b->repeat + 1), "");
     }
-    mia__cli_progress_end(&progress);
+    mia__cli_progress_end(&b->progress);
     return code;
 }
 

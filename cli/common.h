@@ -76,8 +76,8 @@ typedef struct mia__cli_command {
     const char *notes; /* further text of the help, whole lines; may be NULL */
 } mia__cli_command;
 
-/* Parses argv[1] onwards. Returns -1 to go on, else the exit code: --help was printed, or the usage is wrong.
- */
+/* Parses argv[1] onwards. Returns -1 to go on, else the exit code: --help was printed, or the usage is
+ * wrong. */
 int mia__cli_parse(const mia__cli_command *command, int argc, char **argv);
 
 /* --- signals ---------------------------------------------------------------------------------- */

@@ -1,6 +1,7 @@
-/* `mia devices`: the backends of this build, and what each finds on this machine. */
+/* `mia devices`: the backends of this build that --device takes, and what each finds on this machine. */
 #include "commands.h"
 #include "common.h"
+#include "open.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -25,13 +26,11 @@ static void print_device(const mia_backend_info *backend) {
 int mia__cli_devices(int argc, char **argv) {
     static const mia__cli_command command = {
         .name = "devices",
-        .summary =
-            "Lists what this build can compute on, the preferred first, with what is found on this machine.",
+        .summary = "Lists what --device takes, the preferred first, with what is found on this machine.",
     };
     int code = mia__cli_parse(&command, argc, argv);
     if (code >= 0) return code;
-    size_t count = 0;
-    const mia_backend_info *backends = mia_backends(&count);
-    for (size_t i = 0; i < count; i++) print_device(&backends[i]);
+    const mia_backend_info *backend;
+    for (size_t i = 0; (backend = mia__cli_backend(i)) != NULL; i++) print_device(backend);
     return MIA__CLI_OK;
 }

@@ -11,6 +11,7 @@
 #include "commands.h"
 #include "common.h"
 #include "figures.h"
+#include "input.h"
 #include "open.h"
 #include "progress.h"
 
@@ -80,59 +81,23 @@ static int parse_tokens(const char *text, token_list *out) {
     for (const char *c = text; *c != '\0'; c++) capacity += *c == ',';
     out->ids = malloc(capacity * sizeof *out->ids);
     if (out->ids == NULL) return mia__cli_fail("eval", "no memory for %zu tokens", capacity);
-    for (const char *c = text;; c++) {
-        char *end = NULL;
-        errno = 0;
-        long id = strtol(c, &end, 10);
-        if (*c < '0' || *c > '9' || errno != 0 || id > INT32_MAX || (*end != ',' && *end != '\0'))
+    for (const char *c = text; out->count < capacity; out->count++) {
+        size_t length = strcspn(c, ",");
+        if (!mia__cli_parse_id(c, length, &out->ids[out->count]))
             return mia__cli_misuse("eval", "--tokens: \"%.40s\" is not a list of token ids such as 1,2,3",
                                    text);
-        out->ids[out->count++] = (int32_t)id;
-        if (*end == '\0') return -1;
-        c = end;
+        c += length + 1; /* past the comma; past the end after the last id only */
     }
-}
-
-static int read_stream(FILE *stream, const char *name, char **text, size_t *length) {
-    size_t capacity = 1 << 16;
-    char *bytes = NULL;
-    *length = 0;
-    do {
-        if (bytes == NULL || *length == capacity) {
-            capacity *= 2;
-            char *grown = realloc(bytes, capacity);
-            if (grown == NULL) {
-                free(bytes);
-                return mia__cli_fail("eval", "%s: no memory for the text", name);
-            }
-            bytes = grown;
-        }
-        *length += fread(bytes + *length, 1, capacity - *length, stream);
-    } while (!feof(stream) && !ferror(stream));
-    if (ferror(stream)) {
-        int cause = errno;
-        free(bytes);
-        return mia__cli_fail("eval", "%s: %s", name, strerror(cause));
-    }
-    *text = bytes;
     return -1;
 }
 
-static int read_text(const char *path, char **text, size_t *length) {
-    if (strcmp(path, "-") == 0) return read_stream(stdin, "standard input", text, length);
-    FILE *stream = fopen(path, "rb");
-    if (stream == NULL) return mia__cli_fail("eval", "%s: %s", path, strerror(errno));
-    int code = read_stream(stream, path, text, length);
-    fclose(stream);
-    return code;
-}
-
 /* Encodes the text into a list of our own. */
-static int encode_text(const mia_tokenizer *tokenizer, const char *text, size_t length, token_list *out) {
+static int encode_text(const mia_tokenizer *tokenizer, const mia__cli_input *text, token_list *out) {
     mia_error error = {0};
     int32_t *ids = NULL;
     size_t count = 0;
-    if (mia_tokenizer_encode(tokenizer, text, length, MIA_TOKENIZE_BOS, &ids, &count, &error) != MIA_OK)
+    if (mia_tokenizer_encode(tokenizer, text->bytes, text->length, MIA_TOKENIZE_BOS, &ids, &count, &error) !=
+        MIA_OK)
         return mia__cli_fail("eval", "%s", error.message);
     out->ids = malloc((count + 1) * sizeof *out->ids);
     if (out->ids != NULL && count > 0) memcpy(out->ids, ids, count * sizeof *ids);
@@ -150,6 +115,8 @@ typedef struct evaluation {
     float *logits;     /* [vocabulary, CHUNK] */
     FILE *logits_file; /* of the first window; else NULL */
     const char *logits_path;
+    const char *name;           /* of the text, for messages */
+    bool empty;                 /* it has no bytes */
     double sum, sum_of_squares; /* of -log p */
     uint64_t scored;
 } evaluation;
@@ -235,13 +202,19 @@ static void print_perplexity(const evaluation *e, size_t windows) {
     printf("windows: %zu of %zu tokens\n", windows, e->window);
 }
 
+static int refuse_text(const evaluation *e, size_t tokens) {
+    if (e->window < 3)
+        return mia__cli_fail("eval", "a window of %zu scores nothing; --ctx 3 is the least", e->window);
+    if (e->empty) return mia__cli_fail("eval", "%s is empty", e->name);
+    return mia__cli_fail("eval", "%s has %zu token%s; a window of %zu needs %zu (see --ctx)", e->name, tokens,
+                         tokens == 1 ? "" : "s", e->window, e->window);
+}
+
 /* A text shorter than a window gives its logits; a longer one its perplexity, and the logits on the way. */
 static int evaluate(evaluation *e, const token_list *tokens) {
     size_t windows = tokens->count / e->window;
     bool scorable = windows > 0 && e->window >= 3;
-    if (!scorable && e->logits_file == NULL)
-        return mia__cli_fail("eval", "%zu tokens are no window of %zu (and three at the least); see --ctx",
-                             tokens->count, e->window);
+    if (!scorable && e->logits_file == NULL) return refuse_text(e, tokens->count);
     size_t length = tokens->count < e->window ? tokens->count : e->window;
     int code = scorable ? evaluate_windows(e, tokens) : evaluate_window(e, tokens->ids, length, length);
     if (code >= 0) return code;
@@ -254,16 +227,17 @@ static int evaluate(evaluation *e, const token_list *tokens) {
 
 /* --- the command ------------------------------------------------------------------------------ */
 
-static int check_ids(const token_list *tokens, size_t vocabulary) {
+static int check_ids(const char *name, const token_list *tokens, size_t vocabulary) {
     for (size_t i = 0; i < tokens->count; i++)
         if ((size_t)tokens->ids[i] >= vocabulary)
             return mia__cli_fail("eval", "--tokens: %d is not in the vocabulary of %zu", (int)tokens->ids[i],
                                  vocabulary);
-    return tokens->count > 0 ? -1 : mia__cli_fail("eval", "the text has no tokens");
+    return tokens->count > 0 ? -1 : mia__cli_fail("eval", "%s has no tokens", name);
 }
 
 /* Opens what the evaluation needs beyond the model, evaluates, and closes it. */
-static int evaluate_on(const eval_options *o, const mia__cli_model *model, const token_list *tokens) {
+static int evaluate_on(const eval_options *o, const mia__cli_model *model, const token_list *tokens,
+                       bool empty) {
     mia_error error = {0};
     const mia_tokenizer *tokenizer = mia_lm_tokenizer(model->lm);
     bool text = o->tokens == NULL;
@@ -272,8 +246,10 @@ static int evaluate_on(const eval_options *o, const mia__cli_model *model, const
         .window = (size_t)o->model.context,
         .bos = text && mia_tokenizer_adds_bos(tokenizer) ? mia_tokenizer_bos(tokenizer) : -1,
         .logits_path = o->logits,
+        .name = text ? mia__cli_input_name(o->file) : "--tokens",
+        .empty = empty,
     };
-    int code = check_ids(tokens, e.vocabulary);
+    int code = check_ids(e.name, tokens, e.vocabulary);
     if (code >= 0) return code;
     if (mia_lm_state_open(model->lm, &e.state, &error) != MIA_OK)
         return mia__cli_fail("eval", "%s", error.message);
@@ -292,21 +268,15 @@ static int evaluate_on(const eval_options *o, const mia__cli_model *model, const
     return code;
 }
 
-static int eval_on(const eval_options *o, const mia__cli_model *model, const char *text, size_t length,
-                   token_list *tokens) {
-    int code = text != NULL ? encode_text(mia_lm_tokenizer(model->lm), text, length, tokens) : -1;
-    return code < 0 ? evaluate_on(o, model, tokens) : code;
-}
-
 int mia__cli_eval(int argc, char **argv) {
     eval_options o = {0};
     token_list tokens = {0};
-    char *text = NULL;
-    size_t length = 0;
+    mia__cli_input text = {0};
     mia__cli_model model;
     int code = parse_options(&o, argc, argv);
     if (code < 0)
-        code = o.tokens != NULL ? parse_tokens(o.tokens, &tokens) : read_text(o.file, &text, &length);
+        code =
+            o.tokens != NULL ? parse_tokens(o.tokens, &tokens) : mia__cli_read_input("eval", o.file, &text);
     if (code < 0) code = mia__cli_open_weights("eval", o.path, &model);
     if (code < 0) {
         int64_t trained = mia__cli_trained_context(model.weights);
@@ -315,10 +285,11 @@ int mia__cli_eval(int argc, char **argv) {
         code = mia__cli_open_model("eval", &o.model, &model);
     }
     if (code < 0) {
-        code = eval_on(&o, &model, text, length, &tokens);
+        if (o.tokens == NULL) code = encode_text(mia_lm_tokenizer(model.lm), &text, &tokens);
+        if (code < 0) code = evaluate_on(&o, &model, &tokens, o.tokens == NULL && text.length == 0);
         mia__cli_close_model("eval", &model);
     }
-    free(text);
+    mia__cli_release_input(&text);
     free(tokens.ids);
     return code;
 }

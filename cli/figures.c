@@ -55,10 +55,19 @@ mia__cli_spread mia__cli_spread_of(double *values, size_t count) {
     return (mia__cli_spread){.median = median, .least = values[0], .most = values[count - 1]};
 }
 
-static void print_tokens(const char *name, size_t count, double seconds) {
-    fprintf(stderr, "%s: %zu token%s", name, count, count == 1 ? "" : "s");
-    if (count > 0 && seconds > 0) fprintf(stderr, ", %.1f tokens/s", mia__cli_rate(count, seconds));
+static void print_rate(double rate) {
+    if (rate > 0) fprintf(stderr, ", %.1f tokens/s", rate);
     fputc('\n', stderr);
+}
+
+static void print_stats(const mia_generation_stats *stats) {
+    size_t read = stats->prompt_read, prompt = stats->prompt_tokens, generated = stats->generated_tokens;
+    fputs("prompt: ", stderr);
+    if (read > 0 && read < prompt) fprintf(stderr, "%zu of ", read);
+    fprintf(stderr, "%zu token%s", prompt, prompt == 1 ? "" : "s");
+    print_rate(mia__cli_rate(read, stats->prompt_seconds));
+    fprintf(stderr, "generated: %zu token%s", generated, generated == 1 ? "" : "s");
+    print_rate(mia__cli_rate(stats->generation_steps, stats->generation_seconds));
 }
 
 void mia__cli_print_run_figures(const mia__cli_run_figures *figures) {
@@ -67,8 +76,7 @@ void mia__cli_print_run_figures(const mia__cli_run_figures *figures) {
     if (dim) fputs("\033[2m", stderr);
     if (figures->ending != NULL) fprintf(stderr, "%s\n", figures->ending);
     fprintf(stderr, "load: %.1f ms\n", figures->load_ms);
-    print_tokens("prompt", figures->prompt_tokens, figures->prompt_seconds);
-    print_tokens("generated", figures->generated_tokens, figures->generation_seconds);
+    print_stats(&figures->stats);
     fprintf(stderr, "peak memory: %s on the device, %s in all\n",
             mia__cli_format_bytes(figures->device_peak, device, sizeof device),
             mia__cli_format_bytes(mia__cli_resident_peak(), process, sizeof process));

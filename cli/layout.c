@@ -78,19 +78,28 @@ static int evaluate(const char *operation, const char *a, const char *b) {
 
 #define NOTES_BYTES 8192
 
-static void write_notes(char notes[NOTES_BYTES]) {
-    static const char *const operations[][4] = {
+/* name, first operand, second operand, sentence */
 #define ROW(name, first, second, sentence) {#name, first, second, sentence},
-        MIA_LAYOUT_OPERATIONS(ROW)
+static const char *const operations[][4] = {MIA_LAYOUT_OPERATIONS(ROW)};
 #undef ROW
-    };
+enum { OPERATION_COUNT = sizeof operations / sizeof operations[0] };
+
+/* Says which operand is missing, unless there is no such operation. */
+static int refuse_no_operand(const char *operation) {
+    for (size_t i = 0; i < OPERATION_COUNT; i++)
+        if (strcmp(operations[i][0], operation) == 0)
+            return mia__cli_misuse("layout", "%s: lacks its operand, %s", operation, operations[i][1]);
+    return evaluate(operation, "", NULL);
+}
+
+static void write_notes(char notes[NOTES_BYTES]) {
     int used =
         snprintf(notes, NOTES_BYTES, "%s",
                  "A TILER is a layout; <tiler,tiler,...>, one for each mode, where _ leaves a mode alone;\n"
                  "or a shape, (3,8), which is <3:1,8:1>. The shell wants quotes around operands.\n"
                  "\n"
                  "operations:\n");
-    for (size_t i = 0; i < sizeof operations / sizeof operations[0] && used < NOTES_BYTES; i++) {
+    for (size_t i = 0; i < OPERATION_COUNT && used < NOTES_BYTES; i++) {
         const char *const *row = operations[i];
         used += snprintf(notes + used, (size_t)(NOTES_BYTES - used), "  %-15s %-9s %-10s %s\n", row[0],
                          row[1], row[2], row[3]);
@@ -130,6 +139,5 @@ int mia__cli_layout(int argc, char **argv) {
         return check_table(table);
     }
     if (operation == NULL) return mia__cli_misuse("layout", "an operation, or --check, is missing");
-    if (a == NULL) return mia__cli_misuse("layout", "the layout for %s is missing", operation);
-    return evaluate(operation, a, b);
+    return a == NULL ? refuse_no_operand(operation) : evaluate(operation, a, b);
 }

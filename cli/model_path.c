@@ -1,7 +1,8 @@
 /* Finds the bundled model. An installed program looks relative to itself, so that an installed tree can be
- * moved; a program that lies in a build folder falls back to the models of the tree it was built from. The
- * build defines MIA_INSTALLED_MODELS_DIR  from the program's folder to the models ("../share/mia/models")
- *   MIA_SOURCE_MODELS_DIR     the source tree's models folder */
+ * moved; a program that lies in a build folder falls back to the models of the tree it was built from.
+ *
+ * The build defines two paths: MIA_INSTALLED_MODELS_DIR leads from the program's folder to the models, such as
+ * "../share/mia/models"; MIA_SOURCE_MODELS_DIR is the source tree's folder of models. */
 #include "model_path.h"
 
 #include <stdio.h>

@@ -8,22 +8,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The null backend computes nothing: it is for tests of the library, not for people. */
-static bool computes(const mia_backend_info *backend) {
-    return strcmp(backend->name, "null") != 0;
+/* Without the null backend, which computes nothing: it is for tests of the library, not for people. */
+const mia_backend_info *mia__cli_backend(size_t index) {
+    size_t count = 0;
+    const mia_backend_info *backends = mia_backends(&count);
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(backends[i].name, "null") != 0 && index-- == 0) return &backends[i];
+    return NULL;
 }
 
 int mia__cli_check_device(const char *command, const char *name) {
     if (name == NULL) return -1;
-    size_t count = 0;
-    const mia_backend_info *backends = mia_backends(&count);
     char list[200] = "";
     size_t used = 0;
-    for (size_t i = 0; i < count && used < sizeof list; i++) {
-        if (!computes(&backends[i])) continue;
-        if (strcmp(backends[i].name, name) == 0) return -1;
-        int written =
-            snprintf(list + used, sizeof list - used, "%s%s", used > 0 ? ", " : "", backends[i].name);
+    const mia_backend_info *backend;
+    for (size_t i = 0; (backend = mia__cli_backend(i)) != NULL && used < sizeof list; i++) {
+        if (strcmp(backend->name, name) == 0) return -1;
+        int written = snprintf(list + used, sizeof list - used, "%s%s", used > 0 ? ", " : "", backend->name);
         if (written > 0) used += (size_t)written;
     }
     return mia__cli_misuse(command, "--device: \"%s\" is none of %s", name, list);

@@ -21,9 +21,15 @@ typedef struct mia__cli_model {
 
 /* The options --device, --threads, --ctx and --max-memory, for option tables. */
 #define MIA__CLI_DEVICE_OPTION(options)                                                                      \
-    { "--device", MIA__CLI_STRING, &(options)->device, "NAME", "cpu (the default) or reference", 0, 0 }
+    {                                                                                                        \
+        "--device", MIA__CLI_STRING, &(options)->device, "NAME",                                             \
+            "what computes: cpu (the default) or another that mia devices lists", 0, 0                       \
+    }
 #define MIA__CLI_THREADS_OPTION(options)                                                                     \
-    { "--threads", MIA__CLI_INTEGER, &(options)->threads, "N", "threads (default: one a processor)", 1, 4096 }
+    {                                                                                                        \
+        "--threads", MIA__CLI_INTEGER, &(options)->threads, "N",                                             \
+            "threads, 1024 at the most (default: one a processor)", 1, 1024                                  \
+    }
 #define MIA__CLI_CONTEXT_OPTION(options, help)                                                               \
     { "--ctx", MIA__CLI_INTEGER, &(options)->context, "N", help, 1, 1 << 30 }
 #define MIA__CLI_MEMORY_OPTION(options)                                                                      \
@@ -31,6 +37,9 @@ typedef struct mia__cli_model {
         "--max-memory", MIA__CLI_BYTES, &(options)->max_bytes, "BYTES",                                      \
             "refuse what needs more device memory; K, M, G count 1024s", 0, 0                                \
     }
+
+/* The backends that --device takes: those of the library that compute. NULL past the last. */
+const mia_backend_info *mia__cli_backend(size_t index);
 
 /* Checks the device's name; -1 when it is fine, else the exit code, the line printed. */
 int mia__cli_check_device(const char *command, const char *name);

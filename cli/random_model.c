@@ -4,6 +4,8 @@
  * letters, so that any text can be read. */
 #include "random_model.h"
 
+#include "input.h"
+
 #include <math.h>
 #include <mia/weights.h>
 #include <stdio.h>
@@ -34,17 +36,6 @@ static bool parse_type(const char *text, size_t length, mia_dtype *out) {
     return false;
 }
 
-static bool parse_number(const char *text, size_t length, int64_t most, int64_t *out) {
-    int64_t value = 0;
-    for (size_t i = 0; i < length; i++) {
-        if (text[i] < '0' || text[i] > '9') return false;
-        value = value * 10 + (text[i] - '0');
-        if (value > most) return false;
-    }
-    *out = value;
-    return length > 0 && value > 0;
-}
-
 /* One "key=value". */
 static mia_status parse_entry(const char *entry, size_t length, model_shape *shape, mia_error *error) {
     const struct {
@@ -66,7 +57,8 @@ static mia_status parse_entry(const char *entry, size_t length, model_shape *sha
     }
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
         if (strlen(keys[i].key) != key || memcmp(keys[i].key, entry, key) != 0) continue;
-        if (parse_number(value, value_length, keys[i].most, keys[i].into)) return MIA_OK;
+        if (mia__cli_parse_digits(value, value_length, keys[i].most, keys[i].into) && *keys[i].into > 0)
+            return MIA_OK;
         return mia_error_set(error, MIA_ERROR_INVALID_ARGUMENT, "'%.*s': %s is a number from 1 to %lld",
                              (int)length, entry, keys[i].key, (long long)keys[i].most);
     }

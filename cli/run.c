@@ -6,12 +6,14 @@
 #include "json.h"
 #include "model_path.h"
 #include "open.h"
+#include "progress.h"
 
 #include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* --- options ---------------------------------------------------------------------------------- */
 
@@ -37,7 +39,9 @@ static const char notes[] =
     "--top-k 40 --top-p 0.95 --min-p 0.05, no repeat penalty (one that is given looks back over 64 tokens).\n"
     "\n"
     "Standard output gets the prompt, the text and one newline. Ctrl-C ends the text after the token in\n"
-    "progress, with exit code 130.\n";
+    "progress (or reading the prompt, after the 512 tokens in progress), with exit code 130.\n"
+    "The figures' rates are of the model's steps: tokens of the prompt read a second, and steps a second\n"
+    "after it. The first token generated needs no step of its own.\n";
 
 static int parse_options(run_options *o, int argc, char **argv) {
     const double many = 1 << 30;
@@ -146,18 +150,22 @@ typedef struct run_result {
 } run_result;
 
 #ifdef MIA_HAVE_JSON_C
+/* A rate of nothing is null, which json-c writes for NULL. */
+static json_object *json_rate(size_t count, double seconds) {
+    double rate = mia__cli_rate(count, seconds);
+    return rate > 0 ? json_object_new_double(rate) : NULL;
+}
+
 static json_object *json_figures(const run_result *result) {
     const mia_generation_stats *stats = &result->stats;
     json_object *figures = json_object_new_object();
     json_object_object_add(figures, "load_ms", json_object_new_double(result->load_ms));
     json_object_object_add(figures, "prompt_tokens", json_object_new_uint64(stats->prompt_tokens));
-    json_object_object_add(
-        figures, "prompt_tokens_per_second",
-        json_object_new_double(mia__cli_rate(stats->prompt_tokens, stats->prompt_seconds)));
+    json_object_object_add(figures, "prompt_tokens_per_second",
+                           json_rate(stats->prompt_read, stats->prompt_seconds));
     json_object_object_add(figures, "generated_tokens", json_object_new_uint64(stats->generated_tokens));
-    json_object_object_add(
-        figures, "generated_tokens_per_second",
-        json_object_new_double(mia__cli_rate(stats->generated_tokens, stats->generation_seconds)));
+    json_object_object_add(figures, "generated_tokens_per_second",
+                           json_rate(stats->generation_steps, stats->generation_seconds));
     json_object_object_add(figures, "weight_bytes", json_object_new_uint64(result->weight_bytes));
     json_object_object_add(figures, "device_peak_bytes", json_object_new_uint64(result->device_peak));
     json_object_object_add(figures, "peak_bytes", json_object_new_uint64(mia__cli_resident_peak()));
@@ -203,13 +211,35 @@ static bool begins_sentence(const text_sink *sink, mia_text text) {
            (text.bytes[1] == '"' || isupper((unsigned char)text.bytes[1]));
 }
 
+typedef struct prompt_reading {
+    mia__cli_progress progress;
+    bool silent;
+} prompt_reading;
+
+static prompt_reading begin_reading(bool json) {
+    prompt_reading reading = {.progress = mia__cli_progress_begin("reading the prompt")};
+    /* where the prompt is on the screen, a bar would wipe it off the line that they share */
+    reading.silent = !json && reading.progress.terminal && isatty(STDOUT_FILENO) == 1;
+    return reading;
+}
+
+static bool go_on_reading(void *user, double fraction) {
+    prompt_reading *reading = user;
+    if (!reading->silent) mia__cli_progress_show(&reading->progress, fraction, "");
+    return !mia__cli_interrupted();
+}
+
 /* Generates into the sink; a story ends with a sentence. Returns -1 when the text came to its end or was
- * interrupted, else the exit code. */
-static int generate(mia_generation *generation, bool story, text_sink *sink, mia_finish *finish) {
+ * interrupted, else the exit code. `reading` is the progress of the prompt. */
+static int generate(mia_generation *generation, bool story, prompt_reading *reading, text_sink *sink,
+                    mia_finish *finish) {
     while (*finish == MIA_FINISH_NONE && !mia__cli_interrupted()) {
         mia_text text = {0};
         mia_error error = {0};
-        if (mia_generation_next(generation, &text, finish, &error) != MIA_OK) {
+        mia_status status = mia_generation_next(generation, &text, finish, &error);
+        mia__cli_progress_end(&reading->progress);
+        if (status == MIA_ERROR_CANCELLED) return -1; /* by the signal, between two chunks of the prompt */
+        if (status != MIA_OK) {
             if (!sink->keep) putchar('\n');
             return mia__cli_fail("run", "%s", error.message);
         }
@@ -227,14 +257,12 @@ static int generate(mia_generation *generation, bool story, text_sink *sink, mia
 static void print_figures(const run_options *o, const mia_generation_options *options, int64_t context,
                           const run_result *result) {
     char ending[100];
-    (void)snprintf(ending, sizeof ending, "the context of %lld tokens is full", (long long)context);
+    (void)snprintf(ending, sizeof ending, "the context of %lld token%s is full", (long long)context,
+                   context == 1 ? "" : "s");
     bool drawn = !o->seed.given && options->sampler.temperature > 0;
     mia__cli_print_run_figures(&(mia__cli_run_figures){
         .load_ms = result->load_ms,
-        .prompt_tokens = result->stats.prompt_tokens,
-        .generated_tokens = result->stats.generated_tokens,
-        .prompt_seconds = result->stats.prompt_seconds,
-        .generation_seconds = result->stats.generation_seconds,
+        .stats = result->stats,
         .device_peak = result->device_peak,
         .seed = drawn ? &result->stats.seed : NULL,
         .ending = strcmp(result->finish, "context") == 0 ? ending : NULL,
@@ -264,17 +292,30 @@ static int conclude(const run_options *o, const mia_generation_options *options,
     return finish == MIA_FINISH_NONE ? MIA__CLI_INTERRUPTED : MIA__CLI_OK;
 }
 
-static int run_on(const run_options *o, const mia_generation_options *options, const mia__cli_model *model) {
+/* A context longer than the model was trained for is allowed, and told. */
+static void warn_of_context(const run_options *o, const mia__cli_model *model) {
+    long long trained = mia__cli_trained_context(model->weights);
+    if (trained == 0 || o->model.context <= trained) return;
+    fprintf(stderr,
+            "mia run: the model was trained for %lld token%s of context; beyond that its text degrades\n",
+            trained, trained == 1 ? "" : "s");
+}
+
+static int run_on(const run_options *o, mia_generation_options *options, const mia__cli_model *model) {
     mia_generation *generation = NULL;
     mia_error error = {0};
     mia_text prompt = {.bytes = o->prompt, .length = strlen(o->prompt)};
+    prompt_reading reading = begin_reading(o->json);
+    options->progress = go_on_reading;
+    options->progress_user = &reading;
     if (mia_generation_open(model->lm, prompt.bytes, prompt.length, options, &generation, &error) != MIA_OK)
         return mia__cli_fail("run", "%s", error.message);
+    warn_of_context(o, model);
     text_sink sink = {.keep = o->json};
     mia_finish finish =
         o->count == 0 ? MIA_FINISH_LENGTH : MIA_FINISH_NONE; /* to the library, 0 is no limit */
     int code = o->json ? -1 : sink_write(&sink, prompt);
-    if (code < 0) code = generate(generation, o->path == NULL && o->count < 0, &sink, &finish);
+    if (code < 0) code = generate(generation, o->path == NULL && o->count < 0, &reading, &sink, &finish);
     if (code < 0) code = conclude(o, options, model, generation, &sink, finish);
     free(sink.bytes);
     mia_generation_close(generation);

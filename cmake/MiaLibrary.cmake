@@ -24,20 +24,23 @@ target_include_directories(
 target_link_libraries(mia_objects PRIVATE mia_flags Threads::Threads)
 
 # Kernels for one instruction set lie in src/backend/cpu/<set>/, are compiled with its flags, and run only where the
-# processor has it. mia_instruction_sets holds what this compiler can make.
+# processor has it. A processor may lack the BYTE_PRODUCTS: they are for quantised.c alone, which isa.c asks about
+# by itself. mia_instruction_sets holds what this compiler can make.
 add_library(mia_instruction_sets INTERFACE)
 
 function(mia_add_instruction_set name)
+    cmake_parse_arguments(PARSE_ARGV 1 set "" "" "FLAGS;BYTE_PRODUCTS")
     string(TOUPPER "${name}" upper)
     set(CMAKE_REQUIRED_QUIET ON)
-    string(JOIN " " flags ${ARGN})
+    string(JOIN " " flags ${set_FLAGS} ${set_BYTE_PRODUCTS})
     check_c_compiler_flag("${flags}" MIA_COMPILER_HAS_${upper})
     if(NOT MIA_COMPILER_HAS_${upper})
         message(STATUS "The compiler does not know ${name}: the cpu backend goes without its kernels")
         return()
     endif()
     file(GLOB sources CONFIGURE_DEPENDS src/backend/cpu/${name}/*.c)
-    set_source_files_properties(${sources} PROPERTIES COMPILE_OPTIONS "${ARGN}")
+    set_source_files_properties(${sources} PROPERTIES COMPILE_OPTIONS "${set_FLAGS}")
+    set_property(SOURCE src/backend/cpu/${name}/quantised.c APPEND PROPERTY COMPILE_OPTIONS ${set_BYTE_PRODUCTS})
     target_sources(mia_objects PRIVATE ${sources})
     if(sources)
         target_compile_definitions(mia_instruction_sets INTERFACE MIA_CPU_HAVE_${upper}=1)
@@ -46,16 +49,11 @@ endfunction()
 
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$" AND CMAKE_SIZEOF_VOID_P EQUAL 8)
     set(mia_avx2_flags -mavx2 -mfma -mf16c)
-    mia_add_instruction_set(avx2 ${mia_avx2_flags})
+    mia_add_instruction_set(avx2 FLAGS ${mia_avx2_flags})
     mia_add_instruction_set(
         avx512
-        ${mia_avx2_flags}
-        -mavx512f
-        -mavx512bw
-        -mavx512dq
-        -mavx512vl
-        -mavx512vnni
-        -mavx512bf16
+        FLAGS ${mia_avx2_flags} -mavx512f -mavx512bw -mavx512dq -mavx512vl
+        BYTE_PRODUCTS -mavx512vnni
     )
 endif()
 target_link_libraries(mia_objects PRIVATE mia_instruction_sets)
@@ -79,11 +77,14 @@ set_target_properties(mia_static PROPERTIES EXPORT_NAME mia)
 add_library(mia::mia ALIAS mia_static)
 
 if(MIA_SHARED)
+    # Before 1.0 a minor version may break programs, as the CMake package says, too (SameMinorVersion).
+    set(mia_abi ${PROJECT_VERSION_MAJOR})
+    if(PROJECT_VERSION_MAJOR EQUAL 0)
+        set(mia_abi 0.${PROJECT_VERSION_MINOR})
+    endif()
     add_library(mia_shared SHARED $<TARGET_OBJECTS:mia_objects>)
     mia_finish_library(mia_shared)
-    set_target_properties(
-        mia_shared PROPERTIES EXPORT_NAME shared VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}
-    )
+    set_target_properties(mia_shared PROPERTIES EXPORT_NAME shared VERSION ${PROJECT_VERSION} SOVERSION ${mia_abi})
     target_link_options(mia_shared PRIVATE ${mia_sanitizers})
     if(CMAKE_SYSTEM_NAME STREQUAL "Linux" AND NOT MIA_SANITIZE)
         target_link_options(mia_shared PRIVATE -Wl,--no-undefined -Wl,-Bsymbolic-functions)

@@ -1,21 +1,31 @@
-/* Tells a story with the bundled model, or with the GGUF file that is named: open a device, a weights file
- * and the model in it, then ask for one token after the other. Build: cc story.c $(pkg-config --cflags --libs
- * --static mia) */
+/* Tells a story with the GGUF file that is named, or with the bundled model: open a device, a weights file
+ * and the model in it, then ask for one token after the other.
+ *
+ *     cc story.c $(pkg-config --cflags --libs mia) && ./a.out MODEL.gguf */
 #include <mia/mia.h>
 #include <stdio.h>
 #include <string.h>
 
-#ifndef MIA_MODELS_DIR
-#define MIA_MODELS_DIR "models"
+/* The bundled model, when the build says where it lies (-DMIA_MODELS_DIR='"/usr/local/share/mia/models"'). */
+#ifdef MIA_MODELS_DIR
+static const char *const bundled = MIA_MODELS_DIR "/mia-tales-9m-q8_0.gguf";
+#else
+static const char *const bundled = NULL;
 #endif
 
 int main(int argc, char **argv) {
-    const char *path = argc > 1 ? argv[1] : MIA_MODELS_DIR "/mia-tales-9m-q8_0.gguf";
-    const char *prompt = "Once upon a time";
-    mia_generation_options options = {
-        .sampler = {.temperature = 0.6f, .top_k = 40, .repeat_penalty = 1.15f, .repeat_last_n = 128},
-        .max_tokens = 200,
-    };
+    const char *path = argc > 1 ? argv[1] : bundled, *prompt = "Once upon a time";
+    if (path == NULL) {
+        fprintf(stderr, "usage: %s MODEL.gguf\n", argv[0]);
+        return 2;
+    }
+    mia_generation_options options = {.max_tokens = 200,
+                                      .sampler = {.temperature = 0.6f,
+                                                  .top_k = 40,
+                                                  .top_p = 0.95f,
+                                                  .min_p = 0.05f,
+                                                  .repeat_penalty = 1.15f,
+                                                  .repeat_last_n = 128}};
     mia_device *device = NULL;
     mia_weights *weights = NULL;
     mia_lm *lm = NULL;
@@ -31,10 +41,10 @@ int main(int argc, char **argv) {
     while (well && finish == MIA_FINISH_NONE) {
         mia_text text = {0};
         well = mia_generation_next(generation, &text, &finish, &error) == MIA_OK;
-        fwrite(text.bytes, 1, text.length, stdout);
+        if (text.length > 0) fwrite(text.bytes, 1, text.length, stdout);
         fflush(stdout);
     }
-    printf("\n");
+    puts("");
     if (!well) fprintf(stderr, "%s\n", error.message);
 
     mia_generation_close(generation);

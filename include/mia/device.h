@@ -16,15 +16,19 @@ extern "C" {
  * takes NULL for "failed with NO_MEMORY". */
 typedef struct mia_ticket mia_ticket;
 
-/* Moves the work on where somebody has to (a backend that completes later may not even begin before the first
- * poll), never blocks, and says whether it has completed (well or not). */
+/* Says whether the work has completed (well or not), and sees to it that it goes on, without blocking. Work
+ * may begin only with the first poll or wait, on any backend. Where the backend computes in the calling
+ * thread (cpu, reference), a thread of the device's own does the work for those who poll; when none can be
+ * made, poll does the work itself, and then takes as long as it. */
 MIA_API bool mia_ticket_poll(mia_ticket *ticket);
 
-/* Blocks until it has completed. Native programs only. */
+/* Blocks until it has completed; on cpu and reference the waiting thread does the work, unless another is at
+ * it. Native programs only. */
 MIA_API void mia_ticket_wait(mia_ticket *ticket);
 
 /* Calls `then` once when the work completes, from the thread that completes it (at once if it has). One
- * callback a ticket. It must not finish the ticket, wait for work of the same device, or close the device. */
+ * callback a ticket. Except on cpu and reference somebody has to poll or wait all the same. `then` must not
+ * finish the ticket, wait for work of the same device, or close the device. */
 MIA_API void mia_ticket_then(mia_ticket *ticket, void (*then)(void *user, mia_status status), void *user);
 
 /* Takes the result and frees the ticket. PENDING, and nothing freed, while the work has not completed. */
@@ -66,11 +70,13 @@ MIA_API mia_status mia_device_close(mia_device *device, mia_error *error);
 
 typedef struct mia_device_info {
     const char *backend;
-    char description[128]; /* "AVX-512, VNNI, BF16; 2 threads" */
+    char description[128]; /* "AVX-512, VNNI; 2 threads" */
     uint32_t threads;
     uint64_t max_bytes;
+    mia_precision precision;
 } mia_device_info;
 
+/* What was opened; the name is static text. Any thread; does not block. */
 MIA_API mia_device_info mia_device_describe(const mia_device *device);
 
 /* The backends of this build, in order of preference; *count gets their number. Static memory. */
@@ -92,6 +98,7 @@ typedef struct mia_device_counters {
     uint64_t fallbacks;  /* steps of the cpu backend that ran on reference kernels */
 } mia_device_counters;
 
+/* All of them as of one moment. Any thread; waits for nothing but the device's lock. */
 MIA_API mia_device_counters mia_device_count(const mia_device *device);
 
 #ifdef __cplusplus

@@ -40,9 +40,9 @@ extern "C" {
 #define MIA_SCALAR ((mia_shape){0})
 #endif
 
-/* ---- CuTe's layout algebra -------------------------------------------------------------------------------
- *
- * A layout is a function from integers to integers: an index is split over its modes, the first mode fastest,
+/* --- CuTe's layout algebra -------------------------------------------------------------------- */
+
+/* A layout is a function from integers to integers: an index is split over its modes, the first mode fastest,
  * and each coordinate is multiplied by its mode's stride and summed. Modes nest: (4,(2,3)):(1,(4,8)) has two
  * modes, the second made of two. docs/layout.md explains the algebra in a page.
  *
@@ -56,15 +56,15 @@ extern "C" {
 #define MIA_LAYOUT_MAX_NODES 64   /* those and the parentheses around them together */
 #define MIA_LAYOUT_MAX_TEXT  2048 /* bytes that any layout or tuple fits in as text */
 
-/* A nesting in preorder: 0 for a mode, otherwise the number of children, which follow. ((2,2),3) is 2 2 0 0
- * 0. */
+/* A nesting in preorder: 0 for a mode, otherwise the number of children, which follow: ((2,2),3) is
+ * 2 2 0 0 0. */
 typedef struct mia_profile {
     uint32_t node_count, mode_count;
     uint8_t children[MIA_LAYOUT_MAX_NODES];
 } mia_profile;
 
-/* Nested integers: a shape, a coordinate, or the profile of an operation. In coordinates a mode may be free:
- * `_`. */
+/* Nested integers: a shape, a coordinate, or the profile of an operation. In coordinates a mode may be
+ * free: `_`. */
 typedef struct mia_tuple {
     mia_profile profile;
     uint32_t free; /* bit i: the i-th integer is `_`, and its value 0 */
@@ -87,7 +87,7 @@ typedef struct mia_tiler {
     uint64_t keep;     /* bit n: the n-th node is `_` */
 } mia_tiler;
 
-/* -- making and taking apart -- */
+/* --- making and taking apart ------------------------------------------------------------------ */
 
 /* The flat layout of `count` modes; of one mode, extent:stride without parentheses. NULL strides: compact,
  * the first mode fastest. */
@@ -109,7 +109,7 @@ MIA_API mia_status mia_layout_flatten(const mia_layout *layout, mia_layout *out,
 
 MIA_API bool mia_layout_equal(const mia_layout *a, const mia_layout *b);
 
-/* -- sizes -- */
+/* --- sizes ------------------------------------------------------------------------------------ */
 
 /* Number of top-level modes; 1 for a layout without parentheses. 0 for what is no layout. */
 MIA_API size_t mia_layout_rank(const mia_layout *layout);
@@ -124,7 +124,7 @@ MIA_API mia_status mia_layout_size(const mia_layout *layout, int64_t *out, mia_e
  * layout(size - 1) + 1. */
 MIA_API mia_status mia_layout_cosize(const mia_layout *layout, int64_t *out, mia_error *error);
 
-/* -- evaluation -- */
+/* --- evaluation ------------------------------------------------------------------------------- */
 
 /* The offset at an index of at least 0. As in CuTe the last mode (of more than one element) has no end, so
  * that indices past the size are good, too: this is what composition means by A(B(i)) where B leaves A's
@@ -140,23 +140,24 @@ MIA_API mia_status mia_layout_at_coordinate(const mia_layout *layout, const mia_
 MIA_API mia_status mia_layout_coordinate(const mia_layout *layout, int64_t index, mia_tuple *out,
                                          mia_error *error);
 
-/* -- simplifying: a NULL profile simplifies the layout as one mode. A profile's integers (their values do not
- * matter) mark what is simplified as one mode each; modes of the layout past the profile's stay as they are.
- * -- */
+/* --- simplifying ------------------------------------------------------------------------------ */
+
+/* A NULL profile simplifies the layout as one mode. A profile's integers (their values do not matter) mark
+ * what is simplified as one mode each; modes of the layout past the profile's stay as they are. */
 
 /* The same function with as few modes as possible. */
 MIA_API mia_status mia_layout_coalesce(const mia_layout *layout, const mia_tuple *profile, mia_layout *out,
                                        mia_error *error);
 
-/* Without the modes of stride 0, then coalesced: the same offsets, each as often as the other modes give it.
- */
+/* Without the modes of stride 0, then coalesced: the same offsets, each as often as the other modes
+ * give it. */
 MIA_API mia_status mia_layout_filter(const mia_layout *layout, const mia_tuple *profile, mia_layout *out,
                                      mia_error *error);
 
 /* The same nesting with extent 1 in the modes of stride 0. */
 MIA_API mia_status mia_layout_filter_zeros(const mia_layout *layout, mia_layout *out, mia_error *error);
 
-/* -- functions of functions -- */
+/* --- functions of functions ------------------------------------------------------------------- */
 
 /* i -> a(b(i)), nested as b and deeper where needed. Refused unless each stride of b divides its way through
  * the extents of a, or is divided by them (CuTe's divisibility conditions). A negative stride of b needs an a
@@ -182,10 +183,15 @@ MIA_API mia_status mia_layout_right_inverse(const mia_layout *layout, mia_layout
  * and where no layout does this. */
 MIA_API mia_status mia_layout_left_inverse(const mia_layout *layout, mia_layout *out, mia_error *error);
 
-/* -- divide: split each divided mode into (tile, rest), the elements that the tiler points at and the copies
- * of the tile. With the layout's shape (M,N,L) and the tiler <m,n>: logical ((m,M/m),(n,N/n),L)   zipped
- * ((m,n),(M/m,N/n,L))   tiled ((m,n),M/m,N/n,L)   flat (m,n,M/m,N/n,L) The rest is rounded up where the
- * tile's size does not divide the mode's. -- */
+/* --- divide ----------------------------------------------------------------------------------- */
+
+/* Each divided mode is split into (tile, rest): the elements that the tiler points at, and the copies of
+ * the tile. With the layout's shape (M,N,L) and the tiler <m,n>:
+ *
+ *     logical ((m,M/m),(n,N/n),L)   zipped ((m,n),(M/m,N/n,L))
+ *     tiled   ((m,n),M/m,N/n,L)     flat   (m,n,M/m,N/n,L)
+ *
+ * The rest is rounded up where the tile's size does not divide the mode's. */
 
 MIA_API mia_status mia_layout_logical_divide(const mia_layout *layout, const mia_tiler *tiler,
                                              mia_layout *out, mia_error *error);
@@ -196,8 +202,9 @@ MIA_API mia_status mia_layout_tiled_divide(const mia_layout *layout, const mia_t
 MIA_API mia_status mia_layout_flat_divide(const mia_layout *layout, const mia_tiler *tiler, mia_layout *out,
                                           mia_error *error);
 
-/* -- product: repeat each multiplied mode in the order of the tiler, (tile, copies). The variants arrange as
- * above. -- */
+/* --- product ---------------------------------------------------------------------------------- */
+
+/* Each multiplied mode is repeated in the order of the tiler: (tile, copies), arranged as above. */
 
 MIA_API mia_status mia_layout_logical_product(const mia_layout *layout, const mia_tiler *tiler,
                                               mia_layout *out, mia_error *error);
@@ -209,14 +216,13 @@ MIA_API mia_status mia_layout_flat_product(const mia_layout *layout, const mia_t
                                            mia_error *error);
 
 /* The logical product of two layouts with like modes paired: blocked ((M,m),(N,n)), the copies side by side;
- * raked
- * ((m,M),(n,N)), interleaved. The operand of lower rank gets modes 1:0. */
+ * raked ((m,M),(n,N)), interleaved. The operand of lower rank gets modes 1:0. */
 MIA_API mia_status mia_layout_blocked_product(const mia_layout *block, const mia_layout *copies,
                                               mia_layout *out, mia_error *error);
 MIA_API mia_status mia_layout_raked_product(const mia_layout *block, const mia_layout *copies,
                                             mia_layout *out, mia_error *error);
 
-/* -- slices -- */
+/* --- slices ----------------------------------------------------------------------------------- */
 
 /* The free modes of the coordinate, as a layout with one mode for each `_`, and the offset of the fixed ones
  * (NULL if not wanted). `_` alone gives the layout; a coordinate without `_` gives 1:0. */
@@ -227,12 +233,13 @@ MIA_API mia_status mia_layout_slice(const mia_layout *layout, const mia_tuple *c
 MIA_API mia_status mia_layout_dice(const mia_layout *layout, const mia_tuple *coordinate, mia_layout *out,
                                    mia_error *error);
 
-/* -- swizzles: bits that keep the banks of a memory apart. Sw<bits,base,shift> xors one field of an offset's
+/* --- swizzles --------------------------------------------------------------------------------- */
+
+/* Bits that keep the banks of a memory apart. Sw<bits,base,shift> xors one field of an offset's
  * bits with another, `shift` places above it (below it, if negative):
  *
- *        ...YYY.......ZZZ....     ZZZ ^= YYY; both fields have `bits` bits, the lower one starts at bit
- * `base`
- *           |--shift--|  |--| base -- */
+ *        ...YYY.......ZZZ....     ZZZ ^= YYY; both fields have `bits` bits,
+ *           |--shift--|  |--| base     the lower one starts at bit `base` */
 
 typedef struct mia_swizzle {
     int32_t bits, base, shift;
@@ -259,14 +266,18 @@ MIA_API mia_status mia_swizzled_at_coordinate(const mia_swizzled *swizzled, cons
 MIA_API mia_status mia_swizzled_slice(const mia_swizzled *swizzled, const mia_tuple *coordinate,
                                       mia_swizzled *out, mia_error *error);
 
-/* -- tilers in C; `<3:3,(2,4):(1,8)>` is often shorter -- */
+/* --- tilers in C ------------------------------------------------------------------------------ */
+
+/* mia_tiler_parse("<3:3,(2,4):(1,8)>", ...) is often shorter. */
 
 MIA_API mia_tiler mia_tiler_of_layout(const mia_layout *layout);
 MIA_API mia_tiler mia_tiler_keep(void);
 MIA_API mia_status mia_tiler_by_mode(const mia_tiler *tilers, size_t count, mia_tiler *out, mia_error *error);
 
-/* -- CuTe's notation. Blanks are skipped, and `_4`, CuTe's static 4, is 4. Text that is cut, followed by
- * anything else or past the capacity is refused with the place. -- */
+/* --- CuTe's notation -------------------------------------------------------------------------- */
+
+/* Blanks are skipped, and `_4`, CuTe's static 4, is 4. Text that is cut, followed by anything else or past
+ * the capacity is refused with the place. */
 
 /* (4,(2,3)):(1,(4,8)); a shape alone is its compact layout. */
 MIA_API mia_status mia_layout_parse(const char *text, mia_layout *out, mia_error *error);
@@ -284,8 +295,9 @@ MIA_API mia_status mia_swizzle_parse(const char *text, mia_swizzle *out, mia_err
 MIA_API mia_status mia_layout_format(const mia_layout *layout, char *text, size_t capacity, mia_error *error);
 MIA_API mia_status mia_tuple_format(const mia_tuple *tuple, char *text, size_t capacity, mia_error *error);
 
-/* -- by name: the operation, its operands and its result as text, for command lines, tables and other
- * languages -- */
+/* --- by name ---------------------------------------------------------------------------------- */
+
+/* The operation, its operands and its result as text, for command lines, tables and other languages. */
 
 /* name, first operand, second operand ("" where there is none, brackets where it may be left out), what it
  * gives */

@@ -19,6 +19,8 @@ typedef struct mia_tokenizer mia_tokenizer;
 MIA_API MIA_MUST_CHECK mia_status mia_tokenizer_open(const mia_weights *weights,
                                                      const mia_allocator *allocator, mia_tokenizer **out,
                                                      mia_error *error);
+
+/* After everything that uses it. NULL is fine. */
 MIA_API void mia_tokenizer_close(mia_tokenizer *tokenizer);
 
 MIA_API size_t mia_tokenizer_vocabulary(const mia_tokenizer *tokenizer); /* number of tokens */
@@ -33,10 +35,13 @@ enum {
 };
 
 /* Encodes UTF-8 text; invalid bytes are encoded byte by byte. *out is an array of *count ids from `allocator`
- * (the one given to open), released with mia_tokenizer_release. Time is n log n in the text's length. */
+ * (the one given to open), yours until mia_tokenizer_release. Time is n log n in the text's length. Any
+ * thread. Fails with NO_MEMORY, or INVALID_ARGUMENT for a text of 2^29 bytes or more. */
 MIA_API MIA_MUST_CHECK mia_status mia_tokenizer_encode(const mia_tokenizer *tokenizer, const char *text,
                                                        size_t length, unsigned flags, int32_t **out,
                                                        size_t *count, mia_error *error);
+
+/* Gives an array of encode back, with the count that came with it. NULL ids are fine. */
 MIA_API void mia_tokenizer_release(const mia_tokenizer *tokenizer, int32_t *ids, size_t count);
 
 /* Turns ids back into text as they come. A UTF-8 character is never split between two pushes: its bytes are
@@ -45,13 +50,15 @@ typedef struct mia_detokenizer mia_detokenizer;
 
 enum {
     MIA_DETOKENIZE_SPECIAL = 1, /* write control tokens out; without it they give no text */
-    MIA_DETOKENIZE_CONTINUE =
-        2 /* the text continues another: keep a leading space that encoding would have added */
+    MIA_DETOKENIZE_CONTINUE = 2 /* the text continues another: keep a space that encoding adds in front */
 };
 
-/* The tokenizer must outlive it. */
+/* A detokenizer at the start of a text; flags of MIA_DETOKENIZE_*. Borrows the tokenizer, which must outlive
+ * it, and uses its allocator. One thread at a time. Fails with NO_MEMORY. */
 MIA_API MIA_MUST_CHECK mia_status mia_detokenizer_open(const mia_tokenizer *tokenizer, unsigned flags,
                                                        mia_detokenizer **out, mia_error *error);
+
+/* NULL is fine. */
 MIA_API void mia_detokenizer_close(mia_detokenizer *detokenizer);
 
 /* The text that became whole with this token (possibly empty); valid until the next call. INVALID_ARGUMENT
@@ -79,10 +86,13 @@ typedef struct mia_sampler_options {
 
 typedef struct mia_sampler mia_sampler;
 
-/* Fails with INVALID_ARGUMENT (naming the field), NO_MEMORY. */
+/* A sampler of vectors of `vocabulary` logits. options must not be NULL, and are copied. One thread at a
+ * time. Fails with INVALID_ARGUMENT (naming the field), NO_MEMORY. */
 MIA_API MIA_MUST_CHECK mia_status mia_sampler_open(const mia_sampler_options *options, size_t vocabulary,
                                                    const mia_allocator *allocator, mia_sampler **out,
                                                    mia_error *error);
+
+/* NULL is fine. */
 MIA_API void mia_sampler_close(mia_sampler *sampler);
 MIA_API uint64_t mia_sampler_seed(const mia_sampler *sampler); /* the seed in use, given or drawn */
 
@@ -124,6 +134,8 @@ typedef struct mia_lm_info {
  * (another architecture, named), NO_MEMORY, CANCELLED. */
 MIA_API MIA_MUST_CHECK mia_status mia_lm_open(mia_device *device, mia_weights *weights,
                                               const mia_lm_options *options, mia_lm **out, mia_error *error);
+
+/* After its states and generations; constants stay with the device and the weights. NULL is fine. */
 MIA_API void mia_lm_close(mia_lm *lm);
 MIA_API mia_lm_info mia_lm_describe(const mia_lm *lm);
 MIA_API const mia_tokenizer *mia_lm_tokenizer(const mia_lm *lm);
@@ -132,24 +144,32 @@ MIA_API const mia_tokenizer *mia_lm_tokenizer(const mia_lm *lm);
 
 typedef struct mia_lm_state mia_lm_state;
 
+/* A state of no tokens. lm must outlive it; one thread at a time. Its caches are made by the steps and grow
+ * with them. Does not block. Fails with NO_MEMORY. */
 MIA_API MIA_MUST_CHECK mia_status mia_lm_state_open(mia_lm *lm, mia_lm_state **out, mia_error *error);
-MIA_API void mia_lm_state_close(mia_lm_state *state); /* waits for a step under way; so does reset */
+
+/* Waits for a step under way. NULL is fine. */
+MIA_API void mia_lm_state_close(mia_lm_state *state);
 MIA_API int64_t mia_lm_state_length(const mia_lm_state *state); /* tokens read so far */
-MIA_API void mia_lm_state_reset(mia_lm_state *state);           /* back to no tokens */
+
+/* Back to no tokens, also after a failure; waits for a step under way. */
+MIA_API void mia_lm_state_reset(mia_lm_state *state);
 
 enum {
     MIA_LM_ALL_LOGITS = 1 /* logits of every token of the step, not of its last alone */
 };
 
 /* Reads `count` tokens, in chunks, and gives logits: float [vocabulary] after the last, or [vocabulary,
- * count] with MIA_LM_ALL_LOGITS. `logits` may be NULL. Blocks. CONTEXT_FULL, with the state as it was, when
- * they do not fit; INVALID_ARGUMENT for an id outside the vocabulary. After another failure the state must be
- * reset. */
+ * count] with MIA_LM_ALL_LOGITS. `logits` may be NULL. Blocks. Fails with the state as it was when nothing
+ * was begun: CONTEXT_FULL when they do not fit, INVALID_ARGUMENT for no tokens, an id outside the
+ * vocabulary, a step under way or a state that has to be reset. When the work itself fails (OVER_LIMIT,
+ * NO_MEMORY, IO, DEVICE_LOST, ...) the state must be reset before its next step. */
 MIA_API MIA_MUST_CHECK mia_status mia_lm_step(mia_lm_state *state, const int32_t *ids, size_t count,
                                               unsigned flags, float *logits, mia_error *error);
 
-/* The same without blocking: begin, then poll until it says something other than PENDING. One step at a time
- * on a state; `ids` and `logits` must stay valid until then. */
+/* The same without blocking: begin, then poll until it says something other than PENDING. One step at a
+ * time on a state; `ids` and `logits` must stay valid until then. begin fails as mia_lm_step does before
+ * anything is begun, poll as the work does. */
 MIA_API MIA_MUST_CHECK mia_status mia_lm_step_begin(mia_lm_state *state, const int32_t *ids, size_t count,
                                                     unsigned flags, float *logits, mia_error *error);
 MIA_API MIA_MUST_CHECK mia_status mia_lm_step_poll(mia_lm_state *state, mia_error *error);
@@ -169,6 +189,8 @@ typedef struct mia_generation_options {
     size_t max_tokens;        /* 0: until the end or a full context */
     const char *const *stops; /* texts that end the generation */
     size_t stop_count;
+    mia_progress progress; /* of reading the prompt, between chunks of it (512 tokens); may be NULL */
+    void *progress_user;
 } mia_generation_options;
 
 typedef struct mia_generation mia_generation;
@@ -178,16 +200,27 @@ typedef struct mia_generation mia_generation;
 MIA_API MIA_MUST_CHECK mia_status mia_generation_open(mia_lm *lm, const char *prompt, size_t length,
                                                       const mia_generation_options *options,
                                                       mia_generation **out, mia_error *error);
+
+/* NULL is fine. */
 MIA_API void mia_generation_close(mia_generation *generation);
 
 /* One more token. *text is what can be shown now (possibly empty: part of a character, or of what may become
- * a stop string); valid until the next call. *finish says whether, and why, this was the last. Blocks. */
+ * a stop string); valid until the next call. *finish says whether, and why, this was the last. Blocks.
+ * CANCELLED when the options' progress returned false: no token was chosen, and a further call reads on where
+ * the prompt was left. */
 MIA_API MIA_MUST_CHECK mia_status mia_generation_next(mia_generation *generation, mia_text *text,
                                                       mia_finish *finish, mia_error *error);
 
+/* Rates: prompt_read / prompt_seconds and generation_steps / generation_seconds, where the seconds are not
+ * 0. The first token needs no step of its own: it is chosen from what the prompt's last step gave, and that
+ * choice is in neither time. So N tokens take N - 1 steps, or N when the model then ends the text. */
 typedef struct mia_generation_stats {
-    size_t prompt_tokens, generated_tokens;
-    double prompt_seconds, generation_seconds;
+    size_t prompt_tokens;      /* of the prompt, BOS included */
+    size_t prompt_read;        /* those of them that the model has read */
+    size_t generated_tokens;   /* tokens chosen, without the one that ends a text */
+    size_t generation_steps;   /* steps of the model after the prompt, of one token each */
+    double prompt_seconds;     /* the model's steps over prompt_read */
+    double generation_seconds; /* generation_steps, and the choice and the text that follow each */
     uint64_t seed;
 } mia_generation_stats;
 

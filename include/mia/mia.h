@@ -7,9 +7,11 @@
 #include <mia/layout.h>
 #include <mia/lm.h>
 #include <mia/memory.h>
+#include <mia/ops.h>
 #include <mia/status.h>
 #include <mia/tape.h>
 #include <mia/tensor.h>
+#include <mia/version.h>
 #include <mia/weights.h>
 
 #endif

@@ -204,7 +204,7 @@ struct mia__no_type;
 #define mia_gelu(x)       MIA_UNARY(gelu, FLOAT, x)
 #define mia_gelu_tanh(x)  MIA_UNARY(gelu_tanh, FLOAT, x)
 
-/* modes: a set, MIA_MODE(0) | MIA_MODE(2). */
+/* modes: a set, MIA_MODE(0) | MIA_MODE(2); modes that the tensor does not have are ignored. */
 #define mia_sum(x, modes)        MIA__CALL1(sum, SCALAR, x, modes, MIA__SITE)
 #define mia_mean(x, modes)       MIA__CALL1(mean, REAL, x, modes, MIA__SITE)
 #define mia_reduce_max(x, modes) MIA__CALL1(reduce_max, SCALAR, x, modes, MIA__SITE)
@@ -243,30 +243,39 @@ struct mia__no_type;
 extern "C" {
 #endif
 
-/* What a handle, typed (MIA_UNTYPED) or not, refers to; borrows. A poisoned or consumed handle has dtype
- * MIA_NONE and a shape of rank 0; mia_tensor_status says why. */
+/* What a handle, typed (MIA_UNTYPED) or not, refers to; borrows, does not block, any thread. A poisoned or
+ * consumed handle has dtype MIA_NONE and a shape of rank 0; mia_tensor_status says why. */
 MIA_API mia_dtype mia_tensor_dtype(mia_tensor t);
 MIA_API mia_shape mia_tensor_shape(mia_tensor t);
 MIA_API mia_status mia_tensor_status(mia_tensor t, mia_error *error);
 
 /* --- making tensors --------------------------------------------------------------------------- */
 
+/* These give an owned handle, or that of a constant, and no status: what goes wrong poisons the handle, and
+ * mia_tensor_status or the read tells. INVALID_ARGUMENT (NULL for the device, the data, the weights or the
+ * name), SHAPE_MISMATCH (too many modes, a negative extent, a mode 0 that is no multiple of a block, more
+ * than any memory), TYPE_MISMATCH (no element type), OVER_LIMIT, NO_MEMORY, and what each of them adds. Any
+ * thread; they wait for nothing but the device's lock. */
+
 /* Copies host memory: product of extents numbers of the type's host form (units for packed and block types),
- * compact. */
+ * compact. The data may go right after the call, which takes as long as the copy. */
 MIA_API mia_tensor mia_tensor_upload(mia_device *device, mia_dtype dtype, mia_shape shape, const void *data,
                                      MIA__SITE_ARGS);
 
-/* The same as a constant: never consumed, never overwritten, freed with the device. */
+/* The same as a constant: never consumed, never overwritten, freed with the device. A poisoned handle is no
+ * constant: it is owned, as others are. */
 MIA_API mia_tensor mia_tensor_constant(mia_device *device, mia_dtype dtype, mia_shape shape, const void *data,
                                        MIA__SITE_ARGS);
 
-/* `shape` numbers, all `value` (converted to the type). Scalar types only. */
+/* `shape` numbers, all `value` (converted to the type; beyond an integer type's range its nearest end). Takes
+ * the memory of one number. TYPE_MISMATCH for types that are not scalar. */
 MIA_API mia_tensor mia_tensor_full(mia_device *device, mia_dtype dtype, mia_shape shape, double value,
                                    MIA__SITE_ARGS);
 
 /* The named tensor of a weights file, as a constant of the device. Its numbers are read when a run needs
- * them. The handle is good until the weights or the device are closed. The same name gives the same constant.
- */
+ * them, so that reading may fail with IO then. The handle is good until the weights or the device are closed.
+ * The same name gives the same constant. NOT_FOUND for a name that the file does not have, UNSUPPORTED for a
+ * type that Mia does not compute with. */
 MIA_API mia_tensor mia_tensor_of_weights(mia_device *device, mia_weights *weights, const char *name,
                                          MIA__SITE_ARGS);
 
@@ -275,12 +284,16 @@ MIA_API mia_tensor mia_tensor_of_weights(mia_device *device, mia_weights *weight
 /* Runs what the values need and has not run yet, as one plan; borrows. Blocks. Fails with the first cause of
  * a poisoned value, OVER_LIMIT or NO_MEMORY before the work starts, IO while weights are read. */
 MIA_API MIA_MUST_CHECK mia_status mia_tensor_eval(const mia_tensor *list, size_t count, mia_error *error);
+
+/* The same, completing later; the handles may be given away right after the call. */
 MIA_API mia_ticket *mia_tensor_eval_begin(const mia_tensor *list, size_t count);
 
 /* Runs what t needs and copies its elements, compact, into `bytes` bytes of host memory; consumes t.
- * INVALID_ARGUMENT when bytes is not what it has. `out` must stay valid until the ticket completes. */
+ * Blocks. Fails as mia_tensor_eval does, and with INVALID_ARGUMENT when bytes is not what it has. */
 MIA_API MIA_MUST_CHECK mia_status mia_tensor_read(mia_tensor t, void *out, size_t bytes, mia_error *error,
                                                   MIA__SITE_ARGS);
+
+/* The same, completing later; t is given away at once, `out` must stay valid until the work has completed. */
 MIA_API mia_ticket *mia_tensor_read_begin(mia_tensor t, void *out, size_t bytes, MIA__SITE_ARGS);
 
 #ifdef __cplusplus

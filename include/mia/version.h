@@ -1,5 +1,5 @@
-/* The version of these headers, and of the library that is linked. CMake reads the three numbers from here.
- */
+/* The version of these headers, and of the library that is linked. CMake reads the three numbers
+ * from here. */
 #ifndef MIA_VERSION_H
 #define MIA_VERSION_H
 

@@ -34,7 +34,7 @@ MIA_API MIA_MUST_CHECK mia_status mia_source_open_file(const char *path, const m
 /* A source over memory that the caller keeps alive. Cannot fail. */
 MIA_API mia_source mia_source_of_memory(const char *name, const void *bytes, size_t size);
 
-/* Calls the source's close, if any, and zeroes it. */
+/* Calls the source's close, if any, and zeroes it, so that a second call does nothing. */
 MIA_API void mia_source_close(mia_source *source);
 
 typedef struct mia_weights mia_weights;
@@ -53,8 +53,8 @@ MIA_API MIA_MUST_CHECK mia_status mia_weights_open(mia_source source, const mia_
 MIA_API MIA_MUST_CHECK mia_status mia_weights_open_file(const char *path, const mia_weights_options *options,
                                                         mia_weights **out, mia_error *error);
 
-/* Constants that were made from these weights become stale handles; a run in progress keeps what it needs.
- * NULL is fine. */
+/* Closes the weights, and their source once no run in progress needs it any more. Constants that were made
+ * from them become stale handles. NULL is fine. */
 MIA_API void mia_weights_close(mia_weights *weights);
 
 MIA_API const char *mia_weights_name(const mia_weights *weights); /* the source's name */
@@ -62,20 +62,21 @@ MIA_API uint64_t mia_weights_size(const mia_weights *weights);    /* the source'
 
 /* --- metadata --------------------------------------------------------------------------------- */
 
-typedef enum mia_value_type { /* numbers as in GGUF */
-                              MIA_VALUE_U8 = 0,
-                              MIA_VALUE_I8 = 1,
-                              MIA_VALUE_U16 = 2,
-                              MIA_VALUE_I16 = 3,
-                              MIA_VALUE_U32 = 4,
-                              MIA_VALUE_I32 = 5,
-                              MIA_VALUE_F32 = 6,
-                              MIA_VALUE_BOOL = 7,
-                              MIA_VALUE_STRING = 8,
-                              MIA_VALUE_ARRAY = 9,
-                              MIA_VALUE_U64 = 10,
-                              MIA_VALUE_I64 = 11,
-                              MIA_VALUE_F64 = 12
+/* Numbers as in GGUF. */
+typedef enum mia_value_type {
+    MIA_VALUE_U8 = 0,
+    MIA_VALUE_I8 = 1,
+    MIA_VALUE_U16 = 2,
+    MIA_VALUE_I16 = 3,
+    MIA_VALUE_U32 = 4,
+    MIA_VALUE_I32 = 5,
+    MIA_VALUE_F32 = 6,
+    MIA_VALUE_BOOL = 7,
+    MIA_VALUE_STRING = 8,
+    MIA_VALUE_ARRAY = 9,
+    MIA_VALUE_U64 = 10,
+    MIA_VALUE_I64 = 11,
+    MIA_VALUE_F64 = 12
 } mia_value_type;
 
 typedef struct mia_text { /* not zero-terminated; may hold any byte */
@@ -85,8 +86,7 @@ typedef struct mia_text { /* not zero-terminated; may hold any byte */
 
 /* Writes text as printable UTF-8 for messages and tables: control characters, quotes, backslashes and bytes
  * that are not UTF-8 become escapes (\n, \x07). Writes at most size bytes, a final zero included; what does
- * not fit ends in
- * "...". Returns the length written. size must be at least 8. */
+ * not fit ends in "...". Returns the length written. size must be at least 8. */
 MIA_API size_t mia_text_escape(mia_text text, char *out, size_t size);
 
 /* One metadata value. Text and arrays point into memory of the weights. */

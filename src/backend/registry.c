@@ -11,6 +11,6 @@ static const mia__backend_type *const types[] = {
 };
 
 const mia__backend_type *const *mia__backend_types(size_t *count) {
-    *count = sizeof types / sizeof *types;
+    *count = sizeof types / sizeof types[0];
     return types;
 }

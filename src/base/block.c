@@ -15,8 +15,8 @@ static void store_scale(uint8_t scale[2], float value) {
     scale[1] = (uint8_t)(half >> 8);
 }
 
-/* Into [low, high]; NaN, which only blocks of numbers that are not finite or are next to zero meet, gives 0.
- */
+/* Into [low, high]; NaN, which only blocks of numbers that are not finite or are next to zero meet,
+ * gives 0. */
 static int clamp(float x, int low, int high) {
     if (!(x == x)) return 0;
     if (x <= (float)low) return low;

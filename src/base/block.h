@@ -4,8 +4,8 @@
  * that files agree byte for byte:
  *
  *     q8_0  34 bytes   d:f16  q[32]:i8            x[i] = d * q[i]
- *     q4_0  18 bytes   d:f16  n[16]:2 x 4 bits    x[i] = d * (low(n[i]) - 8), x[i + 16] = d * (high(n[i]) -
- * 8)
+ *     q4_0  18 bytes   d:f16  n[16]:2 x 4 bits    x[i]      = d * (low(n[i]) - 8)
+ *                                                 x[i + 16] = d * (high(n[i]) - 8)
  *
  * Another format is a pair of functions and a row of the table in block.c. No allocation, no failure. */
 #ifndef MIA_BASE_BLOCK_H

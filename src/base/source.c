@@ -131,6 +131,7 @@ mia_source mia_source_of_memory(const char *name, const void *bytes, size_t size
 }
 
 void mia_source_close(mia_source *source) {
+    if (source == NULL) return;
     if (source->close != NULL) source->close(source->user);
     *source = (mia_source){0};
 }

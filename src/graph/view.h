@@ -12,8 +12,8 @@
 #include <mia/dtype.h>
 #include <mia/layout.h>
 
-#define MIA__VIEW_MODES                                                                                      \
-    (MIA_MAX_MODES + 1) /* one more for the inner mode of packed types, spelt out for kernels */
+/* One more than a shape: the inner mode of packed types, spelt out for kernels. */
+#define MIA__VIEW_MODES (MIA_MAX_MODES + 1)
 
 typedef struct mia__view {
     int64_t offset;

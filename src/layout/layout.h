@@ -1,10 +1,10 @@
 /* Inside the layout algebra: walking a nesting, building a layout from the left to the right, and the checks
  * that every public function makes first. The value is described in <mia/layout.h>.
  *
- * layout.c      the value: make, take apart, sizes         notation.c   text <-> values
- * evaluation.c  index <-> coordinate -> offset, slices     coalesce.c   coalesce, filter
- * compose.c     a after b                                  complement.c, inverse.c
- * tiler.c       by-mode application, zipping               divide.c, product.c, swizzle.c, operations.c */
+ *     layout.c      the value: make, take apart, sizes       notation.c   text <-> values
+ *     evaluation.c  index <-> coordinate -> offset, slices   coalesce.c   coalesce, filter
+ *     compose.c     a after b                                complement.c, inverse.c
+ *     tiler.c       by-mode application, zipping             divide.c, product.c, swizzle.c, operations.c */
 #ifndef MIA_LAYOUT_LAYOUT_H
 #define MIA_LAYOUT_LAYOUT_H
 

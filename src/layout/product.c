@@ -1,6 +1,6 @@
-/* Products: a layout A repeated in the order of a layout B. The copies go to complement(A) o B, so that they
- * never meet: (A, complement(A) o B). Blocked and raked products pair the like modes of A and B afterwards.
- */
+/* Products: a layout A repeated in the order of a layout B. The copies go to complement(A) o B, so
+ * that they never meet: (A, complement(A) o B). Blocked and raked products pair the like modes of A
+ * and B afterwards. */
 #include "layout/layout.h"
 
 #include "base/size.h"

@@ -17,7 +17,8 @@ mia_tiler mia_tiler_keep(void) {
 
 /* Brackets stand around other tilers only, and `_` for a mode that nothing is applied to. */
 mia_status mia__tiler_check(const mia_tiler *tiler, const char *what, mia_error *error) {
-    mia_status status = mia__layout_check(tiler == NULL ? NULL : &tiler->layout, what, error);
+    if (tiler == NULL) return mia__layout_check(NULL, what, error);
+    mia_status status = mia__layout_check(&tiler->layout, what, error);
     if (status != MIA_OK) return status;
     const mia_profile *profile = &tiler->layout.profile;
     mia__place end = {0, 0};

@@ -79,8 +79,8 @@ static size_t add_spaced(char *into, const char *text, size_t length, bool drops
     return out;
 }
 
-/* Adds a byte token. Where no token is a space its three bytes come one by one: the last one makes the space.
- */
+/* Adds a byte token. Where no token is a space its three bytes come one by one: the last one makes the
+ * space. */
 static void add_byte(mia_detokenizer *d, char byte) {
     d->buffer[d->held++] = byte;
     if (!d->tokenizer->space_as_bytes) {

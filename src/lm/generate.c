@@ -18,7 +18,8 @@ struct mia_generation {
     float *logits; /* [vocabulary] */
     size_t max_tokens;
     int32_t last; /* chosen and shown, but not read by the model yet */
-    bool started;
+    mia_progress progress;
+    void *progress_user;
     mia_finish finish;
     char *text; /* [text_room]: what can be shown now */
     size_t text_length, text_room;
@@ -77,6 +78,8 @@ mia_status mia_generation_open(mia_lm *lm, const char *prompt, size_t length,
     if (options == NULL) options = &defaults;
     g->lm = lm;
     g->max_tokens = options->max_tokens;
+    g->progress = options->progress;
+    g->progress_user = options->progress_user;
     mia_status status = open_parts(g, prompt, length, options, error);
     if (status != MIA_OK) {
         mia_generation_close(g);
@@ -100,16 +103,25 @@ void mia_generation_close(mia_generation *g) {
     mia_release(allocator, g, sizeof *g);
 }
 
-/* Reads what the model has not read yet: the prompt at first, then the token that was chosen last. */
-static mia_status read_tokens(mia_generation *g, mia_error *error) {
-    if (g->started) return mia_lm_step(g->state, &g->last, 1, 0, g->logits, error);
+/* Reads the prompt, or what a cancelled call left of it, in the chunks of the model's steps; logits come with
+ * the last alone. */
+static mia_status read_prompt(mia_generation *g, mia_error *error) {
     int32_t bos = mia_tokenizer_bos(mia_lm_tokenizer(g->lm));
     const int32_t *ids = g->prompt_count > 0 ? g->prompt : &bos;
-    size_t count = g->stats.prompt_tokens;
-    mia_status status = mia_lm_step(g->state, ids, count, 0, g->logits, error);
-    if (status != MIA_OK) return status;
-    for (size_t i = 0; i < count; i++) mia_sampler_accept(g->sampler, ids[i]);
-    g->started = true;
+    size_t all = g->stats.prompt_tokens;
+    for (size_t *read = &g->stats.prompt_read; *read < all;) {
+        if (*read > 0 && g->progress != NULL && !g->progress(g->progress_user, (double)*read / (double)all))
+            return mia_error_set(error, MIA_ERROR_CANCELLED,
+                                 "reading the prompt was cancelled after %zu of %zu tokens", *read, all);
+        size_t count = all - *read < MIA__CHUNK_ROWS ? all - *read : MIA__CHUNK_ROWS;
+        double begin = now();
+        mia_status status =
+            mia_lm_step(g->state, ids + *read, count, 0, *read + count == all ? g->logits : NULL, error);
+        g->stats.prompt_seconds += now() - begin;
+        if (status != MIA_OK) return status;
+        for (size_t i = 0; i < count; i++) mia_sampler_accept(g->sampler, ids[*read + i]);
+        *read += count;
+    }
     return MIA_OK;
 }
 
@@ -164,17 +176,28 @@ static mia_status choose(mia_generation *g, mia_error *error) {
     return MIA_OK;
 }
 
+/* The first token after the prompt, whose last step gave the logits. */
+static mia_status first_token(mia_generation *g, mia_error *error) {
+    mia_status status = read_prompt(g, error);
+    return status == MIA_OK ? choose(g, error) : status;
+}
+
+static mia_status further_token(mia_generation *g, mia_error *error) {
+    double begin = now();
+    mia_status status = mia_lm_step(g->state, &g->last, 1, 0, g->logits, error);
+    if (status == MIA_OK) status = choose(g, error);
+    if (status != MIA_OK) return status;
+    g->stats.generation_seconds += now() - begin;
+    g->stats.generation_steps++;
+    return MIA_OK;
+}
+
 mia_status mia_generation_next(mia_generation *g, mia_text *text, mia_finish *finish, mia_error *error) {
-    double begin = now(), *seconds = g->started ? &g->stats.generation_seconds : &g->stats.prompt_seconds;
     g->text_length = 0;
     *text = (mia_text){"", 0};
     *finish = g->finish;
     if (g->finish != MIA_FINISH_NONE) return MIA_OK;
-    mia_status status = read_tokens(g, error);
-    double read = now();
-    *seconds += read - begin;
-    if (status == MIA_OK) status = choose(g, error);
-    g->stats.generation_seconds += now() - read;
+    mia_status status = g->stats.generated_tokens == 0 ? first_token(g, error) : further_token(g, error);
     if (status != MIA_OK) return status;
     if (g->text_length > 0) *text = (mia_text){g->text, g->text_length};
     *finish = g->finish;

@@ -16,7 +16,7 @@ static mia_status check_type(const mia_lm *lm, const mia_tensor_info *info, cons
     uint64_t types = mia_op_describe(MIA_OP_matmul)->types;
     if (info->dtype != MIA_NONE && (types >> info->dtype & 1) != 0) return MIA_OK;
     return mia_error_set(error, MIA_ERROR_UNSUPPORTED,
-                         "%s: tensor '%s' is of type %s, which Mia does not compute with yet",
+                         "%s: tensor \"%s\" is of type %s, which Mia does not compute with yet",
                          mia_weights_name(lm->weights), name, info->type_name);
 }
 
@@ -28,11 +28,11 @@ static mia_status check_shape(const mia_lm *lm, const mia_tensor_info *info, con
         return MIA_OK;
     const char *file = mia_weights_name(lm->weights);
     if (shape->ndim > 2)
-        return mia_error_set(error, MIA_ERROR_FORMAT, "%s: tensor '%s' has %" PRIu32 " modes, not %" PRIu32,
+        return mia_error_set(error, MIA_ERROR_FORMAT, "%s: tensor \"%s\" has %" PRIu32 " modes, not %" PRIu32,
                              file, name, shape->ndim, ndim);
     int64_t extents[2] = {shape->ndim > 0 ? shape->extent[0] : 1, shape->ndim > 1 ? shape->extent[1] : 1};
     return mia_error_set(error, MIA_ERROR_FORMAT,
-                         "%s: tensor '%s' is [%" PRId64 ", %" PRId64
+                         "%s: tensor \"%s\" is [%" PRId64 ", %" PRId64
                          "]; the hyperparameters ask for [%" PRId64 ", %" PRId64 "]",
                          file, name, extents[0], extents[1], first, second == 0 ? 1 : second);
 }
@@ -43,7 +43,7 @@ mia_status mia__lm_constant(mia_lm *lm, const char *name, int64_t first, int64_t
     const mia_tensor_info *info = mia_weights_find_tensor(lm->weights, name);
     if (info == NULL && optional) return MIA_OK;
     if (info == NULL)
-        return mia_error_set(error, MIA_ERROR_NOT_FOUND, "%s: there is no tensor '%s'",
+        return mia_error_set(error, MIA_ERROR_NOT_FOUND, "%s: there is no tensor \"%s\"",
                              mia_weights_name(lm->weights), name);
     mia_status status = check_type(lm, info, name, error);
     if (status == MIA_OK) status = check_shape(lm, info, name, first, second, error);
@@ -77,19 +77,19 @@ static mia_status find_architecture(mia_lm *lm, mia_error *error) {
                          mia_weights_name(lm->weights), shown);
 }
 
-/* The vocabulary's size is stated up to three times: by the embedding's rows, the tokenizer and maybe a key.
- */
+/* The vocabulary's size is stated up to three times: by the embedding's rows, the tokenizer and
+ * maybe a key. */
 static mia_status check_vocabulary(mia_lm *lm, mia_error *error) {
     const char *file = mia_weights_name(lm->weights);
     const mia_tensor_info *embedding = mia_weights_find_tensor(lm->weights, "token_embd.weight");
     int64_t tokens = (int64_t)mia_tokenizer_vocabulary(lm->tokenizer), stated = lm->parameters.vocabulary;
     if (stated != 0 && stated != tokens)
         return mia_error_set(error, MIA_ERROR_FORMAT,
-                             "%s: '%s.vocab_size' is %" PRId64 ", but the tokenizer has %" PRId64 " tokens",
+                             "%s: \"%s.vocab_size\" is %" PRId64 ", but the tokenizer has %" PRId64 " tokens",
                              file, lm->architecture->name, stated, tokens);
     if (embedding != NULL && embedding->shape.ndim == 2 && embedding->shape.extent[1] != tokens)
         return mia_error_set(error, MIA_ERROR_FORMAT,
-                             "%s: tensor 'token_embd.weight' has rows for %" PRId64
+                             "%s: tensor \"token_embd.weight\" has rows for %" PRId64
                              " tokens, but the tokenizer has %" PRId64,
                              file, embedding->shape.extent[1], tokens);
     lm->parameters.vocabulary = tokens;
@@ -104,7 +104,7 @@ static mia_status choose_context(mia_lm *lm, int64_t asked, mia_error *error) {
     lm->context = asked > 0 ? asked : lm->parameters.context;
     if (lm->context > 0) return MIA_OK;
     return mia_error_set(error, MIA_ERROR_NOT_FOUND,
-                         "%s: '%s.context_length' is missing; say how long the context is to be",
+                         "%s: \"%s.context_length\" is missing; say how long the context is to be",
                          mia_weights_name(lm->weights), lm->architecture->name);
 }
 
@@ -126,6 +126,13 @@ static mia_status make_frequencies(mia_lm *lm, mia_error *error) {
     }
     mia_release(allocator, scratch, bytes);
     return status;
+}
+
+/* What make_frequencies and the architecture's open made. */
+static void close_constants(mia_lm *lm) {
+    if (lm->architecture != NULL) lm->architecture->close(lm);
+    if (lm->frequencies.untyped.device != NULL) mia_unref(lm->frequencies);
+    lm->frequencies = (mia_tensor_f32){{0}};
 }
 
 /* --- planning and loading --------------------------------------------------------------------- */
@@ -166,9 +173,9 @@ static uint64_t greater(uint64_t a, uint64_t b) {
     return a > b ? a : b;
 }
 
-/* The most that any run needs. Part by part, since a device keeps its largest arena while smaller plans run.
- */
-static mia_status plan_memory(mia_lm *lm, mia_error *error) {
+/* The most that any run needs. Part by part, since a device keeps its largest arena while smaller
+ * plans run. */
+static mia_status plan_memory(mia_lm *lm, uint64_t limit, mia_error *error) {
     mia_plan_info prompt, all;
     uint64_t outgrown;
     int64_t rows = mia__chunk_largest(lm->context);
@@ -185,11 +192,27 @@ static mia_status plan_memory(mia_lm *lm, mia_error *error) {
         return mia_error_set(error, MIA_ERROR_OVER_LIMIT,
                              "%s needs more memory for a context of %" PRId64 " tokens than can be counted",
                              mia_weights_name(lm->weights), lm->context);
-    uint64_t limit = mia_device_describe(lm->device).max_bytes;
     if (limit != 0 && lm->needed_bytes > limit)
         return mia_error_set(error, MIA_ERROR_OVER_LIMIT, "%s needs %" PRIu64 " bytes, the limit is %" PRIu64,
                              mia_weights_name(lm->weights), lm->needed_bytes, limit);
     return MIA_OK;
+}
+
+/* Plans on a device of the same kind without a limit, where planning itself cannot run into the limit. */
+static mia_status plan_elsewhere(mia_lm *lm, const mia_device_info *kind, mia_error *error) {
+    mia_device *own = lm->device;
+    mia_device_options options = {
+        .backend = kind->backend, .threads = 1, .precision = kind->precision, .allocator = &lm->allocator};
+    mia_status status = mia_device_open(&options, &lm->device, error);
+    if (status == MIA_OK) {
+        status = make_frequencies(lm, error);
+        if (status == MIA_OK) status = lm->architecture->open(lm, error);
+        if (status == MIA_OK) status = plan_memory(lm, kind->max_bytes, error);
+        close_constants(lm);
+        (void)mia_device_close(lm->device, NULL);
+    }
+    lm->device = own;
+    return status;
 }
 
 /* One token's chunk and the largest one may ask for their weights in different forms; the second has little
@@ -209,9 +232,11 @@ static mia_status open_model(mia_lm *lm, const mia_lm_options *options, mia_erro
     if (status == MIA_OK)
         status = mia_tokenizer_open(lm->weights, mia__lm_allocator(lm), &lm->tokenizer, error);
     if (status == MIA_OK) status = check_vocabulary(lm, error);
+    mia_device_info kind = mia_device_describe(lm->device);
+    if (status == MIA_OK && kind.max_bytes != 0) status = plan_elsewhere(lm, &kind, error);
     if (status == MIA_OK) status = make_frequencies(lm, error);
     if (status == MIA_OK) status = lm->architecture->open(lm, error);
-    if (status == MIA_OK) status = plan_memory(lm, error);
+    if (status == MIA_OK && kind.max_bytes == 0) status = plan_memory(lm, 0, error);
     if (status == MIA_OK) status = load(lm, options, error);
     return status;
 }
@@ -243,8 +268,7 @@ mia_status mia_lm_open(mia_device *device, mia_weights *weights, const mia_lm_op
 
 void mia_lm_close(mia_lm *lm) {
     if (lm == NULL) return;
-    if (lm->architecture != NULL) lm->architecture->close(lm);
-    if (lm->frequencies.untyped.device != NULL) mia_unref(lm->frequencies);
+    close_constants(lm);
     mia_tokenizer_close(lm->tokenizer);
     mia_allocator allocator = lm->allocator;
     mia_release(&allocator, lm, sizeof *lm);

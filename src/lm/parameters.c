@@ -12,8 +12,8 @@
 #define MOST_WIDTH   (INT64_C(1) << 24) /* of anything that a token's vector can be as long as */
 #define PI           3.14159265358979323846
 
-/* Reads keys one after the other; after the first fault the rest give zeros, so that the caller checks once.
- */
+/* Reads keys one after the other; after the first fault the rest give zeros, so that the caller
+ * checks once. */
 typedef struct reader {
     const mia_weights *weights;
     const char *architecture;
@@ -35,7 +35,7 @@ static int64_t read_count(reader *r, const char *name, int64_t most) {
     r->status = mia_weights_get_u32(r->weights, r->key, &value, r->error);
     if (r->status == MIA_OK && (value == 0 || value > most))
         r->status = mia_error_set(r->error, MIA_ERROR_FORMAT,
-                                  "%s: '%s' is %" PRIu32 "; it has to be from 1 to %" PRId64,
+                                  "%s: \"%s\" is %" PRIu32 "; it has to be from 1 to %" PRId64,
                                   mia_weights_name(r->weights), r->key, value, most);
     return r->status == MIA_OK ? value : 0;
 }
@@ -51,7 +51,7 @@ static double read_number(reader *r, const char *name, double least, double most
     if (r->status != MIA_OK) return 0;
     r->status = mia_weights_get_f32(r->weights, r->key, &value, r->error);
     if (r->status == MIA_OK && !((double)value >= least && (double)value <= most))
-        r->status = mia_error_set(r->error, MIA_ERROR_FORMAT, "%s: '%s' is %g; it has to be from %g to %g",
+        r->status = mia_error_set(r->error, MIA_ERROR_FORMAT, "%s: \"%s\" is %g; it has to be from %g to %g",
                                   mia_weights_name(r->weights), r->key, (double)value, least, most);
     return r->status == MIA_OK ? (double)value : 0;
 }
@@ -63,17 +63,17 @@ static double read_number_or(reader *r, const char *name, double least, double m
 /* Sets the reader's fault: `value` of `name` has to be a multiple of `unit` of `of`. */
 static void check_multiple(reader *r, const char *name, int64_t value, const char *of, int64_t unit) {
     if (r->status == MIA_OK && unit > 0 && value % unit != 0)
-        r->status = mia_error_set(r->error, MIA_ERROR_FORMAT,
-                                  "%s: '%s.%s' is %" PRId64 ", which is not a multiple of '%s.%s', %" PRId64,
-                                  mia_weights_name(r->weights), r->architecture, name, value, r->architecture,
-                                  of, unit);
+        r->status = mia_error_set(
+            r->error, MIA_ERROR_FORMAT,
+            "%s: \"%s.%s\" is %" PRId64 ", which is not a multiple of \"%s.%s\", %" PRId64,
+            mia_weights_name(r->weights), r->architecture, name, value, r->architecture, of, unit);
 }
 
 /* A value that is at most another. */
 static void check_most(reader *r, const char *name, int64_t value, const char *of, int64_t most) {
     if (r->status == MIA_OK && value > most)
         r->status = mia_error_set(r->error, MIA_ERROR_FORMAT,
-                                  "%s: '%s.%s' is %" PRId64 ", more than the %" PRId64 " of %s",
+                                  "%s: \"%s.%s\" is %" PRId64 ", more than the %" PRId64 " of %s",
                                   mia_weights_name(r->weights), r->architecture, name, value, most, of);
 }
 
@@ -91,9 +91,20 @@ static void read_heads(reader *r, mia__parameters *p) {
     check_most(r, "rope.dimension_count", p->rope_dim, "a head", p->key_dim);
     if (r->status == MIA_OK && p->rope_dim % 2 != 0)
         r->status = mia_error_set(r->error, MIA_ERROR_FORMAT,
-                                  "%s: '%s.rope.dimension_count' is %" PRId64
+                                  "%s: \"%s.rope.dimension_count\" is %" PRId64
                                   "; positions turn pairs of elements, so it has to be even",
                                   mia_weights_name(r->weights), r->architecture, p->rope_dim);
+}
+
+/* Every layer has tensors of its own, so a block_count from nowhere ends here, before anything is allocated
+ * for it. Files with a vocabulary alone carry the hyperparameters of their models. */
+static void check_layers(reader *r, const mia__parameters *p) {
+    size_t tensors = mia_weights_tensor_count(r->weights);
+    if (r->status == MIA_OK && tensors == 0)
+        r->status = mia_error_set(r->error, MIA_ERROR_FORMAT,
+                                  "%s: the file has no tensors, only a vocabulary and hyperparameters",
+                                  mia_weights_name(r->weights));
+    check_most(r, "block_count", p->layers, "the file's tensors", (int64_t)tensors);
 }
 
 mia_status mia__parameters_read(const mia_weights *weights, const char *architecture, mia__parameters *out,
@@ -107,15 +118,13 @@ mia_status mia__parameters_read(const mia_weights *weights, const char *architec
     p.epsilon = read_number(&r, "attention.layer_norm_rms_epsilon", 0, 1);
     p.vocabulary = read_count_or(&r, "vocab_size", INT32_MAX, 0);
     read_heads(&r, &p);
-    /* every layer has tensors of its own, so a block_count from nowhere ends here, before anything is
-     * allocated for it */
-    check_most(&r, "block_count", p.layers, "the file's tensors", (int64_t)mia_weights_tensor_count(weights));
+    check_layers(&r, &p);
     if (present(&r, "expert_count")) {
         uint32_t experts = 0;
         r.status = mia_weights_get_u32(weights, r.key, &experts, error);
         if (r.status == MIA_OK && experts > 0)
             r.status = mia_error_set(error, MIA_ERROR_UNSUPPORTED,
-                                     "%s: '%s' is %" PRIu32 "; models of experts do not run",
+                                     "%s: \"%s\" is %" PRIu32 "; models of experts do not run",
                                      mia_weights_name(weights), r.key, experts);
     }
     if (r.status == MIA_OK) *out = p;
@@ -147,9 +156,9 @@ static scaling_type read_scaling_type(reader *r) {
             return (scaling_type)type;
     char shown[64];
     mia_text_escape(text, shown, sizeof shown);
-    r->status =
-        mia_error_set(r->error, MIA_ERROR_UNSUPPORTED, "%s: '%s' is \"%s\"; none, linear and yarn are known",
-                      mia_weights_name(r->weights), r->key, shown);
+    r->status = mia_error_set(r->error, MIA_ERROR_UNSUPPORTED,
+                              "%s: \"%s\" is \"%s\"; none, linear and yarn are known",
+                              mia_weights_name(r->weights), r->key, shown);
     return SCALING_NONE;
 }
 
@@ -168,7 +177,7 @@ static scaling read_scaling(reader *r, const mia__parameters *p) {
     if (r->status == MIA_OK && s.type == SCALING_YARN && s.original_context <= 0)
         r->status =
             mia_error_set(r->error, MIA_ERROR_NOT_FOUND,
-                          "%s: '%s.rope.scaling.original_context_length' is missing, which yarn needs",
+                          "%s: \"%s.rope.scaling.original_context_length\" is missing, which yarn needs",
                           mia_weights_name(r->weights), r->architecture);
     return s;
 }
@@ -199,7 +208,7 @@ static mia_status divide_by_factors(const mia_weights *weights, int64_t pairs, f
     if (tensor == NULL) return MIA_OK;
     if (tensor->dtype != MIA_f32 || tensor->shape.ndim != 1 || tensor->shape.extent[0] != pairs)
         return mia_error_set(error, MIA_ERROR_FORMAT,
-                             "%s: tensor 'rope_freqs.weight' is %s of %" PRId64 " elements in %" PRIu32
+                             "%s: tensor \"rope_freqs.weight\" is %s of %" PRId64 " elements in %" PRIu32
                              " modes; f32 of %" PRId64 " elements is needed",
                              mia_weights_name(weights), tensor->type_name, tensor->shape.extent[0],
                              tensor->shape.ndim, pairs);
@@ -208,7 +217,7 @@ static mia_status divide_by_factors(const mia_weights *weights, int64_t pairs, f
     for (int64_t i = 0; i < pairs; i++) {
         if (!(factors[i] > 0) || !isfinite(factors[i]))
             return mia_error_set(error, MIA_ERROR_FORMAT,
-                                 "%s: tensor 'rope_freqs.weight' holds %g at %" PRId64
+                                 "%s: tensor \"rope_freqs.weight\" holds %g at %" PRId64
                                  "; only positive numbers can be there",
                                  mia_weights_name(weights), (double)factors[i], i);
         frequencies[i] /= (double)factors[i];

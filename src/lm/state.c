@@ -206,44 +206,6 @@ static size_t record_chunk(mia_lm_state *state) {
     return mia__state_values(state, state->chunk_logits);
 }
 
-/* Hands the chunk's logits out to be read; tells where they go. */
-static mia_tensor take_logits(mia_lm_state *state, float **into, size_t *bytes) {
-    size_t vocabulary = (size_t)state->lm->parameters.vocabulary;
-    bool all = state->chunk_logits == MIA__LOGITS_ALL;
-    *into = state->out + (all ? state->done * vocabulary : 0);
-    *bytes = (all ? (size_t)state->chunk_count : 1) * vocabulary * sizeof(float);
-    mia_tensor logits = state->logits.untyped;
-    state->logits = (mia_tensor_f32){{0}};
-    return logits;
-}
-
-/* Counts the chunk's tokens as read. True when it was the step's last. */
-static bool end_chunk(mia_lm_state *state) {
-    state->length += state->chunk_count;
-    state->done += (size_t)state->chunk_count;
-    return state->done == state->count;
-}
-
-static mia_status fail(mia_lm_state *state, mia_status status) {
-    drop_tensors(state);
-    state->phase = MIA__STEP_FAILED;
-    return status;
-}
-
-static mia_status start_step(mia_lm_state *state, const int32_t *ids, size_t count, unsigned flags,
-                             float *logits, mia_error *error) {
-    mia_status status = check_step(state, ids, count, error);
-    if (status != MIA_OK) return status;
-    state->ids = ids;
-    state->count = count;
-    state->done = 0;
-    state->flags = flags;
-    state->out = logits;
-    int64_t capacity = mia__state_capacity(state->lm, state->length + (int64_t)count);
-    state->wanted_capacity = capacity > state->capacity ? capacity : state->capacity;
-    return MIA_OK;
-}
-
 /* --- completing later ------------------------------------------------------------------------- */
 
 static void begin_chunk(mia_lm_state *state) {
@@ -254,17 +216,52 @@ static void begin_chunk(mia_lm_state *state) {
 
 mia_status mia_lm_step_begin(mia_lm_state *state, const int32_t *ids, size_t count, unsigned flags,
                              float *logits, mia_error *error) {
-    mia_status status = start_step(state, ids, count, flags, logits, error);
-    if (status == MIA_OK) begin_chunk(state);
-    return status;
+    mia_status status = check_step(state, ids, count, error);
+    if (status != MIA_OK) return status;
+    state->ids = ids;
+    state->count = count;
+    state->done = 0;
+    state->flags = flags;
+    state->out = logits;
+    int64_t capacity = mia__state_capacity(state->lm, state->length + (int64_t)count);
+    state->wanted_capacity = capacity > state->capacity ? capacity : state->capacity;
+    begin_chunk(state);
+    return MIA_OK;
 }
 
 static void begin_read(mia_lm_state *state) {
-    float *into;
-    size_t bytes;
-    mia_tensor logits = take_logits(state, &into, &bytes);
-    state->ticket = mia_tensor_read_begin(logits, into, bytes, __FILE__, __LINE__);
+    size_t vocabulary = (size_t)state->lm->parameters.vocabulary;
+    bool all = state->chunk_logits == MIA__LOGITS_ALL;
+    float *into = state->out + (all ? state->done * vocabulary : 0);
+    size_t bytes = (all ? (size_t)state->chunk_count : 1) * vocabulary * sizeof(float);
+    state->ticket = mia_tensor_read_begin(state->logits.untyped, into, bytes, __FILE__, __LINE__);
+    state->logits = (mia_tensor_f32){{0}};
     state->phase = MIA__STEP_READ;
+}
+
+/* Goes on after the present ticket, which has completed: PENDING with the next one under way, or the step's
+ * status. */
+static mia_status advance(mia_lm_state *state, mia_error *error) {
+    mia_status status = mia_ticket_finish(state->ticket, error);
+    if (status == MIA_ERROR_PENDING) return status;
+    state->ticket = NULL;
+    if (status != MIA_OK) {
+        drop_tensors(state);
+        state->phase = MIA__STEP_FAILED;
+        return status;
+    }
+    if (state->phase == MIA__STEP_EVAL && state->chunk_logits != MIA__LOGITS_NONE) {
+        begin_read(state);
+        return MIA_ERROR_PENDING;
+    }
+    state->length += state->chunk_count;
+    state->done += (size_t)state->chunk_count;
+    if (state->done < state->count) {
+        begin_chunk(state);
+        return MIA_ERROR_PENDING;
+    }
+    state->phase = MIA__STEP_READY;
+    return MIA_OK;
 }
 
 mia_status mia_lm_step_poll(mia_lm_state *state, mia_error *error) {
@@ -272,39 +269,21 @@ mia_status mia_lm_step_poll(mia_lm_state *state, mia_error *error) {
     if (state->phase == MIA__STEP_FAILED)
         return mia_error_set(error, MIA_ERROR_INVALID_ARGUMENT,
                              "a step failed; the state has to be reset first");
-    for (;;) {
-        if (!mia_ticket_poll(state->ticket)) return MIA_ERROR_PENDING;
-        mia_status status = mia_ticket_finish(state->ticket, error);
-        if (status == MIA_ERROR_PENDING) return status;
-        state->ticket = NULL;
-        if (status != MIA_OK) return fail(state, status);
-        if (state->phase == MIA__STEP_READ || state->chunk_logits == MIA__LOGITS_NONE) break;
-        begin_read(state);
-    }
-    state->phase = MIA__STEP_READY;
-    if (end_chunk(state)) return MIA_OK;
-    begin_chunk(state); /* one chunk a poll: the caller gets a turn in between */
-    return MIA_ERROR_PENDING;
+    if (!mia_ticket_poll(state->ticket)) return MIA_ERROR_PENDING;
+    return advance(state, error);
 }
 
 /* --- blocking --------------------------------------------------------------------------------- */
 
-/* The same chunks through the blocking calls, in which the caller's own thread does the work: a decode loop's
- * steps are too short to be handed to another thread and back. */
+/* The thread that waits for a ticket does its work, where the backend is of that kind: a decode loop's steps
+ * are too short to be handed to another thread and back. */
 mia_status mia_lm_step(mia_lm_state *state, const int32_t *ids, size_t count, unsigned flags, float *logits,
                        mia_error *error) {
-    mia_status status = start_step(state, ids, count, flags, logits, error);
+    mia_status status = mia_lm_step_begin(state, ids, count, flags, logits, error);
     if (status != MIA_OK) return status;
     do {
-        size_t values = record_chunk(state);
-        status = mia_tensor_eval(state->values, values, error);
-        if (status == MIA_OK && state->chunk_logits != MIA__LOGITS_NONE) {
-            float *into;
-            size_t bytes;
-            mia_tensor tensor = take_logits(state, &into, &bytes);
-            status = mia_tensor_read(tensor, into, bytes, error, __FILE__, __LINE__);
-        }
-        if (status != MIA_OK) return fail(state, status);
-    } while (!end_chunk(state));
-    return MIA_OK;
+        mia_ticket_wait(state->ticket);
+        status = advance(state, error);
+    } while (status == MIA_ERROR_PENDING);
+    return status;
 }

@@ -109,8 +109,8 @@ static bool mark_all(const mia_tokenizer *tokenizer, const char *text, size_t le
     return any;
 }
 
-/* Gives one token its places. What was taken before is at least as long, so looking at both ends is enough.
- */
+/* Gives one token its places. What was taken before is at least as long, so looking at both ends is
+ * enough. */
 static void take_places(const mia_tokenizer *tokenizer, int32_t id, const char *text, size_t length,
                         int32_t *owners) {
     size_t token_length, start = 0;

@@ -1,10 +1,11 @@
 /* The planner's passes and what they work on. Each is a file; none knows a backend beyond its rules. In
  * order:
  *
- *   lower   (lower.c)   tape entries become steps: views resolved, packed types spelt out, broadcasts
- * aligned, copies put in buffers (buffers.c) values get buffers: in place where that is sound, constants in
- * the forms that kernels want, scratch arena   (arena.c)   temporaries get places in one arena, best fit over
- * lifetimes */
+ *   lower.c    tape entries become steps: views resolved, packed types spelt out, broadcasts aligned, copies
+ *              put in
+ *   buffers.c  values get buffers: in place where that is sound, constants in the forms that kernels want,
+ *              scratch
+ *   arena.c    temporaries get places in one arena, best fit over lifetimes */
 #ifndef MIA_PLAN_PASSES_H
 #define MIA_PLAN_PASSES_H
 

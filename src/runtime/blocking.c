@@ -15,7 +15,7 @@ static mia_status finish(mia_ticket *ticket, mia_error *error) {
 
 mia_status mia_device_open(const mia_device_options *options, mia_device **out, mia_error *error) {
     mia_error local = {0};
-    mia_ticket *ticket = mia__open_begin(options, out, false, &local);
+    mia_ticket *ticket = mia__open_begin(options, out, &local);
     if (ticket == NULL) return mia_error_set(error, local.status, "%s", local.message);
     return finish(ticket, error);
 }
@@ -23,12 +23,12 @@ mia_status mia_device_open(const mia_device_options *options, mia_device **out, 
 mia_status mia_tensor_eval(const mia_tensor *list, size_t count, mia_error *error) {
     if (count == 0) return MIA_OK;
     if (list[0].device == NULL) return mia_tensor_status(list[0], error);
-    return finish(mia__eval_begin(list, count, false), error);
+    return finish(mia__eval_begin(list, count), error);
 }
 
 mia_status mia_tensor_read(mia_tensor t, void *out, size_t bytes, mia_error *error, const char *file,
                            int line) {
     mia__site site = {"read", file, line};
     if (t.device == NULL) return mia_tensor_status(t, error);
-    return finish(mia__read_begin(t, out, bytes, false, &site), error);
+    return finish(mia__read_begin(t, out, bytes, &site), error);
 }

@@ -234,10 +234,10 @@ mia_tensor mia_tensor_of_weights(mia_device *device, mia_weights *weights, const
     mia_tensor t;
     if (storage != NULL)
         t = storage->constant->handle;
-    else if (error.status != MIA_OK)
-        t = finish(device, NULL, false, &site, &error);
-    else
+    else if (info != NULL && error.status == MIA_OK)
         t = new_weights_constant(device, weights, info, observed, &site);
+    else
+        t = finish(device, NULL, false, &site, &error);
     mia__unlock(device);
     return t;
 }

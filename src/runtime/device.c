@@ -1,5 +1,5 @@
-/* Devices: opening (which completes later), closing with a report of what leaked, description and counters.
- */
+/* Devices: opening (which completes later), closing with a report of what leaked, description and
+ * counters. */
 #include "runtime/device.h"
 
 #include <inttypes.h>
@@ -97,8 +97,7 @@ static mia_device *new_device(const mia_device_options *options, mia_error *erro
     return device;
 }
 
-mia_ticket *mia__open_begin(const mia_device_options *options, mia_device **out, bool wake,
-                            mia_error *error) {
+mia_ticket *mia__open_begin(const mia_device_options *options, mia_device **out, mia_error *error) {
     *out = NULL;
     mia_device *device = new_device(options, error);
     if (device == NULL) return NULL;
@@ -112,7 +111,7 @@ mia_ticket *mia__open_begin(const mia_device_options *options, mia_device **out,
     }
     ticket->phase = MIA__PHASE_OPEN;
     ticket->opened = out;
-    mia__ticket_queue(ticket, wake);
+    mia__ticket_queue(ticket);
     mia__unlock(device);
     return ticket;
 }
@@ -198,7 +197,9 @@ mia_status mia_device_close(mia_device *device, mia_error *error) {
 /* --- queries ---------------------------------------------------------------------------------- */
 
 mia_device_info mia_device_describe(const mia_device *device) {
-    mia_device_info info = {.backend = device->type->name, .max_bytes = device->options.max_bytes};
+    mia_device_info info = {.backend = device->type->name,
+                            .max_bytes = device->options.max_bytes,
+                            .precision = device->options.precision};
     if (device->backend != NULL) device->type->describe(device->backend, &info);
     return info;
 }

@@ -1,12 +1,11 @@
 /* The runtime's own structs: a device, its handles, memory, plans and queue. This is where graph, plan and
  * backend meet.
  *
- *   node.c     nodes and causes of poison
- *   handle.c   slots, what was consumed where, leak report      record.c   operations become nodes
- *   storage.c  device memory, constants, prepared forms         create.c   tensors from host memory and
- * weights cache.c    plans by structure                               submit.c   from nodes to a queued run
- *   queue.c    tickets, who drives the backend                  device.c   open, close, counters
- *   blocking.c the blocking forms, thin wrappers
+ *   handle.c   slots, what was consumed where     record.c    operations become nodes (operations.c, node.c)
+ *   storage.c  device memory, prepared forms      create.c    tensors from host memory and weights
+ *   cache.c    plans by structure                 submit.c    from nodes to a queued run
+ *   queue.c    tickets, who drives the backend    device.c    open, close with its report, counters
+ *   begin.c    forms that complete later          blocking.c  the blocking forms, thin wrappers
  *
  * One lock a device guards all of it; it is not held while a backend works. */
 #ifndef MIA_RUNTIME_DEVICE_H
@@ -54,8 +53,8 @@ struct mia__storage {
     mia__constant *constant; /* NULL: an ordinary value's */
 };
 
-/* Memory for a value: accounted, not yet referred to. NULL with the error set. 0 bytes take no device memory.
- */
+/* Memory for a value: accounted, not yet referred to. NULL with the error set. 0 bytes take no device
+ * memory. */
 mia__storage *mia__storage_new(mia_device *device, size_t bytes, mia_error *error);
 /* Frees it if no node and no run refers to it any more (and it is no constant with an open owner). */
 void mia__storage_drop(mia_device *device, mia__storage *storage);
@@ -210,8 +209,8 @@ mia_ticket *mia__ticket_new(mia_device *device, uint32_t buffers);
 void mia__ticket_fail(mia_ticket *ticket, const mia_error *error);
 /* A failed ticket without a device, that work which could not be begun is answered with. */
 mia_ticket *mia__ticket_failed(const mia_allocator *allocator, const mia_error *error);
-/* Queues; `wake`: somebody may only poll it, so a thread has to drive a synchronous backend. */
-void mia__ticket_queue(mia_ticket *ticket, bool wake);
+/* Queues; begun by whoever drives first. */
+void mia__ticket_queue(mia_ticket *ticket);
 /* Drives or waits until the ticket is done. */
 void mia__ticket_drive(mia_ticket *ticket, bool block);
 /* Lets go of a ticket's plan and memory. */
@@ -220,9 +219,9 @@ void mia__queue_drain(mia_device *device);
 
 /* --- submitting (without the lock) ------------------------------------------------------------ */
 
-mia_ticket *mia__open_begin(const mia_device_options *options, mia_device **out, bool wake, mia_error *error);
-mia_ticket *mia__eval_begin(const mia_tensor *list, size_t count, bool wake);
-mia_ticket *mia__read_begin(mia_tensor t, void *out, size_t bytes, bool wake, const mia__site *site);
+mia_ticket *mia__open_begin(const mia_device_options *options, mia_device **out, mia_error *error);
+mia_ticket *mia__eval_begin(const mia_tensor *list, size_t count);
+mia_ticket *mia__read_begin(mia_tensor t, void *out, size_t bytes, const mia__site *site);
 
 /* --- the device ------------------------------------------------------------------------------- */
 

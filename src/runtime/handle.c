@@ -1,6 +1,6 @@
-/* Handles: slots with generations, reused oldest first, and a ring of the last consumptions, so that a handle
- * that was given away is caught and told by whom. All but the exported functions run under the device's lock.
- */
+/* Handles: slots with generations, reused oldest first, and a ring of the last consumptions, so that a
+ * handle that was given away is caught and told by whom. All but the exported functions run under the
+ * device's lock. */
 #include "runtime/device.h"
 
 #include <stdio.h>
@@ -243,12 +243,14 @@ static mia_status query(mia_tensor t, mia_dtype *dtype, mia_shape *shape, mia_er
     mia_error local = {0};
     const mia__node *node = mia__handle_borrow(device, t, -1, &site, &local);
     const mia__cause *cause = node != NULL ? mia__node_cause(node) : NULL;
-    mia_status status = node == NULL ? local.status : cause != NULL ? cause->status : MIA_OK;
-    if (status == MIA_OK) {
+    mia_status status = MIA_OK;
+    if (node == NULL) {
+        status = mia_error_set(error, local.status, "%s", local.message);
+    } else if (cause != NULL) {
+        status = mia_error_set(error, cause->status, "%s", cause->message);
+    } else {
         *dtype = node->dtype;
         *shape = mia__view_shape(&node->view);
-    } else {
-        (void)mia_error_set(error, status, "%s", cause != NULL ? cause->message : local.message);
     }
     mia__unlock(device);
     return status;

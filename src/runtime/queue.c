@@ -83,8 +83,9 @@ static void poison_results(mia_ticket *ticket) {
     mia__cause_release(device, cause);
 }
 
-/* --- phases: each is begun without the lock, and completes through `complete`, from any thread --- */
+/* --- phases ----------------------------------------------------------------------------------- */
 
+/* Each is begun without the lock, and completes through this, from any thread. */
 static void complete(void *user, mia_status status, const char *message) {
     mia_ticket *ticket = user;
     mia_device *device = ticket->device;
@@ -268,18 +269,26 @@ static void *drive_queue(void *user) {
     return NULL;
 }
 
-void mia__ticket_queue(mia_ticket *ticket, bool wake) {
+void mia__ticket_queue(mia_ticket *ticket) {
     mia_device *device = ticket->device;
     if (device->queue_last != NULL)
         device->queue_last->next = ticket;
     else
         device->queue_first = ticket;
     device->queue_last = ticket;
-    if (!wake || !device->type->synchronous) return;
-    /* Without the thread (none to be had) whoever polls drives. */
-    if (!device->driver_runs)
+}
+
+/* Somebody asks for a ticket but will not wait for it: gets work on it under way without doing it here, unless
+ * the backend completes later anyway, or no thread can be had. */
+static void nudge(mia_ticket *ticket) {
+    mia_device *device = ticket->device;
+    if (ticket->done || device->driving) return;
+    if (device->type->synchronous && !device->driver_runs)
         device->driver_runs = pthread_create(&device->driver, NULL, drive_queue, device) == 0;
-    (void)pthread_cond_broadcast(&device->changed);
+    if (device->type->synchronous && device->driver_runs)
+        (void)pthread_cond_broadcast(&device->changed);
+    else
+        mia__ticket_drive(ticket, false);
 }
 
 /* --- exported --------------------------------------------------------------------------------- */
@@ -288,8 +297,7 @@ bool mia_ticket_poll(mia_ticket *ticket) {
     if (ticket == NULL || ticket->device == NULL) return true;
     mia_device *device = ticket->device;
     mia__lock(device);
-    if (!ticket->done && !(device->type->synchronous && device->driver_runs))
-        mia__ticket_drive(ticket, false);
+    nudge(ticket);
     bool done = ticket->done;
     mia__unlock(device);
     return done;
@@ -306,6 +314,7 @@ void mia_ticket_then(mia_ticket *ticket, void (*then)(void *user, mia_status sta
     if (!done) {
         ticket->then = then;
         ticket->then_user = user;
+        if (ticket->device->type->synchronous) nudge(ticket);
     }
     mia__unlock(ticket->device);
     if (done) then(user, status);
@@ -316,10 +325,18 @@ static void free_ticket(mia_ticket *ticket) {
     mia_release(&allocator, ticket, ticket_bytes(ticket->buffer_count));
 }
 
+/* The end of a ticket that failed before there was a device. */
+static mia_status finish_nowhere(mia_ticket *ticket, mia_error *error) {
+    mia_status status = mia_error_set(error, ticket->status, "%s", ticket->message);
+    free_ticket(ticket);
+    return status;
+}
+
 mia_status mia_ticket_finish(mia_ticket *ticket, mia_error *error) {
     if (ticket == NULL) return mia_error_set(error, MIA_ERROR_NO_MEMORY, "no memory to begin the work");
     mia_device *device = ticket->device;
-    if (device != NULL) mia__lock(device);
+    if (device == NULL) return finish_nowhere(ticket, error);
+    mia__lock(device);
     if (!ticket->done) {
         mia__unlock(device);
         return mia_error_set(error, MIA_ERROR_PENDING, "the work has not completed yet");
@@ -328,7 +345,6 @@ mia_status mia_ticket_finish(mia_ticket *ticket, mia_error *error) {
     if (status != MIA_OK) (void)mia_error_set(error, status, "%s", ticket->message);
     mia_device **opened = ticket->opened;
     free_ticket(ticket);
-    if (device == NULL) return status;
     device->tickets--;
     if (opened != NULL && status == MIA_OK) *opened = device;
     bool unopened = opened != NULL && status != MIA_OK;

@@ -158,8 +158,8 @@ static mia_ticket *failed(mia_device *device, const mia_error *error) {
     return ticket;
 }
 
-/* Plans and reserves what the roots need and commits: a ticket that is ready to be queued, failed, or NULL.
- */
+/* Plans and reserves what the roots need and commits: a ticket that is ready to be queued, failed,
+ * or NULL. */
 static mia_ticket *submit(mia_device *device, mia__node *const *roots, size_t count, mia_error *error) {
     if (mia__linearise(&device->linear, roots, count, error) != MIA_OK) return failed(device, error);
     mia_ticket *ticket;
@@ -201,10 +201,10 @@ mia_status mia__borrow_list(mia_device *device, const mia_tensor *list, size_t c
     return MIA_OK;
 }
 
-mia_ticket *mia__eval_begin(const mia_tensor *list, size_t count, bool wake) {
+mia_ticket *mia__eval_begin(const mia_tensor *list, size_t count) {
     mia_device *device = list[0].device;
     mia_error error = {0};
-    mia__node **roots;
+    mia__node **roots = NULL;
     mia_ticket *ticket;
     mia__lock(device);
     if (mia__borrow_list(device, list, count, "eval", &roots, &error) != MIA_OK) {
@@ -213,7 +213,7 @@ mia_ticket *mia__eval_begin(const mia_tensor *list, size_t count, bool wake) {
         ticket = submit(device, roots, count, &error);
         mia_release(&device->allocator, roots, count * sizeof(mia__node *));
     }
-    if (ticket != NULL && !ticket->done) mia__ticket_queue(ticket, wake);
+    if (ticket != NULL && !ticket->done) mia__ticket_queue(ticket);
     mia__unlock(device);
     return ticket;
 }
@@ -263,14 +263,14 @@ static mia_ticket *read_node(mia_device *device, mia__node *node, void *out, siz
     return ticket != NULL ? ticket : failed(device, error);
 }
 
-mia_ticket *mia__read_begin(mia_tensor t, void *out, size_t bytes, bool wake, const mia__site *site) {
+mia_ticket *mia__read_begin(mia_tensor t, void *out, size_t bytes, const mia__site *site) {
     mia_device *device = t.device;
     mia_error error = {0};
     mia__lock(device);
     mia__node *node = mia__handle_take(device, t, -1, site, &error);
     mia_ticket *ticket =
         node == NULL ? failed(device, &error) : read_node(device, node, out, bytes, site, &error);
-    if (ticket != NULL && !ticket->done) mia__ticket_queue(ticket, wake);
+    if (ticket != NULL && !ticket->done) mia__ticket_queue(ticket);
     if (ticket != NULL || !mia__device_shell_free(device)) mia__unlock(device);
     return ticket;
 }

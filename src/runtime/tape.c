@@ -41,7 +41,7 @@ mia_status mia_tensor_prepare(const mia_tensor *list, size_t count,
         ticket->phase = MIA__PHASE_LOAD;
         ticket->progress = progress;
         ticket->progress_user = user;
-        mia__ticket_queue(ticket, false);
+        mia__ticket_queue(ticket);
     }
     mia__unlock(device);
     if (ticket == NULL) return mia_error_set(error, local.status, "%s", local.message);

@@ -144,9 +144,8 @@ static mia_status scan_bools(mia__gguf_parser *parser, uint64_t count) {
 }
 
 /* Walks over an array without allocating, so that load_array allocates only for elements that are really
- * there. */
-static mia_status scan_array(mia__gguf_parser *parser,
-                             int depth) { // NOLINT(misc-no-recursion): bounded by depth
+ * there. Its recursion is bounded by DEEPEST_ARRAY. */
+static mia_status scan_array(mia__gguf_parser *parser, int depth) {
     mia_value array;
     mia_status status = get_array_head(parser, depth, &array);
     if (status != MIA_OK) return status;
@@ -173,8 +172,7 @@ static mia_status scan_array(mia__gguf_parser *parser,
 }
 
 /* Reads an array that scan_array has found to be sound. */
-static mia_status load_array(mia__gguf_parser *parser, int depth,
-                             mia_value *out) { // NOLINT(misc-no-recursion)
+static mia_status load_array(mia__gguf_parser *parser, int depth, mia_value *out) {
     mia_status status = get_array_head(parser, depth, out);
     if (status != MIA_OK) return status;
     bool texts = out->element_type == MIA_VALUE_STRING;

@@ -1,6 +1,6 @@
-/* The public face of weights (include/mia/weights.h): opening and closing, look-ups, reading; and the
- * reference count and observers of weights.h. What is in a file is found by gguf_read.c and gguf_tensors.c.
- */
+/* The public face of weights (include/mia/weights.h): opening and closing, look-ups, reading; and
+ * the reference count and observers of weights.h. What is in a file is found by gguf_read.c and
+ * gguf_tensors.c. */
 #include "weights/weights.h"
 
 #include "base/size.h"

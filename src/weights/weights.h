@@ -2,8 +2,7 @@
  * reference count, so that a run in progress keeps its bytes, and observers, so that constants go stale when
  * the owner closes.
  *
- *   source.c -> reader.c -> gguf_read.c (metadata), gguf_tensors.c (tensors) -> weights.c (the public face)
- */
+ *   source.c -> reader.c -> gguf_read.c (metadata), gguf_tensors.c (tensors) -> weights.c (public face) */
 #ifndef MIA_WEIGHTS_WEIGHTS_H
 #define MIA_WEIGHTS_WEIGHTS_H
 

@@ -21,7 +21,7 @@ grep -qx "tokens: $((windows * 3))" "$work/out" || fail "three of a window of ei
 grep -qx "text tokens: $count" "$work/out" || fail "the tokens of the text"
 [ "$(wc -c <"$work/logits")" -eq $((8 * 4096 * 4)) ] || fail "the logits are not those of one window"
 cp "$work/out" "$work/first"
-refuses 1 'no window' eval "$model" - --ctx 8 # standard input is empty
+refuses 1 '^mia eval: standard input is empty$' eval "$model" - --ctx 8
 "$MIA" eval "$model" - --ctx 8 <"$work/text" >"$work/out" 2>"$work/err" || fail "standard input as text"
 sed '/^logits/d' "$work/first" | cmp -s - "$work/out" || fail "standard input gives another perplexity"
 

@@ -20,6 +20,10 @@ json "$work/out" 'd["prompt"] + d["text"]' | cmp -s - "$work/plain" || fail "pro
     all(d["figures"][k] > 0 for k in ("load_ms", "prompt_tokens_per_second", "generated_tokens_per_second",
     "weight_bytes", "device_peak_bytes", "peak_bytes"))')" = True ] || fail "the figures"
 
+expect 0 run "$model" -p 'Once upon a time' -n 1 --temp 0 --json
+[ "$(json "$work/out" 'd["tokens"], d["figures"]["generated_tokens_per_second"]')" = "(1, None)" ] ||
+    fail "a rate of one token"
+
 expect 0 run "$model" -p 'Once upon a time' -n 60 --temp 0 --stop king --json
 [ "$(json "$work/out" 'd["finish"]')" = stop ] || fail "finish: stop"
 expect 0 run "$model" -p 'Once upon a time' --temp 0 --ctx 16 --json

@@ -26,7 +26,7 @@ done
 expect 0 run "$model" -p 'The fox' -n 0
 printf 'The fox\n' | cmp -s - "$work/out" || fail "-n 0 gives more than the prompt and a newline"
 expect 0 run "$model" -p 'The fox' -n 1 --temp 0
-figure generated | grep -q '^1 token' || fail "-n 1 generates one token"
+[ "$(figure generated)" = '1 token' ] || fail "-n 1 generates one token, at no rate"
 
 # without a prompt, and with UTF-8 in it
 expect 0 run "$model" -n 5
@@ -56,6 +56,21 @@ expect 0 run "$model" -p 'Once upon a time' -n 60 --temp 0 --stop 'no such words
 # a full context ends the text and is told
 expect 0 run "$model" -p 'Once upon a time' --ctx 24 --temp 0
 grep -q 'the context of 24 tokens is full' "$work/err" || fail "the full context is not told"
+expect 0 run "$model" --ctx 1 --temp 0
+grep -qx 'the context of 1 token is full' "$work/err" || fail "the full context of one token is not told"
+grep -q 'trained' "$work/err" && fail "a warning for a short context"
+
+# one beyond what the model was trained for is told, and allowed
+expect 0 run "$model" --ctx 513 -n 1
+grep -qx 'mia run: the model was trained for 512 tokens of context; beyond that its text degrades' "$work/err" ||
+    fail "--ctx 513 is not warned of"
+expect 0 run "$model" --ctx 512 -n 1
+grep -q 'trained' "$work/err" && fail "a warning for the trained context"
+
+# a prompt of several parts is told whole
+expect 0 run "$model" --ctx 2000 -n 2 --temp 0 -p "$(yes 'a king and a fox' | head -250)"
+figure prompt | grep -Eqx '[0-9]{4} tokens, [0-9.]+ tokens/s' || fail "the figure of a long prompt"
+figure generated | grep -Eqx '2 tokens, [0-9.]+ tokens/s' || fail "the figure generated after a long prompt"
 
 # no model: the bundled one tells a story with its card's settings
 expect 0 run --seed 3 -n 60

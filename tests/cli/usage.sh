@@ -25,7 +25,8 @@ for value in '' ' 1' 1.5 1e3 x 0x10 5tokens; do
 done
 refuses 2 'is not between' run -n -1
 refuses 2 'is not between' run -n 99999999999999999999
-refuses 2 'is not between 1 and' run --threads 0
+refuses 2 'is not between 1 and 1024' run --threads 0
+refuses 2 'is not between 1 and 1024' run --threads 1025
 refuses 2 'is not between 1 and' run --ctx 0
 for value in -1 1.5 18446744073709551616 0x1 x; do
     refuses 2 'seed: .* is not a whole number' run --seed "$value"
@@ -54,3 +55,7 @@ refuses 2 'unexpected argument' devices cpu
 refuses 2 '^mia tokenize: ' tokenize
 refuses 2 '^mia detokenize: ' detokenize
 refuses 2 '^mia inspect: ' inspect
+
+refuses 2 '"fold"' layout fold
+refuses 2 '^mia layout: size: lacks its operand, A' layout size
+refuses 2 '^mia layout: ' layout

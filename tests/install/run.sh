@@ -28,6 +28,18 @@ expect "pkg-config --modversion" "$VERSION" "$(pkg-config --modversion mia)"
 $CC -std=c11 "$here/consumer/main.c" $(pkg-config --cflags --libs mia) -o "$work/by-pkg-config"
 expect "pkg-config" "$VERSION" "$(LD_LIBRARY_PATH=$libdir "$work/by-pkg-config")"
 
+# The line of README and examples/story.c; without a model the example tells its usage.
+# shellcheck disable=SC2046
+$CC "$here/../../examples/story.c" $(pkg-config --cflags --libs mia) -o "$work/story"
+code=0
+LD_LIBRARY_PATH=$libdir "$work/story" 2>"$work/usage.txt" || code=$?
+expect "story without a model" "2 usage:" "$code $(cut -d ' ' -f 1 "$work/usage.txt")"
+if [ -e "$libdir/libmia.so" ]; then # programs find the library by the version that may break them
+    soname=libmia.so.${VERSION%%.*}
+    case $VERSION in 0.*) soname=libmia.so.${VERSION%.*} ;; esac
+    expect "soname" "$soname" "$(readlink "$libdir/libmia.so")"
+fi
+
 mkdir "$work/archive" # with the static library alone
 cp "$libdir/libmia.a" "$work/archive/"
 # shellcheck disable=SC2046

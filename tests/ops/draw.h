@@ -119,7 +119,10 @@ static inline void draw_typed(uint64_t *seed, program *p) {
     (void)scalar_of(p->dtype, &inner);
     (void)scalar_of(p->target, &target_inner);
     if (is_block(p->dtype) && is_block(p->target)) shape.extent[0] = 256 * (shape.extent[0] / 256 + 1);
-    if (p->row->op == MIA_OP_cast && !is_block(p->dtype)) shape.extent[0] *= 16;
+    if (p->row->op == MIA_OP_cast && !is_block(p->dtype)) {
+        if (elements_of(&shape) > MOST_ELEMENTS / 64) shape = (mia_shape){1, {shape.extent[0]}};
+        shape.extent[0] *= 16;
+    }
     if (is_block(p->target)) p->mood = MOOD_PLAIN; /* others give blocks without a meaning */
     p->expected = expected_of(p, inner != target_inner, elements_of(&shape) == 0);
     (void)add_operand(seed, p, p->dtype, &shape);

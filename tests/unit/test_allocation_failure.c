@@ -66,8 +66,8 @@ static mia_status loop(program *p, float *sum) {
     return first;
 }
 
-/* Constants, views, copies, several runs, tickets. What it computes is in results, checked by check_results.
- */
+/* Constants, views, copies, several runs, tickets. What it computes is in results, checked by
+ * check_results. */
 static mia_status run_program(program *p, float *results) {
     mia_status first = MIA_OK;
     const float ones[8] = {1, 1, 1, 1, 1, 1, 1, 1};

@@ -93,6 +93,8 @@ static void seeds_repeat(void **state) {
     assert_int_equal(first.stats.generated_tokens, 60);
     assert_int_equal(first.finish, MIA_FINISH_LENGTH);
     assert_true(first.stats.prompt_tokens > 4);
+    assert_int_equal(first.stats.prompt_read, first.stats.prompt_tokens);
+    assert_int_equal(first.stats.generation_steps, 59); /* the first token takes none */
     assert_true(first.stats.prompt_seconds > 0 && first.stats.generation_seconds > 0);
     assert_int_equal(first.text[0], ' '); /* goes on after the prompt, not from a new start */
     options.sampler.seed = 6;
@@ -161,6 +163,9 @@ static void ends_by_itself(void **state) {
         size_t tokens = first.stats.prompt_tokens + first.stats.generated_tokens;
         if (first.finish == MIA_FINISH_CONTEXT) assert_int_equal(tokens, 300 + 1);
         if (first.finish == MIA_FINISH_END) assert_true(tokens <= 300);
+        /* the token that ends a text takes a step too, unless it comes first */
+        bool ends = first.finish == MIA_FINISH_END;
+        assert_int_equal(first.stats.generation_steps, first.stats.generated_tokens - (ends ? 0 : 1));
     }
     assert_int_equal(ended + full, 12);
     assert_true(ended > 0 && full > 0);
@@ -200,11 +205,133 @@ static void tiny_contexts(void **state) {
     OK(mia_device_close(own, &error));
 }
 
+/* --- the prompt in parts ---------------------------------------------------------------------- */
+
+typedef struct reader {
+    int calls, cancel_at; /* the number of the call that says no; 0: none */
+    double last;
+} reader;
+
+static bool on_part(void *user, double fraction) {
+    reader *r = user;
+    r->calls++;
+    assert_true(fraction > r->last && fraction < 1);
+    r->last = fraction;
+    return r->calls != r->cancel_at;
+}
+
+#define LONG_PROMPT 1500 /* bytes: as many tokens of the random model, and BOS and the 3 bytes of a space */
+
+static mia_lm *open_tiny(mia_device **own, mia_weights **file) {
+    mia_error error;
+    mia_lm *tiny;
+    *file = tiny_open(&(tiny_options){.seed = 3});
+    assert_non_null(*file);
+    OK(mia_device_open(&(mia_device_options){.threads = 1}, own, &error));
+    OK(mia_lm_open(*own, *file, &(mia_lm_options){.context = LONG_PROMPT + 100}, &tiny, &error));
+    return tiny;
+}
+
+/* A long prompt is read in parts, between which progress is told; the logits are those of one step. */
+static void prompts_in_parts(void **state) {
+    (void)state;
+    mia_error error;
+    mia_device *own;
+    mia_weights *file;
+    mia_lm *tiny = open_tiny(&own, &file);
+    char prompt[LONG_PROMPT + 1];
+    for (size_t i = 0; i < LONG_PROMPT; i++) prompt[i] = (char)('0' + i * i % 79 % 10);
+    prompt[LONG_PROMPT] = '\0';
+
+    int32_t *ids, likeliest = 0;
+    size_t count, vocabulary = (size_t)mia_lm_describe(tiny).vocabulary;
+    const mia_tokenizer *tokenizer = mia_lm_tokenizer(tiny);
+    OK(mia_tokenizer_encode(tokenizer, prompt, LONG_PROMPT, MIA_TOKENIZE_BOS, &ids, &count, &error));
+    mia_lm_state *whole;
+    mia_sampler *greedy;
+    float *logits = calloc(vocabulary, sizeof *logits);
+    assert_non_null(logits);
+    OK(mia_lm_state_open(tiny, &whole, &error));
+    OK(mia_lm_step(whole, ids, count, 0, logits, &error));
+    OK(mia_sampler_open(&(mia_sampler_options){0}, vocabulary, NULL, &greedy, &error));
+    OK(mia_sampler_choose(greedy, logits, &likeliest, &error));
+    mia_detokenizer *detokenizer;
+    mia_text expected;
+    OK(mia_detokenizer_open(tokenizer, MIA_DETOKENIZE_CONTINUE, &detokenizer, &error));
+    OK(mia_detokenizer_push(detokenizer, likeliest, &expected, &error));
+
+    reader watching = {0};
+    mia_generation_options options = {.max_tokens = 1, .progress = on_part, .progress_user = &watching};
+    tell(tiny, prompt, &options, &first);
+    assert_int_equal(first.stats.prompt_tokens, count);
+    assert_int_equal(first.stats.prompt_read, count);
+    assert_int_equal(first.stats.generation_steps, 0);
+    assert_true(first.stats.generation_seconds == 0); /* no rate of nothing */
+    assert_int_equal(watching.calls, (count - 1) / 512);
+    assert_true(first.length >= expected.length);
+    assert_memory_equal(first.text, expected.bytes, expected.length);
+
+    mia_detokenizer_close(detokenizer);
+    mia_sampler_close(greedy);
+    mia_lm_state_close(whole);
+    mia_tokenizer_release(tokenizer, ids, count);
+    free(logits);
+    mia_lm_close(tiny);
+    mia_weights_close(file);
+    OK(mia_device_close(own, &error));
+}
+
+/* A cancelled prompt is left between two parts, and read on by the next call. */
+static void cancelled_prompts(void **state) {
+    (void)state;
+    mia_error error = {0};
+    mia_device *own;
+    mia_weights *file;
+    mia_lm *tiny = open_tiny(&own, &file);
+    char prompt[LONG_PROMPT + 1];
+    memset(prompt, 'y', LONG_PROMPT);
+    prompt[LONG_PROMPT] = '\0';
+    tell(tiny, prompt, &(mia_generation_options){.max_tokens = 20}, &second);
+
+    reader stopping = {.cancel_at = 2};
+    mia_generation_options options = {.max_tokens = 20, .progress = on_part, .progress_user = &stopping};
+    mia_generation *generation;
+    mia_text text;
+    mia_finish finish = MIA_FINISH_END;
+    OK(mia_generation_open(tiny, prompt, LONG_PROMPT, &options, &generation, &error));
+    assert_int_equal(mia_generation_next(generation, &text, &finish, &error), MIA_ERROR_CANCELLED);
+    assert_int_equal(text.length, 0);
+    assert_int_equal(finish, MIA_FINISH_NONE);
+    mia_generation_stats stats = mia_generation_describe(generation);
+    assert_int_equal(stats.prompt_read, 1024);
+    assert_int_equal(stats.generated_tokens, 0);
+    assert_true(stats.prompt_seconds > 0);
+    char expected[100];
+    (void)snprintf(expected, sizeof expected, "reading the prompt was cancelled after 1024 of %zu tokens",
+                   stats.prompt_tokens);
+    assert_string_equal(error.message, expected);
+
+    stopping = (reader){0}; /* told again where it goes on */
+    first = (story){.finish = MIA_FINISH_NONE};
+    while (first.finish == MIA_FINISH_NONE) {
+        OK(mia_generation_next(generation, &text, &first.finish, &error));
+        memcpy(first.text + first.length, text.bytes, text.length);
+        first.length += text.length;
+    }
+    assert_int_equal(first.length, second.length);
+    assert_memory_equal(first.text, second.text, second.length);
+    mia_generation_close(generation);
+    mia_lm_close(tiny);
+    mia_weights_close(file);
+    OK(mia_device_close(own, &error));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(seeds_repeat),  cmocka_unit_test(drawn_seeds_repeat_too),
-        cmocka_unit_test(stop_strings),  cmocka_unit_test(ends_by_itself),
-        cmocka_unit_test(tiny_contexts),
+        cmocka_unit_test(seeds_repeat),      cmocka_unit_test(drawn_seeds_repeat_too),
+        cmocka_unit_test(stop_strings),      cmocka_unit_test(ends_by_itself),
+        cmocka_unit_test(tiny_contexts),     cmocka_unit_test(prompts_in_parts),
+        cmocka_unit_test(cancelled_prompts),
     };
     return cmocka_run_group_tests(tests, open_bundled, close_bundled);
 }

@@ -1,5 +1,5 @@
-/* Conversions of 16-bit floating-point numbers: every value, every midpoint between neighbours, and the ends.
- */
+/* Conversions of 16-bit floating-point numbers: every value, every midpoint between neighbours, and the
+ * ends. */
 #include "base/half.h"
 
 #include <math.h>

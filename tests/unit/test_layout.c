@@ -239,8 +239,8 @@ static void keeps_to_its_capacity(void **state) {
             "compose: the negative stride -9223372036854775808 leaves (2,2):(1,3) at its beginning");
 }
 
-/* A refusal that comes from the capacity of a result, not of an operand: 65536 elements of A take 16 modes.
- */
+/* A refusal that comes from the capacity of a result, not of an operand: 65536 elements of A take 16
+ * modes. */
 static void refuses_results_past_the_capacity(void **state) {
     (void)state;
     char a[512], *at = a;

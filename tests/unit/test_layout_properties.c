@@ -131,8 +131,8 @@ static mia_layout mode_of(const mia_layout *layout, size_t index) {
     return mode;
 }
 
-/* Evaluation by the tree: an index is split over the top-level modes, and each part in turn within its mode.
- */
+/* Evaluation by the tree: an index is split over the top-level modes, and each part in turn within
+ * its mode. */
 static int64_t at_by_tree(const mia_layout *layout, int64_t index) {
     if (mia_layout_depth(layout) == 0) return index * layout->stride[0];
     int64_t sum = 0;

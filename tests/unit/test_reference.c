@@ -1,6 +1,6 @@
-/* Reference kernels that work element by element (element-wise, movement, conversion, tables, reductions),
- * held against results known from closed forms. The composite operations are in test_reference_composite.c.
- */
+/* Reference kernels that work element by element (element-wise, movement, conversion, tables,
+ * reductions), held against results known from closed forms. The composite operations are in
+ * test_reference_composite.c. */
 #include "base/block.h"
 #include "base/half.h"
 

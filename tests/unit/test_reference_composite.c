@@ -213,8 +213,8 @@ static void test_matmul(void **state) {
     assert_true(y == 0);
 }
 
-/* w [2, 2, 1, 3], x [2, 1, 2]: w is repeated over mode 2, x over mode 3, which it lacks. Then an x of rank 1.
- */
+/* w [2, 2, 1, 3], x [2, 1, 2]: w is repeated over mode 2, x over mode 3, which it lacks. Then an x of rank
+ * 1. */
 static void test_matmul_repeats(void **state) {
     (void)state;
     float w[12], x[4] = {1, 10, 100, 1000}, y[12];
@@ -341,8 +341,8 @@ static void test_backend_refuses(void **state) {
     assert_string_equal(error.message, "cpu: no kernel for permute");
 }
 
-/* Memory of somebody else is used where it is, and outlives its buffer; a constant's own form is its bytes.
- */
+/* Memory of somebody else is used where it is, and outlives its buffer; a constant's own form is its
+ * bytes. */
 static void test_backend_adopts(void **state) {
     (void)state;
     const mia__backend_type *type = &mia__backend_reference;

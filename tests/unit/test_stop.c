@@ -1,5 +1,5 @@
-/* Stop strings in streamed text: against a search over the whole text, for random texts cut at random places.
- */
+/* Stop strings in streamed text: against a search over the whole text, for random texts cut at random
+ * places. */
 #include "gguf_builder.h" /* the counting allocator */
 
 #include "lm/stop.h"

@@ -1,6 +1,6 @@
-/* From a plan to what runs: kernels chosen and geometry worked out once, in one allocation; and the run
- * itself, one step after the other, each shared by the pool where it is worth that. A run allocates nothing.
- */
+/* From a plan to what runs: kernels chosen and geometry worked out once, in one allocation; and the
+ * run itself, one step after the other, each shared by the pool where it is worth that. A run
+ * allocates nothing. */
 #include "backend/cpu/cpu.h"
 
 #include "backend/host.h"

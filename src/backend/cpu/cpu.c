@@ -46,9 +46,8 @@ static void cpu_describe(const mia__backend *backend, mia_device_info *info) {
     bool wide = cpu->isa == MIA__CPU_AVX512;
     info->backend = backend->type->name;
     info->threads = mia__pool_threads(cpu->pool);
-    snprintf(info->description, sizeof info->description, "%s%s%s; %u thread%s", names[cpu->isa],
-             wide && mia__cpu_has_vnni() ? ", VNNI" : "", wide && mia__cpu_has_bf16() ? ", BF16" : "",
-             info->threads, info->threads == 1 ? "" : "s");
+    snprintf(info->description, sizeof info->description, "%s%s; %u thread%s", names[cpu->isa],
+             wide && mia__cpu_has_vnni() ? ", VNNI" : "", info->threads, info->threads == 1 ? "" : "s");
 }
 
 /* Weights are read front to back at the speed of memory, and with pages of 4 KB address translation halves

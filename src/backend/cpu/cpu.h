@@ -1,8 +1,10 @@
 /* The cpu backend from inside: what a compiled step is, and what families of kernels (elementwise.c,
  * matmul.c, ...) and instruction sets (generic/, avx2/, avx512/) give to it.
  *
- *     plan step -> chooser of its family (table.c) -> mia__cpu_step: 1 to 3 phases of units, geometry worked
- * out phase     -> walks its units and calls the inner kernels of the processor's instruction set (kernels.h)
+ *     plan step -> chooser of its family (table.c) -> mia__cpu_step: 1 to 3 phases of units, geometry
+ *                  worked out
+ *     phase     -> walks its units and calls the inner kernels of the processor's instruction set
+ *                  (kernels.h)
  *
  * All threads share the units of a phase; a unit's result never depends on who runs it or beside which
  * others. */
@@ -134,16 +136,18 @@ typedef struct mia__cpu {
  * the reference kernel does it. Pure. */
 typedef bool (*mia__cpu_chooser)(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 
-/* --- table.c: the chooser of an operation, NULL when the reference kernel is all there is */
+/* --- table.c ---------------------------------------------------------------------------------- */
+
+/* The chooser of an operation, NULL when the reference kernel is all there is. */
 mia__cpu_chooser mia__cpu_chooser_find(mia_op op);
 size_t mia__cpu_scratch(const void *cpu, const mia__step *step);
 
-/* --- compile.c */
+/* --- compile.c -------------------------------------------------------------------------------- */
 mia_status mia__cpu_compile(mia__backend *backend, const mia__plan *plan, void **program, mia_error *error);
 void mia__cpu_discard(mia__backend *backend, void *program);
 void mia__cpu_run(mia__backend *backend, mia__run *run);
 
-/* --- loop.c: geometry that families share */
+/* --- loop.c: geometry that families share ----------------------------------------------------- */
 void mia__cpu_loop_make(mia__cpu_loop *loop, const mia__view *shape, uint32_t first_mode,
                         const mia__view *const *operands, uint32_t count);
 /* Offsets, in elements, of operands [0, count) at the `row`-th pass of the modes from first_mode on. */
@@ -155,7 +159,7 @@ static inline bool mia__cpu_is_float(mia_dtype dtype) {
     return dtype == MIA_f32 || dtype == MIA_f16 || dtype == MIA_bf16;
 }
 
-/* --- families: choosers */
+/* --- families: choosers ----------------------------------------------------------------------- */
 bool mia__cpu_choose_elementwise(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_convert(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_copy(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
@@ -171,7 +175,7 @@ bool mia__cpu_choose_matmul(const mia__cpu *cpu, const mia__plan *plan, mia__cpu
 size_t mia__cpu_scratch_matmul(const mia__cpu *cpu, const mia__step *step);
 size_t mia__cpu_scratch_rope(const mia__cpu *cpu, const mia__step *step);
 
-/* --- cpu.c */
+/* --- cpu.c ------------------------------------------------------------------------------------ */
 extern const mia__backend_type mia__backend_cpu;
 
 #endif

@@ -1,11 +1,13 @@
 /* Prepared forms of matmul's constant weights [K, N]: groups of 16 rows (of N), interleaved so that one
  * vector holds the same place of 16 rows. The last group is filled up with zero rows.
  *
- *     f32, f16, bf16    [group][k][16]         one number each
+ *     f32, f16, bf16    [group][k][16]            one number each
  *     q8_0              [group] quants, scales
- *                       quants [block][8][16][4]  bytes: 4 neighbours along k of 16 rows; value + 128,
- * unsigned scales [block][16]        f16 q4_0              [group] quants, scales quants [block][4][16][4]
- * bytes: lower half the value of place 4 * i + j, i < 4; upper half 16 on scales [block][16]        f16
+ *                       quants [block][8][16][4]  bytes: 4 neighbours along k of 16 rows; value + 128
+ *                       scales [block][16]        f16
+ *     q4_0              [group] quants, scales
+ *                       quants [block][4][16][4]  bytes: lower half place 4 * i + j, i < 4; upper half 16 on
+ *                       scales [block][16]        f16
  *
  * A form is a pure function of type and shape, the same for every instruction set. */
 #ifndef MIA_BACKEND_CPU_FORMS_H

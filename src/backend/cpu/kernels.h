@@ -119,7 +119,6 @@ typedef struct mia__cpu_kernels {
 mia__cpu_isa mia__cpu_detect(void);
 /* Whether it has the dot products of bytes that the avx512 kernels use. */
 bool mia__cpu_has_vnni(void);
-bool mia__cpu_has_bf16(void);
 
 /* The table for an instruction set. */
 void mia__cpu_kernels_fill(mia__cpu_kernels *kernels, mia__cpu_isa isa);

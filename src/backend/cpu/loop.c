@@ -1,5 +1,5 @@
-/* Geometry that families share: loops over several operands at once, reduced to as few modes as they allow.
- */
+/* Geometry that families share: loops over several operands at once, reduced to as few modes as they
+ * allow. */
 #include "backend/cpu/cpu.h"
 
 static int64_t stride_of(const mia__view *view, uint32_t mode) {

@@ -2,9 +2,10 @@
  * unit each.
  *
  *     phase 0   x brought into panels, [k][columns] of as many columns as an inner kernel takes at once;
- * rounded to 8 bits a block where the weights are block-quantised (rules.scratch asked for the room). Nothing
- * to do for one column phase 1   tiles. Weights are read in the prepared form (forms.h), or brought into it
- * here, a stretch of k at a time
+ *               rounded to 8 bits a block where the weights are block-quantised (rules.scratch asked for
+ *               the room). Nothing to do for one column
+ *     phase 1   tiles. Weights are read in the prepared form (forms.h), or brought into it here, a stretch
+ *               of k at a time
  *
  * Sums over k run in a fixed order: stretch by stretch, each in k's order. */
 #include "backend/cpu/forms.h"

@@ -13,8 +13,8 @@ typedef void (*mia__pool_function)(const void *user, size_t begin, size_t end);
 /* Processors that this process may use, at least 1. */
 unsigned mia__pool_processors(void);
 
-/* Starts threads - 1 workers (at least 0); fewer when the system gives no more. NULL when there is no memory.
- */
+/* Starts threads - 1 workers (at least 0); fewer when the system gives no more. NULL when there is no
+ * memory. */
 mia__pool *mia__pool_open(const mia_allocator *allocator, unsigned threads);
 void mia__pool_close(mia__pool *pool); /* NULL is fine */
 unsigned mia__pool_threads(const mia__pool *pool);

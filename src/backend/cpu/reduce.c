@@ -1,11 +1,11 @@
 /* Sum, mean and maximum of f32 over a set of modes, in two ways:
  *
  *     along rows      the innermost mode goes: a unit is one result, rows are read by vector kernels
- *     across rows     the innermost mode stays: a unit is a piece of a row of results, other rows are added
- * to it
+ *     across rows     the innermost mode stays: a unit is a piece of a row of results, other rows are
+ *                     added to it
  *
- * Sums are made in f32 over short stretches, in double where that has not the range, and are added in double.
- */
+ * Sums are made in f32 over short stretches, in double where that has not the range, and are added in
+ * double. */
 #include "backend/cpu/cpu.h"
 
 #include <math.h>

@@ -4,8 +4,7 @@
  *     mia__walk w;
  *     if (!mia__walk_start(&w, &out->view, 0)) return;     no elements
  *     uint32_t o = mia__walk_add(&w, &out->view), i = mia__walk_add(&w, &in->view);
- *     do store(out, w.at[o], load(in, w.at[i])); while (mia__walk_next(&w));
- */
+ *     do store(out, w.at[o], load(in, w.at[i])); while (mia__walk_next(&w)); */
 #ifndef MIA_BACKEND_REFERENCE_ELEMENT_H
 #define MIA_BACKEND_REFERENCE_ELEMENT_H
 
@@ -26,8 +25,8 @@ typedef struct mia__walk {
     int64_t at[MIA__WALK_VIEWS];
 } mia__walk;
 
-/* Walks the modes of `shape` from mode `from` on; false when there is nothing to walk. Rank 0 is one element.
- */
+/* Walks the modes of `shape` from mode `from` on; false when there is nothing to walk. Rank 0 is one
+ * element. */
 bool mia__walk_start(mia__walk *walk, const mia__view *shape, uint32_t from);
 
 /* Adds a view, which stays at index 0 of its modes before `from`. Modes that it lacks, or has with extent 1,

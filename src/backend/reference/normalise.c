@@ -67,8 +67,8 @@ void mia__reference_rms_norm(const mia__kernel_args *args) {
     for_each_row(args, rms_norm_row);
 }
 
-/* The variance is the mean square of what is left of the mean, which loses no digits where the mean is large.
- */
+/* The variance is the mean square of what is left of the mean, which loses no digits where the mean is
+ * large. */
 static void layer_norm_row(const mia__kernel_args *args, const row *in, int64_t out_at) {
     row weight = row_of(args, 1, args->step->inputs[1].view.offset);
     row bias = row_of(args, 2, args->step->inputs[2].view.offset);

@@ -1,6 +1,5 @@
 /* The smallest program that uses an installed Mia: prints the version of the library that it runs with. */
 #include <mia/mia.h>
-#include <mia/version.h>
 #include <stdio.h>
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* The part of attention.h that reads keys and values: included once for each of their types, with
- *   ELEMENT  the type in memory    LOAD  MIA_LANES of them as f32    ONE(x)  one of them    NAME(x)  a
- * function's name */
+ *   ELEMENT  the type in memory    LOAD  MIA_LANES of them as f32    ONE(x)  one of them as f32
+ *   NAME(x)  the name of a function */
 
 /* Scores of key `at` for `rows` rows. */
 INLINE void NAME(score)(const mia__cpu_attention_tile *tile, const ELEMENT *key, state *s, int64_t at,

@@ -1,6 +1,6 @@
-/* Element-wise operations on contiguous f32, and conversions between f32 and 16-bit floats. Included once for
- * each instruction set. A lane's result depends on that lane alone, so it does not matter where a row is cut.
- */
+/* Element-wise operations on contiguous f32, and conversions between f32 and 16-bit floats. Included once
+ * for each instruction set. A lane's result depends on that lane alone, so it does not matter where a row is
+ * cut. */
 #include "backend/cpu/template/simd.h"
 
 /* --- functions of a vector -------------------------------------------------------------------- */

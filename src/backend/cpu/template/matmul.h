@@ -2,9 +2,9 @@
  *
  *     out[n, m] (+)= sum over k of w[k][n] x[k][m]
  *
- * A vector holds neighbouring n; each x is spread over one. The sums of a tile stay in registers, so there is
- * a function for every number of columns, all made from `product_of`. Included once for each instruction set.
- */
+ * A vector holds neighbouring n; each x is spread over one. The sums of a tile stay in registers, so there
+ * is a function for every number of columns, all made from `product_of`. Included once for each instruction
+ * set. */
 #include "backend/cpu/template/simd.h"
 
 #define GROUP   MIA__CPU_GROUP

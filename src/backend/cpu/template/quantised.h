@@ -1,11 +1,10 @@
 /* Products of block-quantised weights and activations rounded to 8 bits a block, in whole numbers; and
  * prepared weights as f32. The layout of a group is drawn in forms.h.
  *
- *     out[n, m] (+)= sum over blocks of scale[n] scale[m] (sum of quants[n] quants[m] - bias * sum of
- * quants[m])
+ *     out[n, m] (+)= sum over blocks of scale[n] scale[m] (quants[n] . quants[m] - bias * sum of quants[m])
  *
- * Weights are stored unsigned, the bias (128 or 8) above their value. Included once for each instruction set.
- */
+ * Weights are stored unsigned, the bias (128 or 8) above their value. Included once for each instruction
+ * set. */
 #include "backend/cpu/template/simd.h"
 
 #define GROUP MIA__CPU_GROUP
