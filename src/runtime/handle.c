@@ -29,12 +29,14 @@ static const mia__consumed *find_consumption(const mia_device *device, uint32_t 
     return NULL;
 }
 
-static mia_status stale(const mia_device *device, mia_tensor t, int operand, const mia__site *site,
-                        mia_error *error) {
-    char name[24], here[200], there[200];
-    operand_name(operand, name, sizeof name);
-    const char *what = operand < 0 ? "the tensor" : name;
-    at(site->file, site->line, here, sizeof here);
+static bool is_owned(const mia_device *device, mia_tensor t) {
+    return t.device == device && t.slot < device->slot_count && device->slots[t.slot].owned &&
+           device->slots[t.slot].generation == t.generation;
+}
+
+static mia_status stale(const mia_device *device, mia_tensor t, const char *what, const mia__site *site,
+                        const char *here, mia_error *error) {
+    char there[200];
     const mia__consumed *by = find_consumption(device, t.slot, t.generation);
     if (by == NULL)
         return mia_error_set(error, MIA_ERROR_CONSUMED,
@@ -44,40 +46,31 @@ static mia_status stale(const mia_device *device, mia_tensor t, int operand, con
                          what, by->by, at(by->file, by->line, there, sizeof there), site->what, here);
 }
 
-static bool is_owned(const mia_device *device, mia_tensor t) {
-    return t.device == device && t.slot < device->slot_count && device->slots[t.slot].owned &&
-           device->slots[t.slot].generation == t.generation;
+/* What is wrong with a handle that find_slot turned down. */
+static mia_status refuse(const mia_device *device, mia_tensor t, int operand, const mia__site *site,
+                         mia_error *error) {
+    char name[24], here[200];
+    const char *what = operand_name(operand, name, sizeof name);
+    at(site->file, site->line, here, sizeof here);
+    if (t.slot == MIA__LOST_SLOT)
+        return mia_error_set(error, (mia_status)t.generation, "%s: %s could not be made: %s%s", site->what,
+                             what, mia_status_sentence((mia_status)t.generation), here);
+    if (t.device != device)
+        return mia_error_set(error, MIA_ERROR_INVALID_ARGUMENT,
+                             t.device == NULL ? "%s: %s is no tensor (all zero)%s"
+                                              : "%s: %s lives on another device%s",
+                             site->what, what, here);
+    if (!is_owned(device, t)) return stale(device, t, what, site, here, error);
+    return mia_error_set(error, MIA_ERROR_DEVICE_CLOSED, "%s: the device of %s was closed%s", site->what,
+                         what, here);
 }
 
 /* The slot of a good handle, NULL with the error set otherwise. */
 static mia__slot *find_slot(mia_device *device, mia_tensor t, int operand, const mia__site *site,
                             mia_error *error) {
-    char name[24], here[200];
-    operand_name(operand, name, sizeof name);
-    const char *what = operand < 0 ? "the tensor" : name;
-    at(site->file, site->line, here, sizeof here);
-    if (t.slot == MIA__LOST_SLOT) {
-        (void)mia_error_set(error, (mia_status)t.generation, "%s: %s could not be made: %s%s", site->what,
-                            what, mia_status_sentence((mia_status)t.generation), here);
-        return NULL;
-    }
-    if (t.device != device) {
-        (void)mia_error_set(error, MIA_ERROR_INVALID_ARGUMENT,
-                            t.device == NULL ? "%s: %s is no tensor (all zero)%s"
-                                             : "%s: %s lives on another device%s",
-                            site->what, what, here);
-        return NULL;
-    }
-    if (!is_owned(device, t)) {
-        (void)stale(device, t, operand, site, error);
-        return NULL;
-    }
-    if (device->closed) {
-        (void)mia_error_set(error, MIA_ERROR_DEVICE_CLOSED, "%s: the device of %s was closed%s", site->what,
-                            what, here);
-        return NULL;
-    }
-    return &device->slots[t.slot];
+    if (is_owned(device, t) && !device->closed) return &device->slots[t.slot];
+    (void)refuse(device, t, operand, site, error);
+    return NULL;
 }
 
 static uint32_t new_slot(mia_device *device) {
