@@ -11,7 +11,7 @@
 #endif
 
 /* Below this much work (estimated, of one thread) a step is not worth meeting for. */
-#define SHARED_NANOSECONDS 8000.0
+#define SHARED_NANOSECONDS 2000.0
 
 #define LARGE_PAGE ((size_t)2 << 20)
 
