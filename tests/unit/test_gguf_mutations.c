@@ -2,8 +2,9 @@
  * of the header flipped, and 2,000 random mutations. Nothing may crash, hang, leak, or read outside the file,
  * and a source that can only be read must give what a mapped one gives.
  *
- * The small file is always done in full. The bundled one is done in full when MIA_TEST_LONG is set, and else
- * by a random share that differs from run to run: the seed is printed, and MIA_TEST_SEED repeats it. */
+ * The small file is always done in full. The bundled one is done in full when MIA_TEST_LONG is set (through
+ * the source that can only be read a quarter of its bits, drawn anew each run), and else by a random share that
+ * differs from run to run: the seed is printed, and MIA_TEST_SEED repeats it. */
 #include "gguf_builder.h"
 
 #include <stdio.h>
