@@ -17,13 +17,23 @@ CLASSES = {
     "MOVEMENT": "Movement",
     "ELEMENTWISE": "Element-wise",
     "REDUCTION": "Reductions",
+    "SCAN": "Scans and sorting",
     "COMPOSITE": "Normalisation and attention",
     "CONTRACTION": "Contractions",
+    "WINDOW": "Convolution and pooling",
+    "CREATION": "Creation",
 }
 # How a call reads, by the row's signature.
 CALLS = {
     "UNARY": "(x)", "BINARY": "(a, b)", "SLICE": "(x, mode, begin, count, step)", "CONCAT": "(a, b, mode)",
-    "PAD": "(x, mode, before, after)", "GATHER": "(table, indices)", "EMBEDDING": "(table, indices)",
+    "PAD": "(x, mode, before, after, style, value)", "MODE": "(x, mode)", "TWO_MODES": "(x, mode, other)",
+    "TAKE": "(x, indices, mode)", "SCATTER": "(x, indices, part, mode, style)", "ROLL": "(x, mode, shift)",
+    "TRIANGLE": "(x, diagonal)", "COMPARE": "(a, b)", "WHERE": "(condition, a, b)", "REAL": "(x, value)",
+    "RANGE": "(x, low, high)", "ARG_MODES": "(x, modes)", "SCAN": "(x, mode, exclusive, reverse)",
+    "SORT": "(x, mode, descending)", "ARG_SORT": "(x, mode, descending)", "TOP_K": "(x, mode, k, greatest)",
+    "ARG_TOP_K": "(x, mode, k, greatest)", "GROUP_NORM": "(x, weight, bias, mode, groups, epsilon)",
+    "ATTENTION_MASKED": "(q, k, v, mask, length, scale)", "CONV": "(x, w, window)", "POOL": "(x, window)",
+    "ARANGE": "(type, device, start, step, count)", "RANDOM": "(type, device, shape, seed)", "GATHER": "(table, indices)", "EMBEDDING": "(table, indices)",
     "UPDATE": "(x, part, start, mode)", "MODES": "(x, modes)", "NORM": "(x, weight, epsilon)",
     "NORM_BIAS": "(x, weight, bias, epsilon)", "ROPE": "(x, positions, frequencies, style, magnitude)",
     "ATTENTION": "(q, k, v, length, scale)", "MATMUL": "(w, x)", "SHAPE": "(x, shape)", "DTYPE": "(type, x)",
@@ -31,6 +41,12 @@ CALLS = {
 # What the shapes have to be, by the row's shape rule; the operation's own line says the rest.
 SHAPES = {
     "VIEW": "", "SAME": "x's", "BROADCAST": "operands repeat to each other: extents equal or 1, missing modes are 1",
+    "BROADCAST3": "the three repeat to each other", "MODE": "x's", "TRIANGLE": "x's, of two modes or more",
+    "TAKE": "the mode becomes the indices' modes", "TAKE_ALONG": "the indices'",
+    "SCATTER": "x's; the part has n places of the mode", "SCATTER_ALONG": "x's; indices and part alike, no larger",
+    "TOP_K": "the mode becomes k", "GROUP_NORM": "x's; weight and bias [channels]",
+    "ATTENTION_MASKED": "[E, H, T]", "CONV1D": "[L', O, N]", "CONV2D": "[W', H', O, N]",
+    "POOL": "modes 0 and 1 become the windows' places", "ARANGE": "[count]", "RANDOM": "the shape",
     "CONCAT": "alike outside the mode", "PAD": "the mode grows", "GATHER": "[C, N] at [...] gives [C, ...]",
     "UPDATE": "x's; the part is alike outside the mode; start is one i32", "REDUCE": "reduced modes become 1",
     "NORM": "x [C, ...], weight [C]", "NORM_BIAS": "x [C, ...], weight and bias [C]",
@@ -90,12 +106,12 @@ def faults_of_macros(rows, defined):
         if body is None:
             faults.append(f"tensor.h: no macro mia_{name}")
             continue
-        by_type = re.match(r"(?:MIA__CALL[1-4]|MIA_UNARY|MIA_BINARY)\((\w+), (\w+),", body)
+        by_type = re.match(r"(?:MIA__CALL[1-4]|MIA_UNARY|MIA_BINARY|MIA__CALL_CHOICE)\((\w+), (\w+),", body)
         if by_type:
             if by_type.groups() != (name, row["types"]):
                 faults.append(f"tensor.h: mia_{name} names {by_type.group(1)} of {by_type.group(2)}, "
                               f"the table says {row['types']}")
-        elif not re.match(rf"mia__{name}_to_##type\(|MIA__CALL_{name.upper()}\(|MIA__CALL_WEIGHT\({name},", body):
+        elif not re.match(rf"mia__{name}_to_##type\(|mia__{name}_##type\(|MIA__CALL_{name.upper()}\(|MIA__CALL_WEIGHT\({name},", body):
             faults.append(f"tensor.h: mia_{name} does not lead to {name}: {body}")
     return faults
 

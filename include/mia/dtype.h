@@ -43,6 +43,9 @@ MIA_API const mia_dtype_info *mia_dtype_describe(mia_dtype dtype);
 #define MIA_TYPES_FLOAT(X, arg)   MIA_TYPES_REAL(X, arg) X(f32x4, arg) X(f16x4, arg)
 #define MIA_TYPES_INTEGER(X, arg) X(i32, arg) X(u32, arg) X(i8, arg) X(u8, arg)
 #define MIA_TYPES_SCALAR(X, arg)  MIA_TYPES_REAL(X, arg) MIA_TYPES_INTEGER(X, arg)
+#define MIA_TYPES_BOOL(X, arg)    X(bool8, arg)
+#define MIA_TYPES_SINGLE(X, arg)  MIA_TYPES_SCALAR(X, arg) MIA_TYPES_BOOL(X, arg)
+#define MIA_TYPES_SEED(X, arg)    X(u32, arg)
 #define MIA_TYPES_NUMBER(X, arg)  MIA_TYPES_FLOAT(X, arg) MIA_TYPES_INTEGER(X, arg)
 #define MIA_TYPES_PLAIN(X, arg)   MIA_TYPES_NUMBER(X, arg) X(bool8, arg) X(u8x4, arg)
 #define MIA_TYPES_BLOCK(X, arg)                                                                              \

@@ -27,8 +27,11 @@ typedef enum mia_op_class {
     MIA_CLASS_MOVEMENT,
     MIA_CLASS_ELEMENTWISE,
     MIA_CLASS_REDUCTION,
+    MIA_CLASS_SCAN,
+    MIA_CLASS_COMPOSITE,
     MIA_CLASS_CONTRACTION,
-    MIA_CLASS_COMPOSITE
+    MIA_CLASS_WINDOW,
+    MIA_CLASS_CREATION
 } mia_op_class;
 
 typedef struct mia_op_info {
@@ -66,6 +69,35 @@ typedef struct mia_tensor {
 /* How rope pairs elements: neighbours (Llama in GGUF), or first half with second half (NeoX). */
 typedef enum mia_rope_style { MIA_ROPE_INTERLEAVED = 0, MIA_ROPE_HALVES = 1 } mia_rope_style;
 
+/* What pad puts around a tensor; EDGE, MIRROR and CYCLE take from the tensor itself (MIRROR without the edge,
+ * at most one element less than the mode has; CYCLE at most as many; EDGE any number), CONSTANT the number. */
+typedef enum mia_pad_style {
+    MIA_PAD_CONSTANT = 0,
+    MIA_PAD_EDGE = 1,
+    MIA_PAD_MIRROR = 2,
+    MIA_PAD_CYCLE = 3
+} mia_pad_style;
+
+/* What scatter does with what is there: replaces it, or combines it with what comes. */
+typedef enum mia_scatter_style {
+    MIA_SCATTER_SET = 0,
+    MIA_SCATTER_ADD = 1,
+    MIA_SCATTER_MUL = 2,
+    MIA_SCATTER_MIN = 3,
+    MIA_SCATTER_MAX = 4
+} mia_scatter_style;
+
+/* How a window moves over modes 0 and 1; a field that is 0 has its neutral value. */
+typedef struct mia_window {
+    int64_t size[2];     /* of a pool's window (0: 1); a convolution's is its weights' */
+    int64_t stride[2];   /* from window to window (0: 1) */
+    int64_t dilation[2]; /* from element to element of a window (0: 1) */
+    int64_t before[2];   /* padding at the begin and the end of each mode */
+    int64_t after[2];
+    int64_t groups;     /* of a convolution's channels (0: 1) */
+    bool count_padding; /* average_pool: padding counts as zeros */
+} mia_window;
+
 /* --- plain functions, a form each signature --------------------------------------------------- */
 
 #define MIA__SITE_ARGS const char *file, int line
@@ -81,16 +113,58 @@ typedef enum mia_rope_style { MIA_ROPE_INTERLEAVED = 0, MIA_ROPE_HALVES = 1 } mi
                                      int64_t step, MIA__SITE_ARGS);
 #define MIA__PLAIN_CONCAT(name)                                                                              \
     MIA_API mia_tensor mia_op_##name(mia_tensor a, mia_tensor b, uint32_t mode, MIA__SITE_ARGS);
+#define MIA__PLAIN_MODE(name) MIA_API mia_tensor mia_op_##name(mia_tensor x, uint32_t mode, MIA__SITE_ARGS);
+#define MIA__PLAIN_TWO_MODES(name)                                                                           \
+    MIA_API mia_tensor mia_op_##name(mia_tensor x, uint32_t mode, uint32_t other, MIA__SITE_ARGS);
 #define MIA__PLAIN_PAD(name)                                                                                 \
     MIA_API mia_tensor mia_op_##name(mia_tensor x, uint32_t mode, int64_t before, int64_t after,             \
+                                     mia_pad_style style, double value, MIA__SITE_ARGS);
+#define MIA__PLAIN_TAKE(name)                                                                                \
+    MIA_API mia_tensor mia_op_##name(mia_tensor x, mia_tensor indices, uint32_t mode, MIA__SITE_ARGS);
+#define MIA__PLAIN_SCATTER(name)                                                                             \
+    MIA_API mia_tensor mia_op_##name(mia_tensor x, mia_tensor indices, mia_tensor part, uint32_t mode,       \
+                                     mia_scatter_style style, MIA__SITE_ARGS);
+#define MIA__PLAIN_ROLL(name)                                                                                \
+    MIA_API mia_tensor mia_op_##name(mia_tensor x, uint32_t mode, int64_t shift, MIA__SITE_ARGS);
+#define MIA__PLAIN_TRIANGLE(name)                                                                            \
+    MIA_API mia_tensor mia_op_##name(mia_tensor x, int64_t diagonal, MIA__SITE_ARGS);
+#define MIA__PLAIN_COMPARE(name) MIA__PLAIN_BINARY(name)
+#define MIA__PLAIN_WHERE(name)                                                                               \
+    MIA_API mia_tensor mia_op_##name(mia_tensor condition, mia_tensor a, mia_tensor b, MIA__SITE_ARGS);
+#define MIA__PLAIN_REAL(name) MIA_API mia_tensor mia_op_##name(mia_tensor x, double value, MIA__SITE_ARGS);
+#define MIA__PLAIN_RANGE(name)                                                                               \
+    MIA_API mia_tensor mia_op_##name(mia_tensor x, double low, double high, MIA__SITE_ARGS);
+#define MIA__PLAIN_SCAN(name)                                                                                \
+    MIA_API mia_tensor mia_op_##name(mia_tensor x, uint32_t mode, bool exclusive, bool reverse,              \
                                      MIA__SITE_ARGS);
+#define MIA__PLAIN_SORT(name)                                                                                \
+    MIA_API mia_tensor mia_op_##name(mia_tensor x, uint32_t mode, bool descending, MIA__SITE_ARGS);
+#define MIA__PLAIN_ARG_SORT(name) MIA__PLAIN_SORT(name)
+#define MIA__PLAIN_TOP_K(name)                                                                               \
+    MIA_API mia_tensor mia_op_##name(mia_tensor x, uint32_t mode, int64_t k, bool greatest, MIA__SITE_ARGS);
+#define MIA__PLAIN_ARG_TOP_K(name) MIA__PLAIN_TOP_K(name)
+#define MIA__PLAIN_GROUP_NORM(name)                                                                          \
+    MIA_API mia_tensor mia_op_##name(mia_tensor x, mia_tensor weight, mia_tensor bias, uint32_t mode,        \
+                                     int64_t groups, double epsilon, MIA__SITE_ARGS);
+#define MIA__PLAIN_ATTENTION_MASKED(name)                                                                    \
+    MIA_API mia_tensor mia_op_##name(mia_tensor q, mia_tensor k, mia_tensor v, mia_tensor mask,              \
+                                     mia_tensor length, double scale, MIA__SITE_ARGS);
+#define MIA__PLAIN_CONV(name)                                                                                \
+    MIA_API mia_tensor mia_op_##name(mia_tensor x, mia_tensor w, mia_window window, MIA__SITE_ARGS);
+#define MIA__PLAIN_POOL(name)                                                                                \
+    MIA_API mia_tensor mia_op_##name(mia_tensor x, mia_window window, MIA__SITE_ARGS);
+#define MIA__PLAIN_ARANGE(name)                                                                              \
+    MIA_API mia_tensor mia_op_##name(mia_tensor start, mia_tensor step, int64_t count, MIA__SITE_ARGS);
+#define MIA__PLAIN_RANDOM(name)                                                                              \
+    MIA_API mia_tensor mia_op_##name(mia_tensor seed, mia_dtype dtype, int64_t count, MIA__SITE_ARGS);
 #define MIA__PLAIN_GATHER(name)                                                                              \
     MIA_API mia_tensor mia_op_##name(mia_tensor table, mia_tensor indices, MIA__SITE_ARGS);
 #define MIA__PLAIN_EMBEDDING(name) MIA__PLAIN_GATHER(name)
 #define MIA__PLAIN_UPDATE(name)                                                                              \
     MIA_API mia_tensor mia_op_##name(mia_tensor x, mia_tensor part, mia_tensor start, uint32_t mode,         \
                                      MIA__SITE_ARGS);
-#define MIA__PLAIN_MODES(name) MIA_API mia_tensor mia_op_##name(mia_tensor x, uint32_t modes, MIA__SITE_ARGS);
+#define MIA__PLAIN_MODES(name)     MIA_API mia_tensor mia_op_##name(mia_tensor x, uint32_t modes, MIA__SITE_ARGS);
+#define MIA__PLAIN_ARG_MODES(name) MIA__PLAIN_MODES(name)
 #define MIA__PLAIN_NORM(name)                                                                                \
     MIA_API mia_tensor mia_op_##name(mia_tensor x, mia_tensor weight, double epsilon, MIA__SITE_ARGS);
 #define MIA__PLAIN_NORM_BIAS(name)                                                                           \
@@ -112,6 +186,10 @@ typedef enum mia_rope_style { MIA_ROPE_INTERLEAVED = 0, MIA_ROPE_HALVES = 1 } mi
 /* Checks at run time that t is of that type (TYPE_MISMATCH otherwise): what loaders hand out becomes typed.
  * Consumes t. */
 MIA_API mia_tensor mia_op_expect(mia_tensor t, mia_dtype dtype, MIA__SITE_ARGS);
+
+/* A number as a tensor of rank 0 beside `like`: of its type (all lanes of a packed one) and on its device.
+ * Borrows like. */
+MIA_API mia_tensor mia_op_number(mia_tensor like, double value, MIA__SITE_ARGS);
 
 /* A second owned handle of the same value; t stays yours. */
 MIA_API mia_tensor mia_op_ref(mia_tensor t, MIA__SITE_ARGS);
@@ -145,6 +223,14 @@ template <class A, class B, class C, class D> struct mia__pack4 {
     D d;
 };
 template <class A, class B, class C, class D> mia__pack4(A, B, C, D) -> mia__pack4<A, B, C, D>;
+template <class A, class B, class C, class D, class E> struct mia__pack5 {
+    A a;
+    B b;
+    C c;
+    D d;
+    E e;
+};
+template <class A, class B, class C, class D, class E> mia__pack5(A, B, C, D, E) -> mia__pack5<A, B, C, D, E>;
 #define MIA__FN(type, name) mia__cxx_##name
 #else
 #define MIA__FN(type, name) mia__##type##_##name
@@ -161,8 +247,28 @@ template <class A, class B, class C, class D> mia__pack4(A, B, C, D) -> mia__pac
     }
 
 #define MIA__TYPED_UNARY(t, name) MIA__TYPED(t, t, name, (MIA__T(t) x, MIA__SITE_ARGS), x.untyped)
-#define MIA__TYPED_BINARY(t, name)                                                                           \
-    MIA__TYPED(t, t, name, (MIA__T(t) a, MIA__T(t) b, MIA__SITE_ARGS), a.untyped, b.untyped)
+/* Of two tensors, or of a tensor and a number. */
+#define MIA__TYPED_PAIR(t, to, name)                                                                         \
+    MIA__TYPED(t, to, name, (MIA__T(t) a, MIA__T(t) b, MIA__SITE_ARGS), a.untyped, b.untyped)                \
+    static inline MIA__T(to) MIA__FN(t, name##_number)(MIA__T(t) a, double b, MIA__SITE_ARGS) {              \
+        MIA__T(t) other;                                                                                     \
+        other.untyped = mia_op_number(a.untyped, b, file, line);                                             \
+        return MIA__FN(t, name)(a, other, file, line);                                                       \
+    }                                                                                                        \
+    static inline MIA__T(to) MIA__FN(t, name##_of_number)(double a, MIA__T(t) b, MIA__SITE_ARGS) {           \
+        MIA__T(t) other;                                                                                     \
+        other.untyped = mia_op_number(b.untyped, a, file, line);                                             \
+        return MIA__FN(t, name)(other, b, file, line);                                                       \
+    }
+#define MIA__TYPED_BINARY(t, name)  MIA__TYPED_PAIR(t, t, name)
+#define MIA__TYPED_COMPARE(t, name) MIA__TYPED_PAIR(t, bool8, name)
+#define MIA__TYPED_WHERE(t, name)                                                                            \
+    MIA__TYPED(t, t, name, (mia_tensor_bool8 condition, MIA__T(t) a, MIA__T(t) b, MIA__SITE_ARGS),           \
+               condition.untyped, a.untyped, b.untyped)
+#define MIA__TYPED_REAL(t, name)                                                                             \
+    MIA__TYPED(t, t, name, (MIA__T(t) x, double value, MIA__SITE_ARGS), x.untyped, value)
+#define MIA__TYPED_RANGE(t, name)                                                                            \
+    MIA__TYPED(t, t, name, (MIA__T(t) x, double low, double high, MIA__SITE_ARGS), x.untyped, low, high)
 #define MIA__TYPED_SHAPE(t, name)                                                                            \
     MIA__TYPED(t, t, name, (MIA__T(t) x, mia_shape shape, MIA__SITE_ARGS), x.untyped, shape)
 #define MIA__TYPED_SLICE(t, name)                                                                            \
@@ -172,9 +278,59 @@ template <class A, class B, class C, class D> mia__pack4(A, B, C, D) -> mia__pac
 #define MIA__TYPED_CONCAT(t, name)                                                                           \
     MIA__TYPED(t, t, name, (MIA__T(t) a, MIA__T(t) b, uint32_t mode, MIA__SITE_ARGS), a.untyped, b.untyped,  \
                mode)
+#define MIA__TYPED_MODE(t, name)                                                                             \
+    MIA__TYPED(t, t, name, (MIA__T(t) x, uint32_t mode, MIA__SITE_ARGS), x.untyped, mode)
+#define MIA__TYPED_TWO_MODES(t, name)                                                                        \
+    MIA__TYPED(t, t, name, (MIA__T(t) x, uint32_t mode, uint32_t other, MIA__SITE_ARGS), x.untyped, mode,    \
+               other)
 #define MIA__TYPED_PAD(t, name)                                                                              \
-    MIA__TYPED(t, t, name, (MIA__T(t) x, uint32_t mode, int64_t before, int64_t after, MIA__SITE_ARGS),      \
-               x.untyped, mode, before, after)
+    MIA__TYPED(t, t, name,                                                                                   \
+               (MIA__T(t) x, uint32_t mode, int64_t before, int64_t after, mia_pad_style style,              \
+                double value, MIA__SITE_ARGS),                                                               \
+               x.untyped, mode, before, after, style, value)
+#define MIA__TYPED_TAKE(t, name)                                                                             \
+    MIA__TYPED(t, t, name, (MIA__T(t) x, mia_tensor_i32 indices, uint32_t mode, MIA__SITE_ARGS), x.untyped,  \
+               indices.untyped, mode)
+#define MIA__TYPED_SCATTER(t, name)                                                                          \
+    MIA__TYPED(t, t, name,                                                                                   \
+               (MIA__T(t) x, mia_tensor_i32 indices, MIA__T(t) part, uint32_t mode, mia_scatter_style style, \
+                MIA__SITE_ARGS),                                                                             \
+               x.untyped, indices.untyped, part.untyped, mode, style)
+#define MIA__TYPED_ROLL(t, name)                                                                             \
+    MIA__TYPED(t, t, name, (MIA__T(t) x, uint32_t mode, int64_t shift, MIA__SITE_ARGS), x.untyped, mode,     \
+               shift)
+#define MIA__TYPED_TRIANGLE(t, name)                                                                         \
+    MIA__TYPED(t, t, name, (MIA__T(t) x, int64_t diagonal, MIA__SITE_ARGS), x.untyped, diagonal)
+#define MIA__TYPED_ARG_MODES(t, name)                                                                        \
+    MIA__TYPED(t, i32, name, (MIA__T(t) x, uint32_t modes, MIA__SITE_ARGS), x.untyped, modes)
+#define MIA__TYPED_SCAN(t, name)                                                                             \
+    MIA__TYPED(t, t, name, (MIA__T(t) x, uint32_t mode, bool exclusive, bool reverse, MIA__SITE_ARGS),       \
+               x.untyped, mode, exclusive, reverse)
+#define MIA__TYPED_SORTED(t, to, name)                                                                       \
+    MIA__TYPED(t, to, name, (MIA__T(t) x, uint32_t mode, bool descending, MIA__SITE_ARGS), x.untyped, mode,  \
+               descending)
+#define MIA__TYPED_SORT(t, name)     MIA__TYPED_SORTED(t, t, name)
+#define MIA__TYPED_ARG_SORT(t, name) MIA__TYPED_SORTED(t, i32, name)
+#define MIA__TYPED_TOP(t, to, name)                                                                          \
+    MIA__TYPED(t, to, name, (MIA__T(t) x, uint32_t mode, int64_t k, bool greatest, MIA__SITE_ARGS),          \
+               x.untyped, mode, k, greatest)
+#define MIA__TYPED_TOP_K(t, name)     MIA__TYPED_TOP(t, t, name)
+#define MIA__TYPED_ARG_TOP_K(t, name) MIA__TYPED_TOP(t, i32, name)
+#define MIA__TYPED_GROUP_NORM(t, name)                                                                       \
+    MIA__TYPED(t, t, name,                                                                                   \
+               (MIA__T(t) x, MIA__T(t) weight, MIA__T(t) bias, uint32_t mode, int64_t groups,                \
+                double epsilon, MIA__SITE_ARGS),                                                             \
+               x.untyped, weight.untyped, bias.untyped, mode, groups, epsilon)
+#define MIA__TYPED_ATTENTION_MASKED(t, name)                                                                 \
+    MIA__TYPED(t, t, name,                                                                                   \
+               (MIA__T(t) q, mia_tensor k, mia_tensor v, mia_tensor_f32 mask, mia_tensor_i32 length,         \
+                double scale, MIA__SITE_ARGS),                                                               \
+               q.untyped, k, v, mask.untyped, length.untyped, scale)
+#define MIA__TYPED_CONV(t, name)                                                                             \
+    MIA__TYPED(t, t, name, (MIA__T(t) x, MIA__T(t) w, mia_window window, MIA__SITE_ARGS), x.untyped,         \
+               w.untyped, window)
+#define MIA__TYPED_POOL(t, name)                                                                             \
+    MIA__TYPED(t, t, name, (MIA__T(t) x, mia_window window, MIA__SITE_ARGS), x.untyped, window)
 #define MIA__TYPED_GATHER(t, name)                                                                           \
     MIA__TYPED(t, t, name, (MIA__T(t) table, mia_tensor_i32 indices, MIA__SITE_ARGS), table.untyped,         \
                indices.untyped)
@@ -205,6 +361,8 @@ template <class A, class B, class C, class D> mia__pack4(A, B, C, D) -> mia__pac
 #define MIA__TYPED_DTYPE(t, name)
 #define MIA__TYPED_EMBEDDING(t, name)
 #define MIA__TYPED_MATMUL(t, name)
+#define MIA__TYPED_ARANGE(t, name)
+#define MIA__TYPED_RANDOM(t, name)
 
 #define MIA_OP(name, tag, signature, class, types, type_rule, shape_rule, bound, doc)                        \
     MIA_TYPES_##types(MIA__TYPED_##signature, name)

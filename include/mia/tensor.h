@@ -11,6 +11,10 @@
 #include <mia/ops.h>
 #include <mia/weights.h>
 
+#ifdef __cplusplus
+#include <type_traits>
+#endif
+
 /* --- how the macros work ---------------------------------------------------------------------- */
 
 /* Operands are evaluated once, left to right, into variables that one expansion of __COUNTER__ names; their
@@ -23,6 +27,8 @@
 #define MIA__CALL2(name, types, x, y, ...)       mia__cxx2_##name(mia__pack2{(x), (y)}, __VA_ARGS__)
 #define MIA__CALL3(name, types, x, y, z, ...)    mia__cxx3_##name(mia__pack3{(x), (y), (z)}, __VA_ARGS__)
 #define MIA__CALL4(name, types, x, y, z, w, ...) mia__cxx4_##name(mia__pack4{(x), (y), (z), (w)}, __VA_ARGS__)
+#define MIA__CALL_PAIR(name, types, x, y)        mia__cxx2_##name(mia__pack2{(x), (y)}, MIA__SITE)
+#define MIA__CALL_CHOICE(name, types, c, x, y)   mia__cxx3_##name(mia__pack3{(c), (x), (y)}, MIA__SITE)
 
 #define MIA__PACKED_2(name)                                                                                  \
     template <class A, class B, class... R>                                                                  \
@@ -36,7 +42,39 @@
         ->decltype(mia__cxx_##name(p.a, p.b, p.c, rest...)) {                                                \
         return mia__cxx_##name(p.a, p.b, p.c, rest...);                                                      \
     }
+#define MIA__PACKED_5(name)                                                                                  \
+    template <class A, class B, class C, class D, class E, class... R>                                       \
+    inline auto mia__cxx5_##name(mia__pack5<A, B, C, D, E> p, R... rest)                                     \
+        ->decltype(mia__cxx_##name(p.a, p.b, p.c, p.d, p.e, rest...)) {                                      \
+        return mia__cxx_##name(p.a, p.b, p.c, p.d, p.e, rest...);                                            \
+    }
+/* Two tensors, or a tensor and a number. */
+#define MIA__PACKED_PAIR(name)                                                                               \
+    template <class A, class B>                                                                              \
+    inline auto mia__cxx2_##name(mia__pack2<A, B> p, const char *file, int line) {                           \
+        if constexpr (std::is_arithmetic<A>::value)                                                          \
+            return mia__cxx_##name##_of_number((double)p.a, p.b, file, line);                                \
+        else if constexpr (std::is_arithmetic<B>::value)                                                     \
+            return mia__cxx_##name##_number(p.a, (double)p.b, file, line);                                   \
+        else                                                                                                 \
+            return mia__cxx_##name(p.a, p.b, file, line);                                                    \
+    }
 #define MIA__PACKED_UNARY(name)
+#define MIA__PACKED_TWO_MODES(name)
+#define MIA__PACKED_MODE(name)
+#define MIA__PACKED_ROLL(name)
+#define MIA__PACKED_TRIANGLE(name)
+#define MIA__PACKED_REAL(name)
+#define MIA__PACKED_RANGE(name)
+#define MIA__PACKED_ARG_MODES(name)
+#define MIA__PACKED_SCAN(name)
+#define MIA__PACKED_SORT(name)
+#define MIA__PACKED_ARG_SORT(name)
+#define MIA__PACKED_TOP_K(name)
+#define MIA__PACKED_ARG_TOP_K(name)
+#define MIA__PACKED_POOL(name)
+#define MIA__PACKED_ARANGE(name)
+#define MIA__PACKED_RANDOM(name)
 #define MIA__PACKED_SHAPE(name)
 #define MIA__PACKED_DTYPE(name)
 #define MIA__PACKED_SLICE(name)
@@ -44,7 +82,14 @@
 #define MIA__PACKED_MODES(name)
 #define MIA__PACKED_EMBEDDING(name)
 #define MIA__PACKED_MATMUL(name)
-#define MIA__PACKED_BINARY(name)    MIA__PACKED_2(name)
+#define MIA__PACKED_BINARY(name)     MIA__PACKED_PAIR(name)
+#define MIA__PACKED_COMPARE(name)    MIA__PACKED_PAIR(name)
+#define MIA__PACKED_TAKE(name)       MIA__PACKED_2(name)
+#define MIA__PACKED_CONV(name)       MIA__PACKED_2(name)
+#define MIA__PACKED_WHERE(name)      MIA__PACKED_3(name)
+#define MIA__PACKED_SCATTER(name)    MIA__PACKED_3(name)
+#define MIA__PACKED_GROUP_NORM(name) MIA__PACKED_3(name)
+#define MIA__PACKED_ATTENTION_MASKED(name)
 #define MIA__PACKED_CONCAT(name)    MIA__PACKED_2(name)
 #define MIA__PACKED_GATHER(name)    MIA__PACKED_2(name)
 #define MIA__PACKED_NORM(name)      MIA__PACKED_2(name)
@@ -75,6 +120,12 @@ template <class Q, class K, class V, class L>
 inline auto mia__cxx4_attention(mia__pack4<Q, K, V, L> p, double scale, const char *file, int line) {
     return mia__cxx_attention(p.a, mia__cxx_real(p.b), mia__cxx_real(p.c), p.d, scale, file, line);
 }
+template <class Q, class K, class V, class M, class L>
+inline auto mia__cxx5_attention_masked(mia__pack5<Q, K, V, M, L> p, double scale, const char *file,
+                                       int line) {
+    return mia__cxx_attention_masked(p.a, mia__cxx_real(p.b), mia__cxx_real(p.c), p.d, p.e, scale, file,
+                                     line);
+}
 template <class T, class I> inline auto mia__cxx2_embedding(mia__pack2<T, I> p, const char *file, int line) {
     return mia__embedding(mia__cxx_weight(p.a), p.b, file, line);
 }
@@ -82,6 +133,8 @@ template <class T, class I> inline auto mia__cxx2_embedding(mia__pack2<T, I> p, 
 #define MIA__CALL_WEIGHT(name, w, x) mia__cxx2_##name(mia__pack2{(w), (x)}, MIA__SITE)
 #define MIA__CALL_ATTENTION(q, k, v, length, scale)                                                          \
     mia__cxx4_attention(mia__pack4{(q), (k), (v), (length)}, scale, MIA__SITE)
+#define MIA__CALL_ATTENTION_MASKED(q, k, v, mask, length, scale)                                             \
+    mia__cxx5_attention_masked(mia__pack5{(q), (k), (v), (mask), (length)}, scale, MIA__SITE)
 #define MIA__CALL_EMBEDDING(table, indices) mia__cxx2_embedding(mia__pack2{(table), (indices)}, MIA__SITE)
 
 #else
@@ -114,6 +167,47 @@ struct mia__no_type;
         __auto_type mia__y##n = (y);                                                                         \
         __auto_type mia__z##n = (z);                                                                         \
         MIA__SELECT(name, types, mia__x##n)(mia__x##n, mia__y##n, mia__z##n, __VA_ARGS__);                   \
+    })
+/* Two tensors, or a tensor and a number. */
+#define MIA__NUMBERS(X)                                                                                      \
+    float : X,                                                                                               \
+            double : X,                                                                                      \
+                     char : X,                                                                               \
+                            signed char : X,                                                                 \
+                                          unsigned char : X,                                                 \
+                                                          short : X,                                         \
+                                                                  unsigned short : X,                        \
+                                                                                   int : X,                  \
+                                                                                         unsigned : X,       \
+                                                                                                    long     \
+        : X,                                                                                                 \
+          unsigned long : X,                                                                                 \
+                          long long : X,                                                                     \
+                                      unsigned long long : X,                                                \
+                                                           _Bool : X,
+/* Branches that are not taken are checked too: to them a number is of no type. */
+#define MIA__TENSOR(x)                        _Generic(x, MIA__NUMBERS((struct mia__no_type *)0) default : x)
+#define MIA__CALL_PAIR(name, types, x, y)     MIA__CALL_PAIR_(name, types, x, y, __COUNTER__)
+#define MIA__CALL_PAIR_(name, types, x, y, n) MIA__CALL_PAIR__(name, types, x, y, n)
+#define MIA__CALL_PAIR__(name, types, x, y, n)                                                               \
+    __extension__({                                                                                          \
+        __auto_type mia__x##n = (x);                                                                         \
+        __auto_type mia__y##n = (y);                                                                         \
+        _Generic(                                                                                            \
+            mia__x##n, MIA__NUMBERS(MIA__SELECT(name##_of_number, types, MIA__TENSOR(mia__y##n))) default    \
+            : _Generic(                                                                                      \
+                mia__y##n, MIA__NUMBERS(MIA__SELECT(name##_number, types, MIA__TENSOR(mia__x##n))) default   \
+                : MIA__SELECT(name, types, MIA__TENSOR(mia__x##n))))(mia__x##n, mia__y##n, MIA__SITE);       \
+    })
+/* Chosen by the type of the second operand. */
+#define MIA__CALL_CHOICE(name, types, c, x, y)     MIA__CALL_CHOICE_(name, types, c, x, y, __COUNTER__)
+#define MIA__CALL_CHOICE_(name, types, c, x, y, n) MIA__CALL_CHOICE__(name, types, c, x, y, n)
+#define MIA__CALL_CHOICE__(name, types, c, x, y, n)                                                          \
+    __extension__({                                                                                          \
+        __auto_type mia__z##n = (c);                                                                         \
+        __auto_type mia__x##n = (x);                                                                         \
+        __auto_type mia__y##n = (y);                                                                         \
+        MIA__SELECT(name, types, mia__x##n)(mia__z##n, mia__x##n, mia__y##n, MIA__SITE);                     \
     })
 /* A handle of any type as the untyped one. */
 #define MIA_UNTYPED(x)     MIA__UNTYPED(x, __COUNTER__)
@@ -156,11 +250,26 @@ struct mia__no_type;
         (mia__x##n, MIA__SELECT(untyped, REAL, mia__y##n)(mia__y##n),                                        \
          MIA__SELECT(untyped, REAL, mia__z##n)(mia__z##n), mia__w##n, scale, MIA__SITE);                     \
     })
+#define MIA__CALL_ATTENTION_MASKED(q, k, v, mask, length, scale)                                             \
+    MIA__CALL_ATTENTION_MASKED_(q, k, v, mask, length, scale, __COUNTER__)
+#define MIA__CALL_ATTENTION_MASKED_(q, k, v, mask, length, scale, n)                                         \
+    MIA__CALL_ATTENTION_MASKED__(q, k, v, mask, length, scale, n)
+#define MIA__CALL_ATTENTION_MASKED__(q, k, v, mask, length, scale, n)                                        \
+    __extension__({                                                                                          \
+        __auto_type mia__x##n = (q);                                                                         \
+        __auto_type mia__y##n = (k);                                                                         \
+        __auto_type mia__z##n = (v);                                                                         \
+        __auto_type mia__v##n = (mask);                                                                      \
+        __auto_type mia__w##n = (length);                                                                    \
+        MIA__SELECT(attention_masked, REAL, mia__x##n)                                                       \
+        (mia__x##n, MIA__SELECT(untyped, REAL, mia__y##n)(mia__y##n),                                        \
+         MIA__SELECT(untyped, REAL, mia__z##n)(mia__z##n), mia__v##n, mia__w##n, scale, MIA__SITE);          \
+    })
 
 #endif
 
 #define MIA_UNARY(name, types, x)     MIA__CALL1(name, types, x, MIA__SITE)
-#define MIA_BINARY(name, types, a, b) MIA__CALL2(name, types, a, b, MIA__SITE)
+#define MIA_BINARY(name, types, a, b) MIA__CALL_PAIR(name, types, a, b)
 
 /* --- operations: a line each row of ops.def --------------------------------------------------- */
 
@@ -173,41 +282,102 @@ struct mia__no_type;
 #define mia_slice(x, mode, begin, count, step) MIA__CALL1(slice, ALL, x, mode, begin, count, step, MIA__SITE)
 #define mia_cast(type, x)                      mia__cast_to_##type(MIA_UNTYPED(x), MIA__SITE)
 
-#define mia_copy(x)                     MIA_UNARY(copy, ALL, x)
-#define mia_convert(type, x)            mia__convert_to_##type(MIA_UNTYPED(x), MIA__SITE)
-#define mia_concat(a, b, mode)          MIA__CALL2(concat, PLAIN, a, b, (uint32_t)(mode), MIA__SITE)
-#define mia_pad(x, mode, before, after) MIA__CALL1(pad, PLAIN, x, mode, before, after, MIA__SITE)
-#define mia_gather(table, indices)      MIA__CALL2(gather, PLAIN, table, indices, MIA__SITE)
-#define mia_embedding(table, indices)   MIA__CALL_EMBEDDING(table, indices)
+#define mia_transpose(x, mode, other) MIA__CALL1(transpose, ALL, x, mode, other, MIA__SITE)
+#define mia_squeeze(x, modes)         MIA__CALL1(squeeze, ALL, x, modes, MIA__SITE) /* a set of modes */
+#define mia_unsqueeze(x, mode)        MIA__CALL1(unsqueeze, ALL, x, mode, MIA__SITE)
+
+#define mia_copy(x)            MIA_UNARY(copy, ALL, x)
+#define mia_convert(type, x)   mia__convert_to_##type(MIA_UNTYPED(x), MIA__SITE)
+#define mia_concat(a, b, mode) MIA__CALL2(concat, PLAIN, a, b, (uint32_t)(mode), MIA__SITE)
+/* style: mia_pad_style; value: for MIA_PAD_CONSTANT. */
+#define mia_pad(x, mode, before, after, style, value)                                                        \
+    MIA__CALL1(pad, PLAIN, x, mode, before, after, style, value, MIA__SITE)
+#define mia_gather(table, indices)    MIA__CALL2(gather, PLAIN, table, indices, MIA__SITE)
+#define mia_embedding(table, indices) MIA__CALL_EMBEDDING(table, indices)
 #define mia_update(x, part, start, mode)                                                                     \
     MIA__CALL3(update, PLAIN, x, part, start, (uint32_t)(mode), MIA__SITE)
+#define mia_take(x, indices, mode) MIA__CALL2(take, PLAIN, x, indices, (uint32_t)(mode), MIA__SITE)
+#define mia_take_along(x, indices, mode)                                                                     \
+    MIA__CALL2(take_along, SINGLE, x, indices, (uint32_t)(mode), MIA__SITE)
+/* style: mia_scatter_style. In place when x is unshared. */
+#define mia_scatter(x, indices, part, mode, style)                                                           \
+    MIA__CALL3(scatter, SINGLE, x, indices, part, (uint32_t)(mode), style, MIA__SITE)
+#define mia_scatter_along(x, indices, part, mode, style)                                                     \
+    MIA__CALL3(scatter_along, SINGLE, x, indices, part, (uint32_t)(mode), style, MIA__SITE)
+#define mia_roll(x, mode, shift) MIA__CALL1(roll, PLAIN, x, mode, shift, MIA__SITE)
+#define mia_tril(x, diagonal)    MIA__CALL1(tril, SINGLE, x, diagonal, MIA__SITE)
+#define mia_triu(x, diagonal)    MIA__CALL1(triu, SINGLE, x, diagonal, MIA__SITE)
 
-#define mia_add(a, b) MIA_BINARY(add, NUMBER, a, b)
-#define mia_sub(a, b) MIA_BINARY(sub, NUMBER, a, b)
-#define mia_mul(a, b) MIA_BINARY(mul, NUMBER, a, b)
-#define mia_div(a, b) MIA_BINARY(div, NUMBER, a, b)
-#define mia_min(a, b) MIA_BINARY(min, NUMBER, a, b)
-#define mia_max(a, b) MIA_BINARY(max, NUMBER, a, b)
+/* Either operand may be a number of C: mia_mul(x, 0.5), mia_sub(1, x). */
 
-#define mia_neg(x)        MIA_UNARY(neg, NUMBER, x)
-#define mia_abs(x)        MIA_UNARY(abs, NUMBER, x)
-#define mia_square(x)     MIA_UNARY(square, NUMBER, x)
-#define mia_relu(x)       MIA_UNARY(relu, NUMBER, x)
-#define mia_sqrt(x)       MIA_UNARY(sqrt, FLOAT, x)
-#define mia_rsqrt(x)      MIA_UNARY(rsqrt, FLOAT, x)
-#define mia_reciprocal(x) MIA_UNARY(reciprocal, FLOAT, x)
-#define mia_exp(x)        MIA_UNARY(exp, FLOAT, x)
-#define mia_log(x)        MIA_UNARY(log, FLOAT, x)
-#define mia_tanh(x)       MIA_UNARY(tanh, FLOAT, x)
-#define mia_sigmoid(x)    MIA_UNARY(sigmoid, FLOAT, x)
-#define mia_silu(x)       MIA_UNARY(silu, FLOAT, x)
-#define mia_gelu(x)       MIA_UNARY(gelu, FLOAT, x)
-#define mia_gelu_tanh(x)  MIA_UNARY(gelu_tanh, FLOAT, x)
+#define mia_add(a, b)              MIA_BINARY(add, NUMBER, a, b)
+#define mia_sub(a, b)              MIA_BINARY(sub, NUMBER, a, b)
+#define mia_mul(a, b)              MIA_BINARY(mul, NUMBER, a, b)
+#define mia_div(a, b)              MIA_BINARY(div, NUMBER, a, b)
+#define mia_min(a, b)              MIA_BINARY(min, NUMBER, a, b)
+#define mia_max(a, b)              MIA_BINARY(max, NUMBER, a, b)
+#define mia_pow(a, b)              MIA_BINARY(pow, NUMBER, a, b)
+#define mia_mod(a, b)              MIA_BINARY(mod, NUMBER, a, b)
+#define mia_fmod(a, b)             MIA_BINARY(fmod, NUMBER, a, b)
+#define mia_equal(a, b)            MIA_BINARY(equal, SINGLE, a, b)
+#define mia_not_equal(a, b)        MIA_BINARY(not_equal, SINGLE, a, b)
+#define mia_less(a, b)             MIA_BINARY(less, SCALAR, a, b)
+#define mia_less_equal(a, b)       MIA_BINARY(less_equal, SCALAR, a, b)
+#define mia_greater(a, b)          MIA_BINARY(greater, SCALAR, a, b)
+#define mia_greater_equal(a, b)    MIA_BINARY(greater_equal, SCALAR, a, b)
+#define mia_logical_and(a, b)      MIA_BINARY(logical_and, BOOL, a, b)
+#define mia_logical_or(a, b)       MIA_BINARY(logical_or, BOOL, a, b)
+#define mia_logical_xor(a, b)      MIA_BINARY(logical_xor, BOOL, a, b)
+#define mia_where(condition, a, b) MIA__CALL_CHOICE(where, SINGLE, condition, a, b)
+
+#define mia_neg(x)               MIA_UNARY(neg, NUMBER, x)
+#define mia_abs(x)               MIA_UNARY(abs, NUMBER, x)
+#define mia_square(x)            MIA_UNARY(square, NUMBER, x)
+#define mia_relu(x)              MIA_UNARY(relu, NUMBER, x)
+#define mia_sqrt(x)              MIA_UNARY(sqrt, FLOAT, x)
+#define mia_rsqrt(x)             MIA_UNARY(rsqrt, FLOAT, x)
+#define mia_reciprocal(x)        MIA_UNARY(reciprocal, FLOAT, x)
+#define mia_exp(x)               MIA_UNARY(exp, FLOAT, x)
+#define mia_log(x)               MIA_UNARY(log, FLOAT, x)
+#define mia_tanh(x)              MIA_UNARY(tanh, FLOAT, x)
+#define mia_sigmoid(x)           MIA_UNARY(sigmoid, FLOAT, x)
+#define mia_silu(x)              MIA_UNARY(silu, FLOAT, x)
+#define mia_gelu(x)              MIA_UNARY(gelu, FLOAT, x)
+#define mia_gelu_tanh(x)         MIA_UNARY(gelu_tanh, FLOAT, x)
+#define mia_sign(x)              MIA_UNARY(sign, NUMBER, x)
+#define mia_sin(x)               MIA_UNARY(sin, FLOAT, x)
+#define mia_cos(x)               MIA_UNARY(cos, FLOAT, x)
+#define mia_erf(x)               MIA_UNARY(erf, FLOAT, x)
+#define mia_floor(x)             MIA_UNARY(floor, FLOAT, x)
+#define mia_ceil(x)              MIA_UNARY(ceil, FLOAT, x)
+#define mia_round(x)             MIA_UNARY(round, FLOAT, x)
+#define mia_softplus(x)          MIA_UNARY(softplus, FLOAT, x)
+#define mia_hardswish(x)         MIA_UNARY(hardswish, FLOAT, x)
+#define mia_squared_relu(x)      MIA_UNARY(squared_relu, NUMBER, x)
+#define mia_logical_not(x)       MIA_UNARY(logical_not, BOOL, x)
+#define mia_leaky_relu(x, slope) MIA__CALL1(leaky_relu, FLOAT, x, slope, MIA__SITE)
+#define mia_elu(x, alpha)        MIA__CALL1(elu, FLOAT, x, alpha, MIA__SITE)
+#define mia_clamp(x, low, high)  MIA__CALL1(clamp, NUMBER, x, low, high, MIA__SITE)
 
 /* modes: a set, MIA_MODE(0) | MIA_MODE(2); modes that the tensor does not have are ignored. */
 #define mia_sum(x, modes)        MIA__CALL1(sum, SCALAR, x, modes, MIA__SITE)
 #define mia_mean(x, modes)       MIA__CALL1(mean, REAL, x, modes, MIA__SITE)
 #define mia_reduce_max(x, modes) MIA__CALL1(reduce_max, SCALAR, x, modes, MIA__SITE)
+#define mia_reduce_min(x, modes) MIA__CALL1(reduce_min, SCALAR, x, modes, MIA__SITE)
+#define mia_prod(x, modes)       MIA__CALL1(prod, SCALAR, x, modes, MIA__SITE)
+#define mia_any(x, modes)        MIA__CALL1(any, BOOL, x, modes, MIA__SITE)
+#define mia_all(x, modes)        MIA__CALL1(all, BOOL, x, modes, MIA__SITE)
+#define mia_argmax(x, modes)     MIA__CALL1(argmax, SCALAR, x, modes, MIA__SITE)
+#define mia_argmin(x, modes)     MIA__CALL1(argmin, SCALAR, x, modes, MIA__SITE)
+
+/* Along one mode. */
+#define mia_cumsum(x, mode, exclusive, reverse)                                                              \
+    MIA__CALL1(cumsum, SCALAR, x, mode, exclusive, reverse, MIA__SITE)
+#define mia_sort(x, mode, descending)    MIA__CALL1(sort, SCALAR, x, mode, descending, MIA__SITE)
+#define mia_argsort(x, mode, descending) MIA__CALL1(argsort, SCALAR, x, mode, descending, MIA__SITE)
+#define mia_top_k(x, mode, k, greatest)  MIA__CALL1(top_k, SCALAR, x, mode, k, greatest, MIA__SITE)
+#define mia_top_k_indices(x, mode, k, greatest)                                                              \
+    MIA__CALL1(top_k_indices, SCALAR, x, mode, k, greatest, MIA__SITE)
 
 #define mia_softmax(x)                   MIA_UNARY(softmax, REAL, x)
 #define mia_rms_norm(x, weight, epsilon) MIA__CALL2(rms_norm, REAL, x, weight, epsilon, MIA__SITE)
@@ -216,9 +386,22 @@ struct mia__no_type;
 #define mia_rope(x, positions, frequencies, style, magnitude)                                                \
     MIA__CALL3(rope, REAL, x, positions, frequencies, style, magnitude, MIA__SITE)
 #define mia_attention(q, k, v, length, scale) MIA__CALL_ATTENTION(q, k, v, length, scale)
+#define mia_attention_masked(q, k, v, mask, length, scale)                                                   \
+    MIA__CALL_ATTENTION_MASKED(q, k, v, mask, length, scale)
+#define mia_log_softmax(x)      MIA_UNARY(log_softmax, REAL, x)
+#define mia_l2_norm(x, epsilon) MIA__CALL1(l2_norm, REAL, x, epsilon, MIA__SITE)
+/* mode: that of the channels. */
+#define mia_group_norm(x, weight, bias, mode, groups, epsilon)                                               \
+    MIA__CALL3(group_norm, REAL, x, weight, bias, (uint32_t)(mode), groups, epsilon, MIA__SITE)
 
 /* w: weights of any type of the set WEIGHT, typed or not; the result has x's type. */
 #define mia_matmul(w, x) MIA__CALL_WEIGHT(matmul, w, x)
+
+/* window: a mia_window, (mia_window){.stride = {2, 2}}. */
+#define mia_conv1d(x, w, window)    MIA__CALL2(conv1d, REAL, x, w, window, MIA__SITE)
+#define mia_conv2d(x, w, window)    MIA__CALL2(conv2d, REAL, x, w, window, MIA__SITE)
+#define mia_max_pool(x, window)     MIA__CALL1(max_pool, REAL, x, window, MIA__SITE)
+#define mia_average_pool(x, window) MIA__CALL1(average_pool, REAL, x, window, MIA__SITE)
 
 /* --- handles ---------------------------------------------------------------------------------- */
 
@@ -272,6 +455,23 @@ MIA_API mia_tensor mia_tensor_constant(mia_device *device, mia_dtype dtype, mia_
 MIA_API mia_tensor mia_tensor_full(mia_device *device, mia_dtype dtype, mia_shape shape, double value,
                                    MIA__SITE_ARGS);
 
+/* Host memory used where it is: it stays valid and unchanged until `release` (may be NULL) is called with
+ * `user`, which happens once, from whatever thread ends the last use, and within this call where the backend
+ * has to copy or the handle is poisoned. Owned like what mia_tensor_upload gives; never overwritten. */
+MIA_API mia_tensor mia_tensor_borrow(mia_device *device, mia_dtype dtype, mia_shape shape, const void *data,
+                                     void (*release)(void *user), void *user, MIA__SITE_ARGS);
+
+/* [count]: start, start + step, ... of a scalar type. */
+MIA_API mia_tensor mia_tensor_arange(mia_device *device, mia_dtype dtype, double start, double step,
+                                     int64_t count, MIA__SITE_ARGS);
+
+/* Random numbers of f32, f16, bf16 or f64: uniform in [0, 1), or normal. The seed decides them, whatever the
+ * backend; the operations random_uniform and random_normal take the seed as a tensor. */
+MIA_API mia_tensor mia_tensor_random_uniform(mia_device *device, mia_dtype dtype, mia_shape shape,
+                                             uint64_t seed, MIA__SITE_ARGS);
+MIA_API mia_tensor mia_tensor_random_normal(mia_device *device, mia_dtype dtype, mia_shape shape,
+                                            uint64_t seed, MIA__SITE_ARGS);
+
 /* The named tensor of a weights file, as a constant of the device. Its numbers are read when a run needs
  * them, so that reading may fail with IO then. The handle is good until the weights or the device are closed.
  * The same name gives the same constant. NOT_FOUND for a name that the file does not have, UNSUPPORTED for a
@@ -315,6 +515,13 @@ MIA_API mia_ticket *mia_tensor_read_begin(mia_tensor t, void *out, size_t bytes,
         result.untyped = mia_tensor_constant(device, MIA_##name, shape, data, file, line);                   \
         return result;                                                                                       \
     }                                                                                                        \
+    static inline mia_tensor_##name mia__borrow_##name(mia_device *device, mia_shape shape,                  \
+                                                       const host *data, void (*release)(void *),            \
+                                                       void *user, MIA__SITE_ARGS) {                         \
+        mia_tensor_##name result;                                                                            \
+        result.untyped = mia_tensor_borrow(device, MIA_##name, shape, data, release, user, file, line);      \
+        return result;                                                                                       \
+    }                                                                                                        \
     static inline mia_tensor_##name mia__full_##name(mia_device *device, mia_shape shape, double value,      \
                                                      MIA__SITE_ARGS) {                                       \
         mia_tensor_##name result;                                                                            \
@@ -328,6 +535,34 @@ MIA_API mia_ticket *mia_tensor_read_begin(mia_tensor t, void *out, size_t bytes,
     }
 #include <mia/dtype.def>
 #undef MIA_DTYPE
+
+#define MIA__MADE(type, unused)                                                                              \
+    static inline mia_tensor_##type mia__arange_##type(mia_device *device, double start, double step,        \
+                                                       int64_t count, MIA__SITE_ARGS) {                      \
+        mia_tensor_##type result;                                                                            \
+        result.untyped = mia_tensor_arange(device, MIA_##type, start, step, count, file, line);              \
+        return result;                                                                                       \
+    }
+MIA_TYPES_SCALAR(MIA__MADE, 0)
+#undef MIA__MADE
+#define MIA__MADE(type, name)                                                                                \
+    static inline mia_tensor_##type mia__##name##_##type(mia_device *device, mia_shape shape, uint64_t seed, \
+                                                         MIA__SITE_ARGS) {                                   \
+        mia_tensor_##type result;                                                                            \
+        result.untyped = mia_tensor_##name(device, MIA_##type, shape, seed, file, line);                     \
+        return result;                                                                                       \
+    }
+MIA_TYPES_REAL(MIA__MADE, random_uniform)
+MIA_TYPES_REAL(MIA__MADE, random_normal)
+#undef MIA__MADE
+
+#define mia_arange(type, device, start, step, count) mia__arange_##type(device, start, step, count, MIA__SITE)
+#define mia_random_uniform(type, device, shape, seed)                                                        \
+    mia__random_uniform_##type(device, shape, seed, MIA__SITE)
+#define mia_random_normal(type, device, shape, seed) mia__random_normal_##type(device, shape, seed, MIA__SITE)
+#define mia_borrow(type, device, shape, data, release, user)                                                 \
+    mia__borrow_##type(device, shape, data, release, user, MIA__SITE)
+#define mia_zeros(type, device, shape) mia__full_##type(device, shape, 0, MIA__SITE)
 
 #define mia_upload(type, device, shape, data)   mia__upload_##type(device, shape, data, MIA__SITE)
 #define mia_constant(type, device, shape, data) mia__constant_##type(device, shape, data, MIA__SITE)

@@ -112,7 +112,7 @@ static uint32_t flags_of(const mia__node *node) {
 }
 
 /* At most this many words describe a node. */
-#define NODE_WORDS (8 + MIA__MAX_OPERANDS + 6 + 2 * MIA__VIEW_MODES)
+#define NODE_WORDS (8 + MIA__MAX_OPERANDS + MIA__MAX_INTEGERS + MIA__MAX_REALS + 2 * MIA__VIEW_MODES)
 
 static size_t encode(const mia__node *node, uint64_t *key) {
     size_t n = 0;
@@ -124,8 +124,11 @@ static size_t encode(const mia__node *node, uint64_t *key) {
         key[n++] = node->memory->bytes;
     } else {
         for (uint32_t i = 0; i < node->operand_count; i++) key[n++] = node->operands[i]->index;
-        memcpy(&key[n], &node->attributes, sizeof node->attributes);
-        n += sizeof node->attributes / sizeof(uint64_t);
+        const mia__op_row *row = mia__op_find(op);
+        memcpy(&key[n], node->attributes.i, row->integers * sizeof(uint64_t));
+        n += row->integers;
+        memcpy(&key[n], node->attributes.f, row->reals * sizeof(uint64_t));
+        n += row->reals;
     }
     key[n++] = (uint64_t)node->view.offset;
     for (uint32_t m = 0; m < node->view.ndim; m++) {

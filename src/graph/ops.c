@@ -3,39 +3,68 @@
 
 #define TYPE_BIT(type, unused) | (UINT64_C(1) << MIA_##type)
 
-/* Operands of each signature. */
-enum {
-    OPERANDS_UNARY = 1,
-    OPERANDS_SHAPE = 1,
-    OPERANDS_DTYPE = 1,
-    OPERANDS_SLICE = 1,
-    OPERANDS_PAD = 1,
-    OPERANDS_MODES = 1,
-    OPERANDS_BINARY = 2,
-    OPERANDS_CONCAT = 2,
-    OPERANDS_GATHER = 2,
-    OPERANDS_EMBEDDING = 2,
-    OPERANDS_NORM = 2,
-    OPERANDS_MATMUL = 2,
-    OPERANDS_UPDATE = 3,
-    OPERANDS_NORM_BIAS = 3,
-    OPERANDS_ROPE = 3,
-    OPERANDS_ATTENTION = 4
-};
+/* Each signature's operands, and its attributes: integers and reals. */
+#define COUNTS_UNARY            1, 0, 0
+#define COUNTS_BINARY           2, 0, 0
+#define COUNTS_COMPARE          2, 0, 0
+#define COUNTS_WHERE            3, 0, 0
+#define COUNTS_REAL             1, 0, 1
+#define COUNTS_RANGE            1, 0, 2
+#define COUNTS_SHAPE            1, 0, 0
+#define COUNTS_DTYPE            1, 1, 0
+#define COUNTS_SLICE            1, 4, 0
+#define COUNTS_MODE             1, 1, 0
+#define COUNTS_TWO_MODES        1, 2, 0
+#define COUNTS_CONCAT           2, 1, 0
+#define COUNTS_PAD              1, 4, 1
+#define COUNTS_GATHER           2, 0, 0
+#define COUNTS_EMBEDDING        2, 0, 0
+#define COUNTS_UPDATE           3, 1, 0
+#define COUNTS_TAKE             2, 1, 0
+#define COUNTS_SCATTER          3, 2, 0
+#define COUNTS_ROLL             1, 2, 0
+#define COUNTS_TRIANGLE         1, 1, 0
+#define COUNTS_MODES            1, 1, 0
+#define COUNTS_ARG_MODES        1, 1, 0
+#define COUNTS_SCAN             1, 3, 0
+#define COUNTS_SORT             1, 2, 0
+#define COUNTS_ARG_SORT         1, 2, 0
+#define COUNTS_TOP_K            1, 3, 0
+#define COUNTS_ARG_TOP_K        1, 3, 0
+#define COUNTS_NORM             2, 0, 1
+#define COUNTS_NORM_BIAS        3, 0, 1
+#define COUNTS_GROUP_NORM       3, 2, 1
+#define COUNTS_ROPE             3, 1, 1
+#define COUNTS_ATTENTION        4, 0, 1
+#define COUNTS_ATTENTION_MASKED 5, 0, 1
+#define COUNTS_MATMUL           2, 0, 0
+#define COUNTS_CONV             2, 12, 0
+#define COUNTS_POOL             1, 12, 0
+#define COUNTS_ARANGE           2, 1, 0
+#define COUNTS_RANDOM           1, 2, 0
 
 enum {
     RULE_SAME = MIA__TYPE_SAME,
     RULE_FIRST = MIA__TYPE_FIRST,
     RULE_SECOND = MIA__TYPE_SECOND,
     RULE_ATTRIBUTE = MIA__TYPE_ATTRIBUTE,
-    RULE_FLOAT32 = MIA__TYPE_FLOAT32
+    RULE_FLOAT32 = MIA__TYPE_FLOAT32,
+    RULE_BOOL = MIA__TYPE_BOOL,
+    RULE_INDEX = MIA__TYPE_INDEX
 };
+
+#define ROW(name, tag, operands, integers, reals, class, set, type_rule, shape_rule, bound, doc)             \
+    [tag] = {{#name, MIA_CLASS_##class, operands, 0 MIA_TYPES_##set(TYPE_BIT, 0), bound, doc},               \
+             (mia__type_rule)RULE_##type_rule,                                                               \
+             mia__shape_rule_##shape_rule,                                                                   \
+             integers,                                                                                       \
+             reals,                                                                                          \
+             (tag) == MIA_OP_where ? 1 : 0},
+#define ROW_(...) ROW(__VA_ARGS__) /* the counts of a signature are three arguments */
 
 static const mia__op_row rows[MIA_OP_LIMIT] = {
 #define MIA_OP(name, tag, signature, class, types, type_rule, shape_rule, bound, doc)                        \
-    [tag] = {{#name, MIA_CLASS_##class, OPERANDS_##signature, 0 MIA_TYPES_##types(TYPE_BIT, 0), bound, doc}, \
-             (mia__type_rule)RULE_##type_rule,                                                               \
-             mia__shape_rule_##shape_rule},
+    ROW_(name, tag, COUNTS_##signature, class, types, type_rule, shape_rule, bound, doc)
 #include <mia/ops.def>
 #undef MIA_OP
 };
@@ -60,66 +89,79 @@ static bool is_real(mia_dtype dtype) {
     return mia_dtype_describe(dtype)->kind == MIA_KIND_FLOAT;
 }
 
+static mia_status want_type(const char *name, const mia__type *operands, uint32_t operand, mia_dtype dtype,
+                            mia_error *error) {
+    if (operands[operand].dtype == dtype) return MIA_OK;
+    return wrong_type(name, operand, operands[operand].dtype, mia_dtype_describe(dtype)->name, error);
+}
+
+/* Operands from `first` to `last` are of any floating-point type. */
+static mia_status want_real(const char *name, const mia__type *operands, uint32_t first, uint32_t last,
+                            mia_error *error) {
+    for (uint32_t i = first; i <= last; i++)
+        if (!is_real(operands[i].dtype))
+            return wrong_type(name, i, operands[i].dtype, "f32, f16, bf16 or f64", error);
+    return MIA_OK;
+}
+
 /* Operands whose type is fixed whatever the first is: indices, positions, lengths, activations. */
-static mia_status check_others(const mia__op_row *row, mia_op op, const mia__type *operands,
-                               mia_error *error) {
-    const char *name = row->info.name;
-    switch (op) {
+static mia_status check_others(const char *name, mia_op op, const mia__type *operands, mia_error *error) {
+    mia_status status = MIA_OK;
+    switch ((int)op) {
     case MIA_OP_gather:
     case MIA_OP_embedding:
-        if (operands[1].dtype != MIA_i32) return wrong_type(name, 1, operands[1].dtype, "i32", error);
-        return MIA_OK;
+    case MIA_OP_take:
+    case MIA_OP_take_along:
+    case MIA_OP_scatter:
+    case MIA_OP_scatter_along: return want_type(name, operands, 1, MIA_i32, error);
+    case MIA_OP_update: return want_type(name, operands, 2, MIA_i32, error);
+    case MIA_OP_where: return want_type(name, operands, 0, MIA_bool8, error);
     case MIA_OP_rope:
-        if (operands[1].dtype != MIA_i32) return wrong_type(name, 1, operands[1].dtype, "i32", error);
-        if (operands[2].dtype != MIA_f32) return wrong_type(name, 2, operands[2].dtype, "f32", error);
-        return MIA_OK;
+        status = want_type(name, operands, 1, MIA_i32, error);
+        return status != MIA_OK ? status : want_type(name, operands, 2, MIA_f32, error);
     case MIA_OP_attention:
-        for (uint32_t i = 1; i < 3; i++)
-            if (!is_real(operands[i].dtype))
-                return wrong_type(name, i, operands[i].dtype, "f32, f16, bf16 or f64", error);
-        if (operands[3].dtype != MIA_i32) return wrong_type(name, 3, operands[3].dtype, "i32", error);
-        return MIA_OK;
-    case MIA_OP_matmul:
-        if (!is_real(operands[1].dtype))
-            return wrong_type(name, 1, operands[1].dtype, "f32, f16, bf16 or f64", error);
-        return MIA_OK;
-    case MIA_OP_update:
-        if (operands[2].dtype != MIA_i32) return wrong_type(name, 2, operands[2].dtype, "i32", error);
-        return MIA_OK;
+        status = want_real(name, operands, 1, 2, error);
+        return status != MIA_OK ? status : want_type(name, operands, 3, MIA_i32, error);
+    case MIA_OP_attention_masked:
+        status = want_real(name, operands, 1, 2, error);
+        if (status == MIA_OK) status = want_type(name, operands, 3, MIA_f32, error);
+        return status != MIA_OK ? status : want_type(name, operands, 4, MIA_i32, error);
+    case MIA_OP_matmul: return want_real(name, operands, 1, 1, error);
     default: return MIA_OK;
     }
 }
 
-/* How many operands, from the first, have to be of one type under the rule SAME. */
+/* Operands that have to be of one type under the rules SAME, BOOL and SECOND (bits). */
 static uint32_t alike(mia_op op, uint32_t count) {
-    return op == MIA_OP_update ? 2 : count;
+    switch ((int)op) {
+    case MIA_OP_update: return 1u << 0 | 1u << 1;
+    case MIA_OP_scatter:
+    case MIA_OP_scatter_along: return 1u << 0 | 1u << 2;
+    case MIA_OP_where: return 1u << 1 | 1u << 2;
+    case MIA_OP_matmul: return 0;
+    default: return (1u << count) - 1;
+    }
 }
 
-mia_status mia__op_result_dtype(const mia__op_row *row, const mia__type *operands, uint32_t count,
-                                const mia__attributes *attributes, mia_dtype *out, mia_error *error) {
-    mia_op op = (mia_op)(row - rows);
-    const char *name = row->info.name;
-    if ((row->info.types >> operands[0].dtype & 1) == 0)
-        return mia_error_set(error, MIA_ERROR_TYPE_MISMATCH, "%s does not take %s", name,
-                             mia_dtype_describe(operands[0].dtype)->name);
-    mia_status status = check_others(row, op, operands, error);
-    if (status != MIA_OK) return status;
-    switch (row->type_rule) {
-    case MIA__TYPE_SAME:
-        for (uint32_t i = 1; i < alike(op, count); i++)
-            if (operands[i].dtype != operands[0].dtype)
-                return mia_error_set(error, MIA_ERROR_TYPE_MISMATCH, "%s: operand 0 is %s, operand %u is %s",
-                                     name, mia_dtype_describe(operands[0].dtype)->name, (unsigned)i,
-                                     mia_dtype_describe(operands[i].dtype)->name);
-        *out = operands[0].dtype;
-        return MIA_OK;
-    case MIA__TYPE_FIRST: *out = operands[0].dtype; return MIA_OK;
-    case MIA__TYPE_SECOND: *out = operands[1].dtype; return MIA_OK;
-    case MIA__TYPE_FLOAT32: *out = MIA_f32; return MIA_OK;
-    case MIA__TYPE_ATTRIBUTE: break;
+static mia_status check_alike(const char *name, const mia__type *operands, uint32_t count, uint32_t set,
+                              mia_error *error) {
+    uint32_t first = count;
+    for (uint32_t i = 0; i < count; i++) {
+        if ((set >> i & 1) == 0) continue;
+        if (first == count) first = i;
+        if (operands[i].dtype != operands[first].dtype)
+            return mia_error_set(error, MIA_ERROR_TYPE_MISMATCH, "%s: operand %u is %s, operand %u is %s",
+                                 name, (unsigned)first, mia_dtype_describe(operands[first].dtype)->name,
+                                 (unsigned)i, mia_dtype_describe(operands[i].dtype)->name);
     }
-    *out = (mia_dtype)attributes->i[0];
-    const mia_dtype_info *from = mia_dtype_describe(operands[0].dtype), *to = mia_dtype_describe(*out);
+    return MIA_OK;
+}
+
+/* The type that attribute 0 names: one whose numbers correspond to those of `from`. */
+static mia_status named_type(const char *name, mia_dtype from_dtype, int64_t attribute, mia_dtype *out,
+                             mia_error *error) {
+    *out = (mia_dtype)attribute;
+    const mia_dtype_info *from = mia_dtype_describe(from_dtype), *to = mia_dtype_describe(*out);
     if (to->bytes == 0)
         return mia_error_set(error, MIA_ERROR_TYPE_MISMATCH, "%s: %d is no element type", name, (int)*out);
     bool packed = from->kind == MIA_KIND_PACKED || to->kind == MIA_KIND_PACKED;
@@ -129,6 +171,33 @@ mia_status mia__op_result_dtype(const mia__op_row *row, const mia__type *operand
                              "%s: the numbers inside %s and %s do not correspond", name, from->name,
                              to->name);
     return MIA_OK;
+}
+
+mia_status mia__op_result_dtype(const mia__op_row *row, const mia__type *operands, uint32_t count,
+                                const mia__attributes *attributes, mia_dtype *out, mia_error *error) {
+    mia_op op = (mia_op)(row - rows);
+    const char *name = row->info.name;
+    mia_dtype typed = operands[row->typed].dtype;
+    if ((row->info.types >> typed & 1) == 0)
+        return mia_error_set(error, MIA_ERROR_TYPE_MISMATCH, "%s does not take %s", name,
+                             mia_dtype_describe(typed)->name);
+    mia_status status = check_others(name, op, operands, error);
+    if (status != MIA_OK) return status;
+    switch (row->type_rule) {
+    case MIA__TYPE_SAME: *out = operands[0].dtype; break;
+    case MIA__TYPE_BOOL: *out = MIA_bool8; break;
+    case MIA__TYPE_SECOND: *out = operands[1].dtype; break;
+    case MIA__TYPE_INDEX: *out = MIA_i32; return MIA_OK;
+    case MIA__TYPE_FIRST: *out = operands[0].dtype; return MIA_OK;
+    case MIA__TYPE_FLOAT32: *out = MIA_f32; return MIA_OK;
+    case MIA__TYPE_ATTRIBUTE:
+        status = named_type(name, typed, attributes->i[0], out, error);
+        if (status == MIA_OK && row->info.op_class == MIA_CLASS_CREATION && !is_real(*out))
+            return mia_error_set(error, MIA_ERROR_TYPE_MISMATCH, "%s does not make %s", name,
+                                 mia_dtype_describe(*out)->name);
+        return status;
+    }
+    return check_alike(name, operands, count, alike(op, count), error);
 }
 
 mia_status mia__op_result(mia_op op, const mia__type *operands, uint32_t count,

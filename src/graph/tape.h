@@ -10,13 +10,22 @@
 
 #define MIA__MAX_OPERANDS 6
 
+#define MIA__MAX_INTEGERS 12
+#define MIA__MAX_REALS    2
+
 /* What an operation is told besides its operands; unused ones are zero. By signature (ops.h):
- *   DTYPE i0 = dtype · SLICE i0 = mode, i1 = begin, i2 = count, i3 = step · CONCAT, UPDATE i0 = mode
- *   PAD i0 = mode, i1 = before, i2 = after · MODES i0 = set · NORM, NORM_BIAS f0 = epsilon
- *   ROPE i0 = style, f0 = magnitude · ATTENTION f0 = scale */
+ *   DTYPE i0 = dtype · SLICE i0 = mode, i1 = begin, i2 = count, i3 = step · CONCAT, UPDATE, MODE, TAKE i0 = mode
+ *   TWO_MODES i0, i1 = modes · PAD i0 = mode, i1 = before, i2 = after, i3 = style, f0 = value
+ *   SCATTER i0 = mode, i1 = style · ROLL i0 = mode, i1 = shift · TRIANGLE i0 = diagonal
+ *   REAL f0 = value · RANGE f0 = low, f1 = high · MODES, ARG_MODES i0 = set
+ *   SCAN i0 = mode, i1 = exclusive, i2 = reverse · SORT, ARG_SORT i0 = mode, i1 = descending
+ *   TOP_K, ARG_TOP_K i0 = mode, i1 = k, i2 = greatest · NORM, NORM_BIAS f0 = epsilon
+ *   GROUP_NORM i0 = mode, i1 = groups, f0 = epsilon · ROPE i0 = style, f0 = magnitude
+ *   ATTENTION, ATTENTION_MASKED f0 = scale · CONV, POOL mia__window_attributes
+ *   ARANGE i0 = count · RANDOM i0 = dtype, i1 = count */
 typedef struct mia__attributes {
-    int64_t i[4];
-    double f[2];
+    int64_t i[MIA__MAX_INTEGERS];
+    double f[MIA__MAX_REALS];
 } mia__attributes;
 
 enum {

@@ -196,6 +196,56 @@ mia_status mia__view_permute(mia_dtype dtype, const mia__view *in, const mia_sha
     return MIA_OK;
 }
 
+mia_status mia__view_transpose(mia_dtype dtype, const mia__view *in, int64_t mode, int64_t other,
+                               mia__view *out, mia_error *error) {
+    char from[200];
+    mia_shape shape = mia__view_shape(in), order = {.ndim = in->ndim};
+    if (mode < 0 || mode >= (int64_t)in->ndim || other < 0 || other >= (int64_t)in->ndim)
+        return mia_error_set(error, MIA_ERROR_SHAPE_MISMATCH,
+                             "transpose: shape %s has no modes %" PRId64 " and %" PRId64,
+                             mia__shape_text(&shape, from, sizeof from), mode, other);
+    if (block_of(dtype) > 1 && mode != other && (mode == 0 || other == 0))
+        return mia_error_set(error, MIA_ERROR_SHAPE_MISMATCH, "transpose: mode 0 of %s has to stay first",
+                             mia_dtype_describe(dtype)->name);
+    for (uint32_t m = 0; m < in->ndim; m++) order.extent[m] = m;
+    order.extent[mode] = other;
+    order.extent[other] = mode;
+    return mia__view_permute(dtype, in, &order, out, error);
+}
+
+/* Mode 0 of blocks has more elements than 1. */
+void mia__view_squeeze(mia_dtype dtype, const mia__view *in, uint32_t modes, mia__view *out) {
+    (void)dtype;
+    mia__view result = {.offset = in->offset};
+    for (uint32_t m = 0; m < in->ndim; m++) {
+        if (in->extent[m] == 1 && (modes >> m & 1) != 0) continue;
+        result.extent[result.ndim] = in->extent[m];
+        result.stride[result.ndim++] = in->stride[m];
+    }
+    *out = result;
+}
+
+mia_status mia__view_unsqueeze(mia_dtype dtype, const mia__view *in, int64_t mode, mia__view *out,
+                               mia_error *error) {
+    char from[200];
+    mia_shape shape = mia__view_shape(in);
+    if (mode < 0 || mode > (int64_t)in->ndim || in->ndim == MIA_MAX_MODES)
+        return mia_error_set(error, MIA_ERROR_SHAPE_MISMATCH,
+                             "unsqueeze: shape %s takes no new mode %" PRId64,
+                             mia__shape_text(&shape, from, sizeof from), mode);
+    if (block_of(dtype) > 1 && mode == 0)
+        return mia_error_set(error, MIA_ERROR_SHAPE_MISMATCH, "unsqueeze: mode 0 of %s has to stay first",
+                             mia_dtype_describe(dtype)->name);
+    mia__view result = {.offset = in->offset, .ndim = in->ndim + 1};
+    for (uint32_t m = 0, from_mode = 0; m < result.ndim; m++) {
+        bool new_mode = m == (uint32_t)mode;
+        result.extent[m] = new_mode ? 1 : in->extent[from_mode];
+        result.stride[m] = new_mode ? 1 : in->stride[from_mode++];
+    }
+    *out = result;
+    return MIA_OK;
+}
+
 mia_status mia__view_slice(mia_dtype dtype, const mia__view *in, uint32_t mode, int64_t begin, int64_t count,
                            int64_t step, mia__view *out, mia_error *error) {
     char from[200];

@@ -63,6 +63,12 @@ mia_status mia__view_slice(mia_dtype dtype, const mia__view *in, uint32_t mode, 
                            int64_t step, mia__view *out, mia_error *error);
 mia_status mia__view_broadcast(mia_dtype dtype, const mia__view *in, const mia_shape *shape, mia__view *out,
                                mia_error *error);
+mia_status mia__view_transpose(mia_dtype dtype, const mia__view *in, int64_t mode, int64_t other,
+                               mia__view *out, mia_error *error);
+/* Without the modes of extent 1 that are in the set; those of another extent stay. */
+void mia__view_squeeze(mia_dtype dtype, const mia__view *in, uint32_t modes, mia__view *out);
+mia_status mia__view_unsqueeze(mia_dtype dtype, const mia__view *in, int64_t mode, mia__view *out,
+                               mia_error *error);
 /* needs_copy as for reshape: when the bytes do not lie so that they can be read as the other type. */
 mia_status mia__view_cast(mia_dtype from, const mia__view *in, mia_dtype to, mia__view *out, bool *needs_copy,
                           mia_error *error);

@@ -125,7 +125,7 @@ static void grow(mia_lm_state *state, int64_t capacity) {
         mia_unref(values);
     }
     for (size_t i = 0; i < state->cache_count; i++)
-        state->caches[i] = mia_pad(state->caches[i], 1, 0, capacity - rows);
+        state->caches[i] = mia_pad(state->caches[i], 1, 0, capacity - rows, MIA_PAD_CONSTANT, 0);
     state->capacity = capacity;
 }
 

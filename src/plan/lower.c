@@ -68,8 +68,15 @@ static mia__operand spell_out(uint32_t value, mia_dtype dtype, const mia__view *
 
 /* The mode that an operation's attribute names, counted with the inner mode of a packed type. */
 static void shift_mode(mia__step *step, uint32_t ndim) {
-    bool names_mode = step->op == MIA_OP_concat || step->op == MIA_OP_pad || step->op == MIA_OP_update;
-    if (names_mode && step->output.view.ndim > ndim) step->attributes.i[0]++;
+    if (step->output.view.ndim <= ndim) return;
+    switch ((int)step->op) {
+    case MIA_OP_concat:
+    case MIA_OP_pad:
+    case MIA_OP_update:
+    case MIA_OP_take:
+    case MIA_OP_roll: step->attributes.i[0]++; break;
+    default: break;
+    }
 }
 
 /* An operand of an element-wise operation, repeated to the output's extents. */

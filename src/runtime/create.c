@@ -54,6 +54,13 @@ mia_tensor mia_tensor_upload(mia_device *device, mia_dtype dtype, mia_shape shap
     return t;
 }
 
+mia_tensor mia_tensor_borrow(mia_device *device, mia_dtype dtype, mia_shape shape, const void *data,
+                             void (*release)(void *user), void *user, const char *file, int line) {
+    mia_tensor t = mia_tensor_upload(device, dtype, shape, data, file, line);
+    if (release != NULL) release(user);
+    return t;
+}
+
 /* Makes a storage a constant of the device; false without memory. */
 static bool make_constant(mia_device *device, mia__storage *storage, mia_dtype dtype,
                           const mia_shape *shape) {
@@ -89,9 +96,15 @@ mia_tensor mia_tensor_constant(mia_device *device, mia_dtype dtype, mia_shape sh
     return t;
 }
 
-/* value as one unit of a scalar type; false for other types. */
+/* value as one unit of a scalar type, or in every lane of a packed one; false for other types. */
 static bool encode(mia_dtype dtype, double value, void *out) {
     switch (dtype) {
+    case MIA_f32x4:
+        for (size_t i = 0; i < 4; i++) (void)encode(MIA_f32, value, (float *)out + i);
+        return true;
+    case MIA_f16x4:
+        for (size_t i = 0; i < 4; i++) (void)encode(MIA_f16, value, (uint16_t *)out + i);
+        return true;
     case MIA_f32: {
         float number = (float)value;
         memcpy(out, &number, sizeof number);
@@ -132,22 +145,75 @@ mia_tensor mia_tensor_full(mia_device *device, mia_dtype dtype, mia_shape shape,
     mia__site site = {"full", file, line};
     mia_error error = {0};
     if (device == NULL) return mia__handle_lost(MIA_ERROR_INVALID_ARGUMENT);
-    uint64_t unit = 0;
+    uint64_t unit[2] = {0, 0}; /* the widest is f32x4 */
     mia__lock(device);
     mia__storage *storage = NULL;
     mia__view view = {0};
     mia_shape scalar = {0};
     size_t bytes;
-    if (!encode(dtype, value, &unit))
-        (void)mia_error_set(&error, MIA_ERROR_TYPE_MISMATCH, "full: %s is no scalar type (%s:%d)",
+    if (!encode(dtype, value, unit))
+        (void)mia_error_set(&error, MIA_ERROR_TYPE_MISMATCH, "full: %s is not made of numbers (%s:%d)",
                             mia_dtype_describe(dtype)->name, file != NULL ? file : "?", line);
     else if (mia__shape_check(dtype, &shape, &bytes, "full", &error) == MIA_OK)
-        storage = store(device, dtype, &scalar, &unit, "full", &error);
+        storage = store(device, dtype, &scalar, unit, "full", &error);
     view.ndim = shape.ndim < MIA_MAX_MODES ? shape.ndim : MIA_MAX_MODES; /* one number, repeated: stride 0 */
     for (uint32_t m = 0; m < view.ndim; m++) view.extent[m] = shape.extent[m];
     mia_tensor t = finish(device, own(device, dtype, &view, storage, &site), false, &site, &error);
     mia__unlock(device);
     return t;
+}
+
+mia_tensor mia_op_number(mia_tensor like, double value, const char *file, int line) {
+    mia__site site = {"number", file, line};
+    mia_device *device = like.device;
+    mia_error error = {0};
+    mia_tensor t = like; /* without a device: as lost as that one */
+    if (device == NULL) return t;
+    mia__lock(device);
+    const mia__node *node = mia__handle_borrow(device, like, -1, &site, &error);
+    mia__cause *cause = node != NULL ? mia__node_cause(node) : NULL;
+    mia_dtype dtype = node != NULL ? node->dtype : MIA_NONE;
+    if (node == NULL)
+        t = mia__handle_new(device, mia__node_poisoned(device, &error, &site), false, &site);
+    else if (cause != NULL)
+        t = mia__handle_new(device, mia__node_spread(device, cause, &site), false, &site);
+    mia__unlock(device);
+    if (node == NULL || cause != NULL) return t;
+    return mia_tensor_full(device, dtype, (mia_shape){0}, value, file, line);
+}
+
+mia_tensor mia_tensor_arange(mia_device *device, mia_dtype dtype, double start, double step, int64_t count,
+                             const char *file, int line) {
+    mia_shape scalar = {0};
+    mia_tensor first = mia_tensor_full(device, dtype, scalar, start, file, line);
+    return mia_op_arange(first, mia_tensor_full(device, dtype, scalar, step, file, line), count, file, line);
+}
+
+/* A seed as the generator's two words; the counts of random numbers are those of the shape. */
+static mia_tensor seed_of(mia_device *device, uint64_t seed, const char *file, int line) {
+    const uint32_t words[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
+    return mia_tensor_upload(device, MIA_u32, (mia_shape){1, {2}}, words, file, line);
+}
+
+static int64_t elements_of(mia_dtype dtype, const mia_shape *shape) {
+    size_t bytes;
+    if (mia__shape_check(dtype, shape, &bytes, "random", NULL) != MIA_OK) return -1;
+    mia__view view = mia__view_compact(dtype, shape);
+    return mia__view_count(&view);
+}
+
+mia_tensor mia_tensor_random_uniform(mia_device *device, mia_dtype dtype, mia_shape shape, uint64_t seed,
+                                     const char *file, int line) {
+    mia_tensor row = mia_op_random_uniform(seed_of(device, seed, file, line), dtype,
+                                           elements_of(dtype, &shape), file, line);
+    return mia_op_reshape(row, shape, file, line);
+}
+
+mia_tensor mia_tensor_random_normal(mia_device *device, mia_dtype dtype, mia_shape shape, uint64_t seed,
+                                    const char *file, int line) {
+    mia_tensor row = mia_op_random_normal(seed_of(device, seed, file, line), dtype,
+                                          elements_of(dtype, &shape), file, line);
+    return mia_op_reshape(row, shape, file, line);
 }
 
 /* --- weights ---------------------------------------------------------------------------------- */

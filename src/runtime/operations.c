@@ -1,4 +1,5 @@
 /* The exported operations, one form a signature of ops.def. */
+#include "graph/ops.h"
 #include "runtime/record.h"
 
 #define RECORD(name, attributes, shape, ...)                                                                 \
@@ -13,6 +14,11 @@
 #define INTEGERS(...)                                                                                        \
     {                                                                                                        \
         .i = { __VA_ARGS__ }                                                                                 \
+    }
+
+#define REALS(...)                                                                                           \
+    {                                                                                                        \
+        .f = { __VA_ARGS__ }                                                                                 \
     }
 
 #define DEFINE_UNARY(name)                                                                                   \
@@ -40,10 +46,50 @@
     mia_tensor mia_op_##name(mia_tensor a_, mia_tensor b, uint32_t mode, const char *file, int line) {       \
         RECORD(name, INTEGERS(mode), NULL, a_, b);                                                           \
     }
+#define DEFINE_MODE(name)                                                                                    \
+    mia_tensor mia_op_##name(mia_tensor x, uint32_t mode, const char *file, int line) {                      \
+        RECORD(name, INTEGERS(mode), NULL, x);                                                               \
+    }
+#define DEFINE_TWO_MODES(name)                                                                               \
+    mia_tensor mia_op_##name(mia_tensor x, uint32_t mode, uint32_t other, const char *file, int line) {      \
+        RECORD(name, INTEGERS(mode, other), NULL, x);                                                        \
+    }
 #define DEFINE_PAD(name)                                                                                     \
-    mia_tensor mia_op_##name(mia_tensor x, uint32_t mode, int64_t before, int64_t after, const char *file,   \
+    mia_tensor mia_op_##name(mia_tensor x, uint32_t mode, int64_t before, int64_t after,                     \
+                             mia_pad_style style, double value, const char *file, int line) {                \
+        const mia__attributes attributes = {.i = {mode, before, after, (int64_t)style}, .f = {value}};       \
+        RECORD(name, attributes, NULL, x);                                                                   \
+    }
+#define DEFINE_TAKE(name)                                                                                    \
+    mia_tensor mia_op_##name(mia_tensor x, mia_tensor indices, uint32_t mode, const char *file, int line) {  \
+        RECORD(name, INTEGERS(mode), NULL, x, indices);                                                      \
+    }
+#define DEFINE_SCATTER(name)                                                                                 \
+    mia_tensor mia_op_##name(mia_tensor x, mia_tensor indices, mia_tensor part, uint32_t mode,               \
+                             mia_scatter_style style, const char *file, int line) {                          \
+        RECORD(name, INTEGERS(mode, (int64_t)style), NULL, x, indices, part);                                \
+    }
+#define DEFINE_ROLL(name)                                                                                    \
+    mia_tensor mia_op_##name(mia_tensor x, uint32_t mode, int64_t shift, const char *file, int line) {       \
+        RECORD(name, INTEGERS(mode, shift), NULL, x);                                                        \
+    }
+#define DEFINE_TRIANGLE(name)                                                                                \
+    mia_tensor mia_op_##name(mia_tensor x, int64_t diagonal, const char *file, int line) {                   \
+        RECORD(name, INTEGERS(diagonal), NULL, x);                                                           \
+    }
+#define DEFINE_COMPARE(name) DEFINE_BINARY(name)
+#define DEFINE_WHERE(name)                                                                                   \
+    mia_tensor mia_op_##name(mia_tensor condition, mia_tensor a_, mia_tensor b, const char *file,            \
                              int line) {                                                                     \
-        RECORD(name, INTEGERS(mode, before, after), NULL, x);                                                \
+        RECORD(name, NONE, NULL, condition, a_, b);                                                          \
+    }
+#define DEFINE_REAL(name)                                                                                    \
+    mia_tensor mia_op_##name(mia_tensor x, double value, const char *file, int line) {                       \
+        RECORD(name, REALS(value), NULL, x);                                                                 \
+    }
+#define DEFINE_RANGE(name)                                                                                   \
+    mia_tensor mia_op_##name(mia_tensor x, double low, double high, const char *file, int line) {            \
+        RECORD(name, REALS(low, high), NULL, x);                                                             \
     }
 #define DEFINE_GATHER(name)                                                                                  \
     mia_tensor mia_op_##name(mia_tensor table, mia_tensor indices, const char *file, int line) {             \
@@ -58,6 +104,29 @@
 #define DEFINE_MODES(name)                                                                                   \
     mia_tensor mia_op_##name(mia_tensor x, uint32_t modes, const char *file, int line) {                     \
         RECORD(name, INTEGERS(modes), NULL, x);                                                              \
+    }
+#define DEFINE_ARG_MODES(name) DEFINE_MODES(name)
+#define DEFINE_SCAN(name)                                                                                    \
+    mia_tensor mia_op_##name(mia_tensor x, uint32_t mode, bool exclusive, bool reverse, const char *file,    \
+                             int line) {                                                                     \
+        RECORD(name, INTEGERS(mode, exclusive, reverse), NULL, x);                                           \
+    }
+#define DEFINE_SORT(name)                                                                                    \
+    mia_tensor mia_op_##name(mia_tensor x, uint32_t mode, bool descending, const char *file, int line) {     \
+        RECORD(name, INTEGERS(mode, descending), NULL, x);                                                   \
+    }
+#define DEFINE_ARG_SORT(name) DEFINE_SORT(name)
+#define DEFINE_TOP_K(name)                                                                                   \
+    mia_tensor mia_op_##name(mia_tensor x, uint32_t mode, int64_t k, bool greatest, const char *file,        \
+                             int line) {                                                                     \
+        RECORD(name, INTEGERS(mode, k, greatest), NULL, x);                                                  \
+    }
+#define DEFINE_ARG_TOP_K(name) DEFINE_TOP_K(name)
+#define DEFINE_GROUP_NORM(name)                                                                              \
+    mia_tensor mia_op_##name(mia_tensor x, mia_tensor weight, mia_tensor bias, uint32_t mode,                \
+                             int64_t groups, double epsilon, const char *file, int line) {                   \
+        const mia__attributes attributes = {.i = {mode, groups}, .f = {epsilon}};                            \
+        RECORD(name, attributes, NULL, x, weight, bias);                                                     \
     }
 #define DEFINE_NORM(name)                                                                                    \
     mia_tensor mia_op_##name(mia_tensor x, mia_tensor weight, double epsilon, const char *file, int line) {  \
@@ -78,6 +147,27 @@
     mia_tensor mia_op_##name(mia_tensor q, mia_tensor k, mia_tensor v, mia_tensor length, double scale,      \
                              const char *file, int line) {                                                   \
         RECORD(name, {.f = {scale}}, NULL, q, k, v, length);                                                 \
+    }
+#define DEFINE_ATTENTION_MASKED(name)                                                                        \
+    mia_tensor mia_op_##name(mia_tensor q, mia_tensor k, mia_tensor v, mia_tensor mask, mia_tensor length,   \
+                             double scale, const char *file, int line) {                                     \
+        RECORD(name, REALS(scale), NULL, q, k, v, mask, length);                                             \
+    }
+#define DEFINE_CONV(name)                                                                                    \
+    mia_tensor mia_op_##name(mia_tensor x, mia_tensor w, mia_window window, const char *file, int line) {    \
+        RECORD(name, mia__window_attributes(&window), NULL, x, w);                                           \
+    }
+#define DEFINE_POOL(name)                                                                                    \
+    mia_tensor mia_op_##name(mia_tensor x, mia_window window, const char *file, int line) {                  \
+        RECORD(name, mia__window_attributes(&window), NULL, x);                                              \
+    }
+#define DEFINE_ARANGE(name)                                                                                  \
+    mia_tensor mia_op_##name(mia_tensor start, mia_tensor step, int64_t count, const char *file, int line) { \
+        RECORD(name, INTEGERS(count), NULL, start, step);                                                    \
+    }
+#define DEFINE_RANDOM(name)                                                                                  \
+    mia_tensor mia_op_##name(mia_tensor seed, mia_dtype dtype, int64_t count, const char *file, int line) {  \
+        RECORD(name, INTEGERS((int64_t)dtype, count), NULL, seed);                                           \
     }
 #define DEFINE_MATMUL(name)                                                                                  \
     mia_tensor mia_op_##name(mia_tensor w, mia_tensor x, const char *file, int line) {                       \

@@ -51,12 +51,15 @@ static mia_status make_view(const request *r, const mia__node *x, mia_dtype *dty
     const int64_t *i = r->attributes->i;
     *dtype = x->dtype;
     *needs_copy = false;
-    switch (r->op) {
+    switch ((int)r->op) {
     case MIA_OP_reshape: return mia__view_reshape(x->dtype, &x->view, r->shape, view, needs_copy, error);
     case MIA_OP_permute: return mia__view_permute(x->dtype, &x->view, r->shape, view, error);
     case MIA_OP_broadcast: return mia__view_broadcast(x->dtype, &x->view, r->shape, view, error);
     case MIA_OP_slice:
         return mia__view_slice(x->dtype, &x->view, (uint32_t)i[0], i[1], i[2], i[3], view, error);
+    case MIA_OP_transpose: return mia__view_transpose(x->dtype, &x->view, i[0], i[1], view, error);
+    case MIA_OP_unsqueeze: return mia__view_unsqueeze(x->dtype, &x->view, i[0], view, error);
+    case MIA_OP_squeeze: mia__view_squeeze(x->dtype, &x->view, (uint32_t)i[0], view); return MIA_OK;
     case MIA_OP_cast:
         *dtype = (mia_dtype)i[0];
         return mia__view_cast(x->dtype, &x->view, *dtype, view, needs_copy, error);

@@ -5,6 +5,9 @@
 
 #include "ops/program.h"
 
+/* The families: draw_indexed.h movement and creation, draw_scan.h, draw_norm.h, draw_window.h; below: the rest and
+ * the switch. */
+
 static inline int64_t draw_extent(uint64_t *seed) {
     static const int64_t extents[] = {1, 3, 17, 33, 257, 2, 5, 1, 3, 4, 8, 16, 64};
     if (test_below(seed, 40) == 0) return 0;
@@ -146,6 +149,7 @@ static inline void draw_along_mode(uint64_t *seed, program *p) {
     if (p->row->form == SIGNATURE_PAD) {
         p->a = test_below(seed, 4);
         p->b = test_below(seed, 4);
+        p->c = MIA_PAD_CONSTANT;
     } else if (p->row->form == SIGNATURE_CONCAT) {
         other.extent[p->mode] = draw_extent(seed) % 40;
         (void)add_operand(seed, p, p->dtype, &other);
@@ -234,6 +238,35 @@ static inline void draw_matmul(uint64_t *seed, program *p) {
     (void)add_operand(seed, p, test_below(seed, 2) == 0 ? MIA_f32 : draw_real_type(seed), &x);
 }
 
+static inline void draw_where(uint64_t *seed, program *p) {
+    mia_shape shape = draw_shape(seed, p->dtype, draw_ndim(seed, 0));
+    mia_shape c = draw_smaller(seed, &shape), a = draw_smaller(seed, &shape), b = draw_smaller(seed, &shape);
+    (void)add_operand(seed, p, MIA_bool8, &c);
+    (void)add_operand(seed, p, p->dtype, &a);
+    (void)add_operand(seed, p, p->dtype, &b);
+}
+
+/* x, and one or two numbers. */
+static inline void draw_parameters(uint64_t *seed, program *p) {
+    static const double numbers[] = {0, 0.01, 0.2, 1, 1.5, -0.5, 7, 100};
+    mia_shape shape = draw_shape(seed, p->dtype, draw_ndim(seed, 0));
+    (void)add_operand(seed, p, p->dtype, &shape);
+    p->real = numbers[test_below(seed, 8)];
+    p->high = p->real + numbers[test_below(seed, 5)];
+    if (p->row->op == MIA_OP_l2_norm) p->real = 1e-6;
+}
+
+static inline void draw_modes(uint64_t *seed, program *p) {
+    mia_shape shape = draw_shape(seed, p->dtype, draw_ndim(seed, 0));
+    p->mode = (uint32_t)test_below(seed, MIA_ALL_MODES + 1);
+    (void)add_operand(seed, p, p->dtype, &shape);
+}
+
+#include "ops/draw_indexed.h"
+#include "ops/draw_norm.h"
+#include "ops/draw_scan.h"
+#include "ops/draw_window.h"
+
 /* A program of a row and a type; `target` is the other type of casts and conversions. */
 static inline void program_draw(uint64_t *seed, program *p, const row *of, mia_dtype dtype,
                                 mia_dtype target) {
@@ -246,24 +279,42 @@ static inline void program_draw(uint64_t *seed, program *p, const row *of, mia_d
         (void)add_operand(seed, p, dtype, &shape);
         break;
     case SIGNATURE_MODES:
-        shape = draw_shape(seed, dtype, draw_ndim(seed, 0));
-        p->mode = (uint32_t)test_below(seed, MIA_ALL_MODES + 1);
-        (void)add_operand(seed, p, dtype, &shape);
-        break;
-    case SIGNATURE_BINARY: draw_binary(seed, p); break;
+    case SIGNATURE_ARG_MODES: draw_modes(seed, p); break;
+    case SIGNATURE_BINARY:
+    case SIGNATURE_COMPARE: draw_binary(seed, p); break;
+    case SIGNATURE_WHERE: draw_where(seed, p); break;
+    case SIGNATURE_REAL:
+    case SIGNATURE_RANGE: draw_parameters(seed, p); break;
     case SIGNATURE_SHAPE: draw_shaped(seed, p); break;
     case SIGNATURE_DTYPE: draw_typed(seed, p); break;
     case SIGNATURE_SLICE: draw_slice(seed, p); break;
+    case SIGNATURE_MODE:
+    case SIGNATURE_TWO_MODES: draw_mode(seed, p); break;
     case SIGNATURE_CONCAT:
     case SIGNATURE_PAD:
     case SIGNATURE_UPDATE: draw_along_mode(seed, p); break;
     case SIGNATURE_GATHER:
     case SIGNATURE_EMBEDDING: draw_gather(seed, p); break;
+    case SIGNATURE_TAKE: draw_take(seed, p); break;
+    case SIGNATURE_SCATTER: draw_scatter(seed, p); break;
+    case SIGNATURE_ROLL:
+    case SIGNATURE_TRIANGLE: draw_shifted(seed, p); break;
+    case SIGNATURE_SCAN:
+    case SIGNATURE_SORT:
+    case SIGNATURE_ARG_SORT:
+    case SIGNATURE_TOP_K:
+    case SIGNATURE_ARG_TOP_K: draw_scan(seed, p); break;
     case SIGNATURE_NORM:
     case SIGNATURE_NORM_BIAS: draw_norm(seed, p); break;
+    case SIGNATURE_GROUP_NORM: draw_group_norm(seed, p); break;
     case SIGNATURE_ROPE: draw_rope(seed, p); break;
     case SIGNATURE_ATTENTION: draw_attention(seed, p); break;
+    case SIGNATURE_ATTENTION_MASKED: draw_attention_masked(seed, p); break;
     case SIGNATURE_MATMUL: draw_matmul(seed, p); break;
+    case SIGNATURE_CONV: draw_convolution(seed, p); break;
+    case SIGNATURE_POOL: draw_pool(seed, p); break;
+    case SIGNATURE_ARANGE:
+    case SIGNATURE_RANDOM: draw_creation(seed, p); break;
     }
 }
 

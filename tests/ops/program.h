@@ -6,25 +6,47 @@
 
 #include "ops/operand.h"
 
-#define MOST_OPERANDS 4
+#define MOST_OPERANDS 5
 
 #define SIGNATURES(X)                                                                                        \
     X(UNARY)                                                                                                 \
     X(BINARY)                                                                                                \
+    X(COMPARE)                                                                                               \
+    X(WHERE)                                                                                                 \
+    X(REAL)                                                                                                  \
+    X(RANGE)                                                                                                 \
     X(SHAPE)                                                                                                 \
     X(DTYPE)                                                                                                 \
     X(SLICE)                                                                                                 \
+    X(MODE)                                                                                                  \
+    X(TWO_MODES)                                                                                             \
     X(CONCAT)                                                                                                \
     X(PAD)                                                                                                   \
     X(GATHER)                                                                                                \
     X(EMBEDDING)                                                                                             \
     X(UPDATE)                                                                                                \
+    X(TAKE)                                                                                                  \
+    X(SCATTER)                                                                                               \
+    X(ROLL)                                                                                                  \
+    X(TRIANGLE)                                                                                              \
     X(MODES)                                                                                                 \
+    X(ARG_MODES)                                                                                             \
+    X(SCAN)                                                                                                  \
+    X(SORT)                                                                                                  \
+    X(ARG_SORT)                                                                                              \
+    X(TOP_K)                                                                                                 \
+    X(ARG_TOP_K)                                                                                             \
     X(NORM)                                                                                                  \
     X(NORM_BIAS)                                                                                             \
+    X(GROUP_NORM)                                                                                            \
     X(ROPE)                                                                                                  \
     X(ATTENTION)                                                                                             \
-    X(MATMUL)
+    X(ATTENTION_MASKED)                                                                                      \
+    X(MATMUL)                                                                                                \
+    X(CONV)                                                                                                  \
+    X(POOL)                                                                                                  \
+    X(ARANGE)                                                                                                \
+    X(RANDOM)
 
 typedef enum signature {
 #define NAME(s) SIGNATURE_##s,
@@ -40,7 +62,31 @@ typedef union plain_function {
     mia_tensor (*DTYPE)(mia_tensor, mia_dtype, const char *, int);
     mia_tensor (*SLICE)(mia_tensor, uint32_t, int64_t, int64_t, int64_t, const char *, int);
     mia_tensor (*CONCAT)(mia_tensor, mia_tensor, uint32_t, const char *, int);
-    mia_tensor (*PAD)(mia_tensor, uint32_t, int64_t, int64_t, const char *, int);
+    mia_tensor (*PAD)(mia_tensor, uint32_t, int64_t, int64_t, mia_pad_style, double, const char *, int);
+    mia_tensor (*MODE)(mia_tensor, uint32_t, const char *, int);
+    mia_tensor (*TWO_MODES)(mia_tensor, uint32_t, uint32_t, const char *, int);
+    mia_tensor (*TAKE)(mia_tensor, mia_tensor, uint32_t, const char *, int);
+    mia_tensor (*SCATTER)(mia_tensor, mia_tensor, mia_tensor, uint32_t, mia_scatter_style, const char *, int);
+    mia_tensor (*ROLL)(mia_tensor, uint32_t, int64_t, const char *, int);
+    mia_tensor (*TRIANGLE)(mia_tensor, int64_t, const char *, int);
+    mia_tensor (*COMPARE)(mia_tensor, mia_tensor, const char *, int);
+    mia_tensor (*WHERE)(mia_tensor, mia_tensor, mia_tensor, const char *, int);
+    mia_tensor (*REAL)(mia_tensor, double, const char *, int);
+    mia_tensor (*RANGE)(mia_tensor, double, double, const char *, int);
+    mia_tensor (*ARG_MODES)(mia_tensor, uint32_t, const char *, int);
+    mia_tensor (*SCAN)(mia_tensor, uint32_t, bool, bool, const char *, int);
+    mia_tensor (*SORT)(mia_tensor, uint32_t, bool, const char *, int);
+    mia_tensor (*ARG_SORT)(mia_tensor, uint32_t, bool, const char *, int);
+    mia_tensor (*TOP_K)(mia_tensor, uint32_t, int64_t, bool, const char *, int);
+    mia_tensor (*ARG_TOP_K)(mia_tensor, uint32_t, int64_t, bool, const char *, int);
+    mia_tensor (*GROUP_NORM)(mia_tensor, mia_tensor, mia_tensor, uint32_t, int64_t, double, const char *,
+                             int);
+    mia_tensor (*ATTENTION_MASKED)(mia_tensor, mia_tensor, mia_tensor, mia_tensor, mia_tensor, double,
+                                   const char *, int);
+    mia_tensor (*CONV)(mia_tensor, mia_tensor, mia_window, const char *, int);
+    mia_tensor (*POOL)(mia_tensor, mia_window, const char *, int);
+    mia_tensor (*ARANGE)(mia_tensor, mia_tensor, int64_t, const char *, int);
+    mia_tensor (*RANDOM)(mia_tensor, mia_dtype, int64_t, const char *, int);
     mia_tensor (*GATHER)(mia_tensor, mia_tensor, const char *, int);
     mia_tensor (*EMBEDDING)(mia_tensor, mia_tensor, const char *, int);
     mia_tensor (*UPDATE)(mia_tensor, mia_tensor, mia_tensor, uint32_t, const char *, int);
@@ -79,11 +125,12 @@ typedef struct program {
     operand operands[MOST_OPERANDS];
     uint32_t count;
     mood mood;
-    mia_shape shape;     /* SHAPE */
-    mia_dtype target;    /* DTYPE */
-    uint32_t mode;       /* or a set of modes, or a style */
-    int64_t a, b, c;     /* SLICE, PAD */
-    double real;         /* epsilon, magnitude, scale */
+    mia_shape shape;   /* SHAPE */
+    mia_dtype target;  /* DTYPE */
+    uint32_t mode;     /* or a set of modes, or a style of rope */
+    int64_t a, b, c;   /* what the signature has besides, in its order; flags are 0 or 1 */
+    double real, high; /* epsilon, magnitude, scale, slope, ends of a range */
+    mia_window window;
     mia_status expected; /* not every conversion has a meaning */
 } program;
 
@@ -115,7 +162,29 @@ static inline mia_tensor record(const program *p, const mia_tensor *t) {
     case SIGNATURE_DTYPE: return f->DTYPE(t[0], p->target, SITE);
     case SIGNATURE_SLICE: return f->SLICE(t[0], p->mode, p->a, p->b, p->c, SITE);
     case SIGNATURE_CONCAT: return f->CONCAT(t[0], t[1], p->mode, SITE);
-    case SIGNATURE_PAD: return f->PAD(t[0], p->mode, p->a, p->b, SITE);
+    case SIGNATURE_PAD: return f->PAD(t[0], p->mode, p->a, p->b, (mia_pad_style)p->c, p->real, SITE);
+    case SIGNATURE_MODE: return f->MODE(t[0], p->mode, SITE);
+    case SIGNATURE_TWO_MODES: return f->TWO_MODES(t[0], p->mode, (uint32_t)p->a, SITE);
+    case SIGNATURE_TAKE: return f->TAKE(t[0], t[1], p->mode, SITE);
+    case SIGNATURE_SCATTER: return f->SCATTER(t[0], t[1], t[2], p->mode, (mia_scatter_style)p->a, SITE);
+    case SIGNATURE_ROLL: return f->ROLL(t[0], p->mode, p->a, SITE);
+    case SIGNATURE_TRIANGLE: return f->TRIANGLE(t[0], p->a, SITE);
+    case SIGNATURE_COMPARE: return f->COMPARE(t[0], t[1], SITE);
+    case SIGNATURE_WHERE: return f->WHERE(t[0], t[1], t[2], SITE);
+    case SIGNATURE_REAL: return f->REAL(t[0], p->real, SITE);
+    case SIGNATURE_RANGE: return f->RANGE(t[0], p->real, p->high, SITE);
+    case SIGNATURE_ARG_MODES: return f->ARG_MODES(t[0], p->mode, SITE);
+    case SIGNATURE_SCAN: return f->SCAN(t[0], p->mode, p->a != 0, p->b != 0, SITE);
+    case SIGNATURE_SORT: return f->SORT(t[0], p->mode, p->a != 0, SITE);
+    case SIGNATURE_ARG_SORT: return f->ARG_SORT(t[0], p->mode, p->a != 0, SITE);
+    case SIGNATURE_TOP_K: return f->TOP_K(t[0], p->mode, p->a, p->b != 0, SITE);
+    case SIGNATURE_ARG_TOP_K: return f->ARG_TOP_K(t[0], p->mode, p->a, p->b != 0, SITE);
+    case SIGNATURE_GROUP_NORM: return f->GROUP_NORM(t[0], t[1], t[2], p->mode, p->a, p->real, SITE);
+    case SIGNATURE_ATTENTION_MASKED: return f->ATTENTION_MASKED(t[0], t[1], t[2], t[3], t[4], p->real, SITE);
+    case SIGNATURE_CONV: return f->CONV(t[0], t[1], p->window, SITE);
+    case SIGNATURE_POOL: return f->POOL(t[0], p->window, SITE);
+    case SIGNATURE_ARANGE: return f->ARANGE(t[0], t[1], p->a, SITE);
+    case SIGNATURE_RANDOM: return f->RANDOM(t[0], p->target, p->a, SITE);
     case SIGNATURE_GATHER: return f->GATHER(t[0], t[1], SITE);
     case SIGNATURE_EMBEDDING: return f->EMBEDDING(t[0], t[1], SITE);
     case SIGNATURE_UPDATE: return f->UPDATE(t[0], t[1], t[2], p->mode, SITE);

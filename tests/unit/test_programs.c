@@ -333,7 +333,7 @@ static void add_concat_or_pad(program *p) {
         is.at[i] = !added ? number_at(&x.is, place) : pads ? 0 : 0 - number_at(&x.is, place);
     }
     if (pads)
-        put(p, mia_pad(x.tensor, mode, 0, 1), &is);
+        put(p, mia_pad(x.tensor, mode, 0, 1, MIA_PAD_CONSTANT, 0), &is);
     else
         put(p, mia_concat(mia_ref(x.tensor), mia_neg(x.tensor), mode), &is);
 }

@@ -129,7 +129,7 @@ static const rule_case cases[] = {
     {MIA_OP_pad, {OPERAND(u8x4, 2, 3, 2)}, I(1, 2, 1), "u8x4 [3, 5]"},
     {MIA_OP_pad, {OPERAND(f32, 1, 3)}, I(0, 0, 0), "f32 [3]"},
     {MIA_OP_pad, {OPERAND(f32, 1, 3)}, I(1, 0, 0), "pad: shape [3] has no mode 1"},
-    {MIA_OP_pad, {OPERAND(f32, 1, 3)}, I(0, -1, 2), "pad: -1 zeros before and 2 after cannot be added"},
+    {MIA_OP_pad, {OPERAND(f32, 1, 3)}, I(0, -1, 2), "pad: -1 elements before and 2 after cannot be added"},
     {MIA_OP_pad,
      {OPERAND(f32, 1, 3)},
      I(0, 1, INT64_MAX),

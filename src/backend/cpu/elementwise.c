@@ -131,7 +131,9 @@ static bool cut(mia__cpu_step *out, double nanoseconds) {
 
 bool mia__cpu_choose_elementwise(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out) {
     (void)cpu, (void)plan;
+    mia_op op = out->source->op;
     bool unary = out->source->input_count == 1;
+    if (op > (unary ? MIA_OP_gelu_tanh : MIA_OP_max)) return false;
     double nanoseconds = !unary || out->source->op <= MIA_OP_reciprocal ? 0.3 : 1.5;
     if (!cut(out, nanoseconds)) return false;
     mia__cpu_phase_add(out, unary ? run_unary : run_binary, out->as.loop.rows * out->as.loop.pieces);

@@ -75,6 +75,7 @@ static bool is_row(const mia__operand *operand) {
 bool mia__cpu_choose_normalise(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out) {
     (void)cpu, (void)plan;
     const mia__step *source = out->source;
+    if (source->op == MIA_OP_log_softmax || source->op == MIA_OP_l2_norm) return false;
     if (!is_row(&source->output)) return false;
     for (uint32_t i = 0; i < source->input_count; i++)
         if (!is_row(&source->inputs[i]) || source->inputs[i].view.extent[0] != source->output.view.extent[0])

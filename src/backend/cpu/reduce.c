@@ -121,6 +121,8 @@ static void run_across(const mia__cpu_task *task, size_t begin, size_t end) {
 
 bool mia__cpu_choose_reduce(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out) {
     (void)cpu, (void)plan;
+    mia_op op = out->source->op;
+    if (op != MIA_OP_sum && op != MIA_OP_mean && op != MIA_OP_reduce_max) return false;
     const mia__operand *in = &out->source->inputs[0], *to = &out->source->output;
     if (in->dtype != MIA_f32 || mia__view_count(&in->view) == 0 || to->view.ndim != in->view.ndim)
         return false;

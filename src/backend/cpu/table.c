@@ -4,7 +4,14 @@
 
 mia__cpu_chooser mia__cpu_chooser_find(mia_op op) {
     const mia_op_info *info = mia_op_describe(op);
-    if (info != NULL && info->op_class == MIA_CLASS_ELEMENTWISE) return mia__cpu_choose_elementwise;
+    if (info == NULL) return NULL;
+    switch (info->op_class) {
+    case MIA_CLASS_ELEMENTWISE: return mia__cpu_choose_elementwise;
+    case MIA_CLASS_REDUCTION: return mia__cpu_choose_reduce;
+    case MIA_CLASS_WINDOW: return mia__cpu_choose_window;
+    case MIA_CLASS_CREATION: return mia__cpu_choose_creation;
+    default: break;
+    }
     switch ((int)op) {
     case MIA_OP_copy: return mia__cpu_choose_copy;
     case MIA_OP_convert: return mia__cpu_choose_convert;
@@ -13,14 +20,27 @@ mia__cpu_chooser mia__cpu_chooser_find(mia_op op) {
     case MIA_OP_update: return mia__cpu_choose_update;
     case MIA_OP_gather:
     case MIA_OP_embedding: return mia__cpu_choose_gather;
-    case MIA_OP_sum:
-    case MIA_OP_mean:
-    case MIA_OP_reduce_max: return mia__cpu_choose_reduce;
+    case MIA_OP_take:
+    case MIA_OP_take_along:
+    case MIA_OP_scatter:
+    case MIA_OP_scatter_along: return mia__cpu_choose_indexed;
+    case MIA_OP_roll:
+    case MIA_OP_tril:
+    case MIA_OP_triu: return mia__cpu_choose_shifted;
+    case MIA_OP_cumsum: return mia__cpu_choose_cumsum;
+    case MIA_OP_sort:
+    case MIA_OP_argsort:
+    case MIA_OP_top_k:
+    case MIA_OP_top_k_indices: return mia__cpu_choose_sort;
     case MIA_OP_softmax:
+    case MIA_OP_log_softmax:
     case MIA_OP_rms_norm:
+    case MIA_OP_l2_norm:
     case MIA_OP_layer_norm: return mia__cpu_choose_normalise;
+    case MIA_OP_group_norm: return mia__cpu_choose_group_norm;
     case MIA_OP_rope: return mia__cpu_choose_rope;
-    case MIA_OP_attention: return mia__cpu_choose_attention;
+    case MIA_OP_attention:
+    case MIA_OP_attention_masked: return mia__cpu_choose_attention;
     case MIA_OP_matmul: return mia__cpu_choose_matmul;
     default: return NULL;
     }
@@ -30,6 +50,13 @@ size_t mia__cpu_scratch(const void *context, const mia__step *step) {
     switch ((int)step->op) {
     case MIA_OP_rope: return mia__cpu_scratch_rope(context, step);
     case MIA_OP_matmul: return mia__cpu_scratch_matmul(context, step);
+    case MIA_OP_conv1d:
+    case MIA_OP_conv2d: return mia__cpu_scratch_window(context, step);
+    case MIA_OP_cumsum:
+    case MIA_OP_sort:
+    case MIA_OP_argsort:
+    case MIA_OP_top_k:
+    case MIA_OP_top_k_indices: return mia__cpu_scratch_scan(context, step);
     default: return 0;
     }
 }

@@ -23,9 +23,31 @@ static const kernel_row kernels[] = {
     {MIA_OP_gather, mia__reference_gather},
     {MIA_OP_embedding, mia__reference_embedding},
     {MIA_OP_update, mia__reference_update},
-    {MIA_OP_sum, mia__reference_reduce},
-    {MIA_OP_mean, mia__reference_reduce},
-    {MIA_OP_reduce_max, mia__reference_reduce},
+    {MIA_OP_take, mia__reference_take},
+    {MIA_OP_take_along, mia__reference_take_along},
+    {MIA_OP_scatter, mia__reference_scatter},
+    {MIA_OP_scatter_along, mia__reference_scatter_along},
+    {MIA_OP_roll, mia__reference_roll},
+    {MIA_OP_tril, mia__reference_triangle},
+    {MIA_OP_triu, mia__reference_triangle},
+    {MIA_OP_argmax, mia__reference_argument},
+    {MIA_OP_argmin, mia__reference_argument},
+    {MIA_OP_cumsum, mia__reference_cumsum},
+    {MIA_OP_sort, mia__reference_sort},
+    {MIA_OP_argsort, mia__reference_sort},
+    {MIA_OP_top_k, mia__reference_sort},
+    {MIA_OP_top_k_indices, mia__reference_sort},
+    {MIA_OP_log_softmax, mia__reference_log_softmax},
+    {MIA_OP_l2_norm, mia__reference_l2_norm},
+    {MIA_OP_group_norm, mia__reference_group_norm},
+    {MIA_OP_attention_masked, mia__reference_attention},
+    {MIA_OP_conv1d, mia__reference_convolve},
+    {MIA_OP_conv2d, mia__reference_convolve},
+    {MIA_OP_max_pool, mia__reference_pool},
+    {MIA_OP_average_pool, mia__reference_pool},
+    {MIA_OP_arange, mia__reference_arange},
+    {MIA_OP_random_uniform, mia__reference_random},
+    {MIA_OP_random_normal, mia__reference_random},
     {MIA_OP_softmax, mia__reference_softmax},
     {MIA_OP_rms_norm, mia__reference_rms_norm},
     {MIA_OP_layer_norm, mia__reference_layer_norm},
@@ -38,7 +60,9 @@ mia__reference_kernel mia__reference_find(mia_op op) {
     for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++)
         if (kernels[i].op == op) return kernels[i].kernel;
     const mia_op_info *info = mia_op_describe(op);
-    return info != NULL && info->op_class == MIA_CLASS_ELEMENTWISE ? mia__reference_elementwise : NULL;
+    if (info == NULL) return NULL;
+    if (info->op_class == MIA_CLASS_REDUCTION) return mia__reference_reduce;
+    return info->op_class == MIA_CLASS_ELEMENTWISE ? mia__reference_elementwise : NULL;
 }
 
 /* A block type is fine to copy; anything else asks for its numbers. */

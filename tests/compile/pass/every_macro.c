@@ -40,7 +40,7 @@ static void views_and_movement(void) {
     FINISH(mia_copy(ones()));
     FINISH(mia_convert(f16, ones()));
     FINISH(mia_concat(ones(), ones(), 1));
-    FINISH(mia_pad(ones(), 0, 1, 2));
+    FINISH(mia_pad(ones(), 0, 1, 2, MIA_PAD_CONSTANT, 0));
     FINISH(mia_gather(ones(), mia_full(i32, device, MIA_SHAPE(2), 1)));
     FINISH(mia_embedding(ones(), mia_full(i32, device, MIA_SHAPE(2), 1)));
     FINISH(mia_update(ones(), mia_full(f32, device, MIA_SHAPE(4, 1), 2), index_of_one(), 1));

@@ -1,0 +1,15 @@
+/* Along one mode: running sums and order. */
+#include "backend/cpu/cpu.h"
+
+bool mia__cpu_choose_cumsum(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out) {
+    (void)cpu, (void)plan, (void)out;
+    return false;
+}
+bool mia__cpu_choose_sort(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out) {
+    (void)cpu, (void)plan, (void)out;
+    return false;
+}
+size_t mia__cpu_scratch_scan(const mia__cpu *cpu, const mia__step *step) {
+    (void)cpu, (void)step;
+    return 0;
+}
