@@ -30,6 +30,7 @@ typedef struct mia__step {
     mia__operand inputs[MIA__MAX_OPERANDS];
     uint32_t scratch;     /* buffer that holds the kernel's scratch memory, or MIA__NO_BUFFER */
     size_t scratch_bytes; /* as the rules asked */
+    const struct mia__custom *custom; /* of an operation that a program registered */
 } mia__step;
 
 typedef enum mia__buffer_kind {

@@ -47,6 +47,7 @@ const mia_backend_info *mia_backends(size_t *count) {
 static void free_device(mia_device *device) {
     mia_allocator allocator = device->allocator;
     mia__linear_free(&device->linear);
+    mia__custom_free(device);
     mia_release(&allocator, device->slots, device->slot_capacity * sizeof *device->slots);
     mia_release(&allocator, device->consumed, MIA__CONSUMED_RING * sizeof *device->consumed);
     if (device->options.backend != NULL)

@@ -223,6 +223,13 @@ mia_ticket *mia__open_begin(const mia_device_options *options, mia_device **out,
 mia_ticket *mia__eval_begin(const mia_tensor *list, size_t count);
 mia_ticket *mia__read_begin(mia_tensor t, void *out, size_t bytes, const mia__site *site);
 
+/* --- operations that programs register (custom.c) --------------------------------------------- */
+
+struct mia__custom;
+/* The operation of that number, NULL for none; it stays until the device is freed. Takes the lock. */
+const struct mia__custom *mia__custom_find(mia_device *device, mia_op op);
+void mia__custom_free(mia_device *device);
+
 /* --- the device ------------------------------------------------------------------------------- */
 
 enum { MIA__DEBUG_PLAN = 1, MIA__DEBUG_MEMORY = 2 };
@@ -259,6 +266,8 @@ struct mia_device {
 
     mia__storage *arena;
     mia__storage *constants;
+    struct mia__custom *custom; /* operations that were registered, the newest first */
+    uint32_t custom_count;
     mia_device_counters counters;
 };
 

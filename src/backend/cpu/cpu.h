@@ -161,6 +161,7 @@ static inline bool mia__cpu_is_float(mia_dtype dtype) {
 
 /* --- families: choosers ----------------------------------------------------------------------- */
 bool mia__cpu_choose_elementwise(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
+bool mia__cpu_choose_custom(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_convert(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_copy(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_concat(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);

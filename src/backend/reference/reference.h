@@ -20,6 +20,13 @@ typedef void (*mia__reference_kernel)(const mia__kernel_args *args);
  * but for what mia__reference_check refuses. */
 mia__reference_kernel mia__reference_find(mia_op op);
 
+/* The kernel of a step: its operation's, or that of an operation that a program registered. */
+mia__reference_kernel mia__reference_of(const mia__step *step);
+
+/* A call of a registered operation, over all of its output. */
+struct mia_custom_call;
+void mia__reference_custom_call(const mia__kernel_args *args, struct mia_custom_call *call);
+
 /* Whether a step can run on its kernel. UNSUPPORTED, with a message that names the operation and the types,
  * for views and for arithmetic on block types whose numbers Mia cannot read yet. `backend` is named in the
  * message. */
