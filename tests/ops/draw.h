@@ -257,7 +257,7 @@ static inline void draw_parameters(uint64_t *seed, program *p) {
 }
 
 static inline void draw_modes(uint64_t *seed, program *p) {
-    mia_shape shape = draw_shape(seed, p->dtype, draw_ndim(seed, 0));
+    mia_shape shape = draw_shape(seed, p->dtype, draw_ndim(seed, is_block(p->dtype) ? 1 : 0));
     p->mode = (uint32_t)test_below(seed, MIA_ALL_MODES + 1);
     (void)add_operand(seed, p, p->dtype, &shape);
 }
