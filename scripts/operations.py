@@ -176,9 +176,9 @@ def document(rows, types, cells):
         for row in rows:
             if row["op_class"] == key:
                 call = "(x, order)" if row["name"] == "permute" else CALLS[row["signature"]]
-                cells = (f"`mia_{row['name']}{call}`", row["types"],
-                         SHAPES[row["shape_rule"]], row["doc"], bound_text(row))
-                lines.append("| " + " | ".join(escape(cell) for cell in cells) + " |")
+                columns = (f"`mia_{row['name']}{call}`", row["types"],
+                           SHAPES[row["shape_rule"]], row["doc"], bound_text(row))
+                lines.append("| " + " | ".join(escape(column) for column in columns) + " |")
         lines.append("")
     lines += ["## Sets of types", "",
               "The types that an operation takes as its first operand; for `matmul` and `embedding`, the weights'.", "",
