@@ -2,6 +2,7 @@
  * means as a function is in evaluation.c; the algebra starts in coalesce.c and compose.c. */
 #include "layout/layout.h"
 
+#include "base/error.h"
 #include "base/size.h"
 
 #include <string.h>
@@ -84,8 +85,8 @@ mia_status mia__layout_within(const char *what, mia_status status, mia_error *er
     if (status == MIA_OK || error == NULL) return status;
     size_t length = strlen(what);
     if (strncmp(error->message, what, length) == 0 && error->message[length] == ':') return status;
-    const mia_error inner = *error;
-    return mia_error_set(error, status, "%s: %s", what, inner.message);
+    mia__error_within(error, what);
+    return status;
 }
 
 /* ---- building ---- */
