@@ -187,7 +187,8 @@ static void test_consumed_handles(void **state) {
 #line 300 "model.c"
     mia_tensor_f32 both = mia_add(y, y);
     expect_message(both, MIA_ERROR_CONSUMED,
-                   "add: operands 0 and 1 are the same handle, which can be given away only once: mia_ref makes another, at model.c:300");
+                   "add: operands 0 and 1 are the same handle, which can be given away only once: mia_ref "
+                   "makes another, at model.c:300");
 #line 400 "model.c"
     mia_tensor_f32 z = number(device, 1);
     assert_true(read_one(z) == 1);
