@@ -1,6 +1,8 @@
 /* The table of operations, and the type rules. The shape rules are in rules.c. */
 #include "graph/ops.h"
 
+#include <stdio.h>
+
 #define TYPE_BIT(type, unused) | (UINT64_C(1) << MIA_##type)
 
 /* Operands of each signature. */
@@ -56,6 +58,19 @@ static mia_status wrong_type(const char *name, uint32_t operand, mia_dtype dtype
                          (unsigned)operand, mia_dtype_describe(dtype)->name, wanted);
 }
 
+/* "f32, f16 or i32": the types of a mask. */
+static void list_types(uint64_t types, char *text, size_t capacity) {
+    size_t used = 0;
+    for (int dtype = 1; dtype < MIA_DTYPE_LIMIT; dtype++) {
+        if ((types >> dtype & 1) == 0) continue;
+        const char *before = used == 0 ? "" : types >> dtype == 1 ? " or " : ", ";
+        int written = snprintf(text + used, capacity - used, "%s%s", before,
+                               mia_dtype_describe((mia_dtype)dtype)->name);
+        if (written < 0 || (size_t)written >= capacity - used) return; /* cut */
+        used += (size_t)written;
+    }
+}
+
 static bool is_real(mia_dtype dtype) {
     return mia_dtype_describe(dtype)->kind == MIA_KIND_FLOAT;
 }
@@ -99,9 +114,11 @@ mia_status mia__op_result_dtype(const mia__op_row *row, const mia__type *operand
                                 const mia__attributes *attributes, mia_dtype *out, mia_error *error) {
     mia_op op = (mia_op)(row - rows);
     const char *name = row->info.name;
-    if ((row->info.types >> operands[0].dtype & 1) == 0)
-        return mia_error_set(error, MIA_ERROR_TYPE_MISMATCH, "%s does not take %s", name,
-                             mia_dtype_describe(operands[0].dtype)->name);
+    if ((row->info.types >> operands[0].dtype & 1) == 0) {
+        char wanted[200] = "";
+        list_types(row->info.types, wanted, sizeof wanted);
+        return wrong_type(name, 0, operands[0].dtype, wanted, error);
+    }
     mia_status status = check_others(row, op, operands, error);
     if (status != MIA_OK) return status;
     switch (row->type_rule) {
