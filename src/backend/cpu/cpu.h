@@ -56,9 +56,11 @@ typedef struct mia__cpu_matmul {
     int64_t batches;
     int64_t n_tiles, m_tiles, n_tile, m_tile; /* how the output is cut into units */
     int64_t panels;                           /* of activations, a batch */
-    mia_dtype dtype;                          /* of w */
+    mia_dtype dtype, x_dtype;                 /* of w, of x and the output */
+    size_t x_bytes;                           /* of scratch memory that x is brought into */
     bool prepared;                            /* w is in the form of forms.h */
     bool packed;                              /* x is brought into panels by phase 0 */
+    bool narrows; /* the output is made in f32, behind x, and narrowed at the end */
 } mia__cpu_matmul;
 
 /* Rows of a mode 0 that lies without gaps; rows of the other operand by its strides. */
@@ -92,12 +94,13 @@ typedef struct mia__cpu_reduce {
     int64_t count;         /* elements that enter a result */
 } mia__cpu_reduce;
 
-/* Rows of a table at indices; strides in bytes. */
+/* Rows of a table at indices. */
 typedef struct mia__cpu_movement {
+    mia__cpu_loop places; /* operand 0 the rows of the output, 1 the indices */
     int64_t row_bytes;
-    int64_t row_length; /* elements of a row */
-    int64_t extent;     /* of the mode that is indexed */
-    int64_t in_stride, out_stride, index_stride;
+    int64_t row_length;          /* elements of a row */
+    int64_t extent;              /* of the mode that is indexed */
+    int64_t in_stride, out_unit; /* bytes from row to row of the table, and of a unit of the output */
     mia_dtype dtype;
 } mia__cpu_movement;
 
@@ -158,6 +161,15 @@ void mia__cpu_phase_add(mia__cpu_step *step, mia__cpu_function function, size_t 
 static inline bool mia__cpu_is_float(mia_dtype dtype) {
     return dtype == MIA_f32 || dtype == MIA_f16 || dtype == MIA_bf16;
 }
+
+/* --- elementwise.c: rows of f32, f16 and bf16 ------------------------------------------------- */
+
+/* `count` elements as contiguous f32: where they are, or in the tile. The stride is in elements. */
+const float *mia__cpu_load_row(const mia__cpu_kernels *kernels, mia_dtype dtype, const char *from,
+                               int64_t stride, size_t count, float *tile);
+/* Narrows f32 to f16 or bf16; other types are left alone. */
+void mia__cpu_store_row(const mia__cpu_kernels *kernels, mia_dtype dtype, char *to, const float *from,
+                        size_t count);
 
 /* --- families: choosers ----------------------------------------------------------------------- */
 bool mia__cpu_choose_elementwise(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
