@@ -169,18 +169,21 @@ INLINE vi dot_quads(const quad weights[QUADS], const mia__cpu_block *x, const mi
     return dots;
 }
 
+/* All of a block is put together before it is multiplied by the scale of x: x may be so large that parts of it
+ * alone would be infinite. */
 INLINE vf add_block(vf sum, const quad weights[QUADS], const block_scales *scales, const mia__cpu_block *x,
                     const mia_dtype type) {
+    vf dots;
     if (type == MIA_q6_K) {
         vf first = vi_to_vf(dot_quads(weights, x, type, 0, QUADS / 2, x->half));
         vf second = vi_to_vf(dot_quads(weights, x, type, QUADS / 2, QUADS, x->sum - x->half));
-        sum = vf_fma(first, scales->scale[0] * x->scale, sum);
-        return vf_fma(second, scales->scale[1] * x->scale, sum);
+        dots = vf_fma(second, scales->scale[1], first * scales->scale[0]);
+    } else {
+        dots = vi_to_vf(dot_quads(weights, x, type, 0, QUADS, x->sum));
+        dots = mia__cpu_has_least(type) ? vf_fma(dots, scales->scale[0], scales->least * (float)-x->sum)
+                                        : dots * scales->scale[0];
     }
-    vf dots = vi_to_vf(dot_quads(weights, x, type, 0, QUADS, x->sum));
-    sum = vf_fma(dots, scales->scale[0] * x->scale, sum);
-    if (mia__cpu_has_least(type)) sum = vf_fma(scales->least * -x->scale, vf_set((float)x->sum), sum);
-    return sum;
+    return vf_fma(dots, vf_set(x->scale), sum);
 }
 
 INLINE void product_of(mia__cpu_quants w, const mia__cpu_block *x, size_t blocks, const mia__cpu_tile *tile,
