@@ -292,8 +292,9 @@ struct mia__no_type;
 /* style: mia_pad_style; value: for MIA_PAD_CONSTANT. */
 #define mia_pad(x, mode, before, after, style, value)                                                        \
     MIA__CALL1(pad, PLAIN, x, mode, before, after, style, value, MIA__SITE)
-#define mia_gather(table, indices)       MIA__CALL2(gather, ALL, table, indices, MIA__SITE)
-#define mia_embedding(table, indices)    MIA__CALL_EMBEDDING(table, indices)
+#define mia_gather(table, indices)    MIA__CALL2(gather, ALL, table, indices, MIA__SITE)
+#define mia_embedding(table, indices) MIA__CALL_EMBEDDING(table, indices)
+/* Along mode 0 of a block type the part goes to the block that `start` lies in. */
 #define mia_update(x, part, start, mode) MIA__CALL3(update, ALL, x, part, start, (uint32_t)(mode), MIA__SITE)
 #define mia_take(x, indices, mode)       MIA__CALL2(take, PLAIN, x, indices, (uint32_t)(mode), MIA__SITE)
 #define mia_take_along(x, indices, mode)                                                                     \

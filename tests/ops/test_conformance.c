@@ -195,8 +195,8 @@ static void test_row(void **state) {
         }
     }
     close_all(&s);
-    printf("%-12s %5d programs, %9lld numbers compared, worst error %.3f of the bound\n",
-           s.row->name, s.programs, (long long)s.numbers, s.worst);
+    printf("%-12s %5d programs, %9lld numbers compared, worst error %.3f of the bound\n", s.row->name,
+           s.programs, (long long)s.numbers, s.worst);
     if (s.failures > 0) fail_msg("%s: %d failures", s.row->name, s.failures);
 }
 
