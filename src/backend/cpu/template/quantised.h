@@ -33,13 +33,11 @@ INLINE quad quad_load(const uint8_t *from) {
 
 /* --- dot products of quads -------------------------------------------------------------------- */
 
-/* add_quads(sum, w, x): sum + the four products of unsigned w (below 64 when `small`) and signed x, a lane
- * each. */
+/* add_quads(sum, w, x): sum + the four products of unsigned w and signed x, a lane each. */
 
 #if MIA_LANES == 16
 
-INLINE vi add_quads(vi sum, quad w, int32_t x, bool small) {
-    (void)small;
+INLINE vi add_quads(vi sum, quad w, int32_t x) {
     return (vi)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)w, _mm512_set1_epi32(x));
 }
 
@@ -47,15 +45,23 @@ INLINE vi add_quads(vi sum, quad w, int32_t x, bool small) {
 
 /* The products of two neighbours are added in 16 bits, which 255 * 127 twice would overflow. So the offset of
  * 128 is taken off first, and the sign of w moved to x; nothing is then left for the caller to take off. */
-INLINE vi add_quads(vi sum, quad w, int32_t x, bool small) {
+INLINE vi add_quads(vi sum, quad w, int32_t x) {
     const __m256i ones = _mm256_set1_epi16(1);
-    __m256i spread = _mm256_set1_epi32(x), weights = (__m256i)w;
-    if (!small) {
-        weights = _mm256_xor_si256(weights, _mm256_set1_epi8((char)0x80));
-        spread = _mm256_sign_epi8(spread, weights);
-        weights = _mm256_abs_epi8(weights);
+    __m256i weights = _mm256_xor_si256((__m256i)w, _mm256_set1_epi8((char)0x80));
+    __m256i spread = _mm256_sign_epi8(_mm256_set1_epi32(x), weights);
+    return sum + (vi)_mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_abs_epi8(weights), spread), ones);
+}
+
+/* Quants of few bits leave room for more: `count` quads, with 2 * 127 * (2^bits - 1) * count below 2^15. */
+INLINE vi add_small_quads(vi sum, const quad *w, const int8_t *x, const unsigned count) {
+    const __m256i ones = _mm256_set1_epi16(1);
+    __m256i pairs = _mm256_setzero_si256();
+    EACH(j, count) {
+        int32_t four;
+        memcpy(&four, x + 4 * j, sizeof four);
+        pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16((__m256i)w[j], _mm256_set1_epi32(four)));
     }
-    return sum + (vi)_mm256_madd_epi16(_mm256_maddubs_epi16(weights, spread), ones);
+    return sum + (vi)_mm256_madd_epi16(pairs, ones);
 }
 
 #else
@@ -63,8 +69,7 @@ INLINE vi add_quads(vi sum, quad w, int32_t x, bool small) {
 typedef int16_t vs __attribute__((vector_size(4 * MIA_LANES)));
 
 /* Even and odd bytes apart: a product of 255 and 128 just fits 16 bits. */
-INLINE vi add_quads(vi sum, quad w, int32_t x, bool small) {
-    (void)small;
+INLINE vi add_quads(vi sum, quad w, int32_t x) {
     int32_t x_even = ((x & 0xff) ^ 0x80) - 0x80, x_even2 = (((x >> 16) & 0xff) ^ 0x80) - 0x80;
     int32_t x_odd = (((x >> 8) & 0xff) ^ 0x80) - 0x80, x_odd2 = x >> 24;
     vu even = (vu)w & 0x00ff00ffu, odd = ((vu)w >> 8) & 0x00ff00ffu;
@@ -161,10 +166,20 @@ INLINE void write_sums(const mia__cpu_tile *tile, unsigned n, unsigned m, vf sum
 INLINE vi dot_quads(const quad weights[QUADS], const mia__cpu_block *x, const mia_dtype type,
                     const unsigned first, const unsigned end, int32_t sum) {
     vi dots = vi_set(-rest_of(type) * sum);
+#if MIA_LANES == 8
+    const unsigned bits = mia__cpu_quant_bits(type), some = bits == 4 ? 8 : bits == 5 ? 4 : 2;
+    if (bits < 8) {
+        EACH(j, (end - first) / some) {
+            const unsigned at = first + j * some;
+            dots = add_small_quads(dots, weights + at, x->quants + 4 * at, some);
+        }
+        return dots;
+    }
+#endif
     EACH(j, end - first) {
         int32_t four;
         memcpy(&four, x->quants + 4 * (first + j), sizeof four);
-        dots = add_quads(dots, weights[first + j], four, mia__cpu_quant_bits(type) < 8);
+        dots = add_quads(dots, weights[first + j], four);
     }
     return dots;
 }
