@@ -96,8 +96,8 @@ static void load_low(const uint8_t halves[HALF], uint8_t *quants) {
 }
 
 static void load_high(const uint8_t bits[4], uint8_t *quants) {
-    for (int i = 0; i < ELEMENTS; i++)
-        quants[i] = (uint8_t)(quants[i] | (unsigned)(bits[i / 8] >> i % 8 & 1) << 4);
+    for (int k = 0; k < 4; k++, quants += 8)
+        for (unsigned j = 0; j < 8; j++) quants[j] = (uint8_t)(quants[j] + ((bits[k] & 1u << j) != 0) * 16);
 }
 
 static void store_low(const uint8_t *quants, uint8_t halves[HALF]) {

@@ -74,30 +74,27 @@ static void store_scales(const uint8_t *scales, const uint8_t *leasts, uint8_t p
 
 /* The four lower bits of each quant: a pair of runs in the two halves of 32 bytes. */
 static void load_low(const uint8_t *halves, uint8_t *quants) {
-    for (int i = 0; i < ELEMENTS / 2; i++) {
-        uint8_t *at = quants + i / RUN * 2 * RUN + i % RUN;
-        at[0] = halves[i] & 15u;
-        at[RUN] = halves[i] >> 4;
+    for (int pair = 0; pair < RUNS / 2; pair++, halves += RUN, quants += 2 * RUN) {
+        for (int i = 0; i < RUN; i++) quants[i] = halves[i] & 15u;
+        for (int i = 0; i < RUN; i++) quants[RUN + i] = halves[i] >> 4;
     }
 }
 
 static void store_low(const uint8_t *quants, uint8_t *halves) {
-    for (int i = 0; i < ELEMENTS / 2; i++) {
-        const uint8_t *at = quants + i / RUN * 2 * RUN + i % RUN;
-        halves[i] = (uint8_t)((at[0] & 15u) | (at[RUN] & 15u) << 4);
-    }
+    for (int pair = 0; pair < RUNS / 2; pair++, halves += RUN, quants += 2 * RUN)
+        for (int i = 0; i < RUN; i++) halves[i] = (uint8_t)((quants[i] & 15u) | (quants[RUN + i] & 15u) << 4);
 }
 
 /* The fifth bits: of element i of run r, bit r of high[i]. */
 static void load_high(const uint8_t *high, uint8_t *quants) {
-    for (int i = 0; i < ELEMENTS; i++)
-        quants[i] = (uint8_t)(quants[i] | (unsigned)(high[i % RUN] >> i / RUN & 1) << 4);
+    for (int r = 0; r < RUNS; r++, quants += RUN)
+        for (int i = 0; i < RUN; i++) quants[i] = (uint8_t)(quants[i] | (high[i] >> r & 1u) << 4);
 }
 
 static void store_high(const uint8_t *quants, uint8_t *high) {
     memset(high, 0, RUN);
-    for (int i = 0; i < ELEMENTS; i++)
-        high[i % RUN] = (uint8_t)(high[i % RUN] | (unsigned)(quants[i] >> 4) << i / RUN);
+    for (int r = 0; r < RUNS; r++, quants += RUN)
+        for (int i = 0; i < RUN; i++) high[i] = (uint8_t)(high[i] | (unsigned)(quants[i] >> 4) << r);
 }
 
 void mia__block_split_q4_K(const void *block, mia__block_parts *parts) {
@@ -128,22 +125,23 @@ void mia__block_split_q6_K(const void *block, mia__block_parts *parts) {
     const block_q6_K *b = block;
     parts->scale = load_half(b->scale);
     memcpy(parts->scales, b->scales, sizeof b->scales);
-    for (int i = 0; i < ELEMENTS; i++) {
-        int half = i / 128, quarter = i / 32 % 4, place = i % 32;
-        unsigned low = b->quants[64 * half + quarter % 2 * 32 + place] >> quarter / 2 * 4 & 15u;
-        unsigned high = b->high[32 * half + place] >> 2 * quarter & 3u;
-        parts->quants[i] = (uint8_t)(low | high << 4);
+    uint8_t *quants = parts->quants;
+    for (int q = 0; q < 8; q++, quants += 32) { /* quarters of both halves */
+        const uint8_t *low = b->quants + q / 4 * 64 + q % 2 * 32, *high = b->high + q / 4 * 32;
+        for (int i = 0; i < 32; i++)
+            quants[i] = (uint8_t)((low[i] >> q % 4 / 2 * 4 & 15u) | (high[i] >> q % 4 * 2 & 3u) << 4);
     }
 }
 
 static void store_q6_K(const uint8_t *quants, block_q6_K *b) {
     memset(b->quants, 0, sizeof b->quants);
     memset(b->high, 0, sizeof b->high);
-    for (int i = 0; i < ELEMENTS; i++) {
-        int half = i / 128, quarter = i / 32 % 4, place = i % 32;
-        uint8_t *low = &b->quants[64 * half + quarter % 2 * 32 + place], *high = &b->high[32 * half + place];
-        *low = (uint8_t)(*low | (quants[i] & 15u) << quarter / 2 * 4);
-        *high = (uint8_t)(*high | (unsigned)(quants[i] >> 4) << 2 * quarter);
+    for (int q = 0; q < 8; q++, quants += 32) {
+        uint8_t *low = b->quants + q / 4 * 64 + q % 2 * 32, *high = b->high + q / 4 * 32;
+        for (int i = 0; i < 32; i++) {
+            low[i] = (uint8_t)(low[i] | (quants[i] & 15u) << q % 4 / 2 * 4);
+            high[i] = (uint8_t)(high[i] | (unsigned)(quants[i] >> 4) << q % 4 * 2);
+        }
     }
 }
 

@@ -40,27 +40,22 @@ mia__form mia__cpu_form(const void *context, const mia__step *step, uint32_t inp
 
 /* --- interleaving ----------------------------------------------------------------------------- */
 
-/* The lower bits of a block's quants of one row: all 8 of them, or 4 of two elements a byte. */
-static void interleave_low(const uint8_t *from, unsigned bits, uint8_t *to) {
-    for (unsigned j = 0; j < (bits == 8 ? BLOCK : BLOCK / 2) / 4; j++) {
-        uint8_t four[4];
-        for (unsigned i = 0; i < 4; i++) {
-            unsigned low = from[4 * j + i];
-            four[i] = (uint8_t)(bits == 8 ? low : (low & 15) | (from[4 * j + i + BLOCK / 2] & 15u) << 4);
-        }
-        memcpy(to + j * GROUP * 4, four, sizeof four);
+/* A block's quants of one row, four neighbours a word; what is done to a word is done to each of its bytes. */
+static void interleave_quants(const uint8_t *from, unsigned bits, uint8_t *to) {
+    uint32_t words[BLOCK / 4], out[BLOCK / 4] = {0};
+    unsigned count = bits == 8 ? BLOCK / 4 : BLOCK / 8;
+    memcpy(words, from, sizeof words);
+    for (unsigned j = 0; j < count; j++)
+        out[j] = bits == 8 ? words[j] : (words[j] & 0x0f0f0f0fu) | (words[j + BLOCK / 8] & 0x0f0f0f0fu) << 4;
+    if (bits == 5) {
+        for (unsigned j = 0; j < BLOCK / 4; j++) out[count] |= (words[j] >> 4 & 0x01010101u) << j;
+        count += 1;
+    } else if (bits == 6) {
+        for (unsigned j = 0; j < BLOCK / 4; j++)
+            out[count + j / 4] |= (words[j] >> 4 & 0x03030303u) << 2 * (j % 4);
+        count += 2;
     }
-}
-
-/* The bits above the fourth. */
-static void interleave_high(const uint8_t *from, unsigned bits, uint8_t *to) {
-    unsigned each = bits - 4, vectors = 8 / each; /* that a byte holds the bits of */
-    for (unsigned i = 0; i < BLOCK / 4 / vectors; i++) {
-        uint8_t four[4] = {0};
-        for (unsigned j = 0; j < vectors * 4; j++)
-            four[j % 4] = (uint8_t)(four[j % 4] | (unsigned)(from[i * vectors * 4 + j] >> 4) << j / 4 * each);
-        memcpy(to + i * GROUP * 4, four, sizeof four);
-    }
+    for (unsigned j = 0; j < count; j++) memcpy(to + j * GROUP * 4, &out[j], sizeof out[j]);
 }
 
 static void store_half(uint8_t *record, unsigned place, uint16_t half) {
@@ -94,12 +89,8 @@ void mia__cpu_interleave_blocks(mia_dtype dtype, const uint8_t *rows, size_t row
         for (unsigned row = 0; row < count; row++) {
             mia__block_parts parts;
             mia__block_split(format, rows + row * row_stride + record * format->bytes, &parts);
-            for (unsigned b = 0; b < many; b++) {
-                uint8_t *to = quants + b * quant_bytes + row * 4;
-                interleave_low(parts.quants + b * BLOCK, bits, to);
-                if (bits == 5 || bits == 6)
-                    interleave_high(parts.quants + b * BLOCK, bits, to + GROUP * BLOCK / 2);
-            }
+            for (unsigned b = 0; b < many; b++)
+                interleave_quants(parts.quants + b * BLOCK, bits, quants + b * quant_bytes + row * 4);
             interleave_scales(dtype, &parts, row, scales);
         }
         quants += many * quant_bytes;
