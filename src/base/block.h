@@ -20,10 +20,9 @@
  *                                                              element i of run r
  *     q6_K  210 bytes   n[2][64]  h[2][32]  s[16]:i8  d:f16    x = d * s * (q - 32), see split_q6_K
  *
- *     p, bits:          76 543210                        3210 7654
- *     p[j], j < 4       |  s[j]         p[8 + j]         |    low half of s[4 + j]
- *                       upper 2 of s[4 + j]              low half of t[4 + j]
- *     p[4 + j], j < 4   the same of t
+ *     p[j]      6 bits of s[j], above them the upper 2 of s[4 + j]              (j < 4)
+ *     p[4 + j]  the same of t
+ *     p[8 + j]  the lower 4 bits of s[4 + j], above them the lower 4 of t[4 + j]
  *
  * Another format is a pair of functions and a row of the table in block.c. No allocation, no failure. */
 #ifndef MIA_BASE_BLOCK_H
@@ -44,8 +43,8 @@ typedef struct mia__block_parts {
     uint8_t quants[MIA__BLOCK_MOST];
 } mia__block_parts;
 
-/* One format: how many numbers a block holds in how many bytes. `split` fills in what a
- * block holds (mia__block_split all of it), `encode` makes the block of the numbers. */
+/* One format: how many numbers a block holds in how many bytes. `split` fills in what a block holds
+ * (mia__block_split all of it), `encode` makes the block of the numbers. */
 typedef struct mia__block_format {
     mia_dtype dtype;
     uint32_t elements;

@@ -125,8 +125,8 @@ static const float *panel_of(const mia__cpu_task *task, const char *weights, int
     const mia_dtype_info *info = mia_dtype_describe(mm->dtype);
     unsigned count = (unsigned)least(mm->n - n, GROUP);
     if (mia__cpu_is_block(mm->dtype)) {
-        uint8_t quants[DEPTH * GROUP];
-        uint8_t scales[MIA__CPU_RECORD_MOST];
+        _Alignas(64) uint8_t quants[DEPTH * GROUP];
+        _Alignas(64) uint8_t scales[MIA__CPU_RECORD_MOST];
         mia__cpu_quants w = {quants, scales};
         size_t row_bytes = (size_t)(mm->w_stride[1] * (int64_t)info->bytes), blocks = (size_t)(depth / BLOCK);
         if (mm->prepared)
@@ -257,8 +257,8 @@ static void multiply_raw_blocks(const mia__cpu_task *task, const area *a, int64_
     const mia_dtype_info *info = mia_dtype_describe(mm->dtype);
     size_t row_bytes = (size_t)(mm->w_stride[1] * (int64_t)info->bytes);
     const uint8_t *rows = (const uint8_t *)weights_of(task, a->batch) + (size_t)(a->n + row) * row_bytes;
-    uint8_t quants[DEPTH * GROUP];
-    uint8_t scales[MIA__CPU_RECORD_MOST];
+    _Alignas(64) uint8_t quants[DEPTH * GROUP];
+    _Alignas(64) uint8_t scales[MIA__CPU_RECORD_MOST];
     int64_t first = 0, blocks = mm->k / BLOCK;
     do {
         int64_t count = least(blocks - first, DEPTH / BLOCK);
