@@ -335,7 +335,8 @@ static const rule_case cases[] = {
     {MIA_OP_matmul,
      {OPERAND(i32, 2, 6, 7), OPERAND(f32, 2, 6, 3)},
      I(0),
-     "matmul: operand 0 is i32; it takes f32, f16, bf16, f64, q8_0 or q4_0"},
+     "matmul: operand 0 is i32; it takes f32, f16, bf16, f64, q8_0, q4_0, q4_1, q5_0, q5_1, q4_K, q5_K or "
+     "q6_K"},
     {MIA_OP_matmul,
      {OPERAND(f32, 2, 32, 7), OPERAND(q8_0, 2, 32, 3)},
      I(0),
