@@ -162,19 +162,11 @@ static inline bool mia__cpu_is_float(mia_dtype dtype) {
     return dtype == MIA_f32 || dtype == MIA_f16 || dtype == MIA_bf16;
 }
 
-/* --- elementwise.c: rows of f32, f16 and bf16 ------------------------------------------------- */
-
-/* `count` elements as contiguous f32: where they are, or in the tile. The stride is in elements. */
-const float *mia__cpu_load_row(const mia__cpu_kernels *kernels, mia_dtype dtype, const char *from,
-                               int64_t stride, size_t count, float *tile);
-/* Narrows f32 to f16 or bf16; other types are left alone. */
-void mia__cpu_store_row(const mia__cpu_kernels *kernels, mia_dtype dtype, char *to, const float *from,
-                        size_t count);
-
 /* --- families: choosers ----------------------------------------------------------------------- */
 bool mia__cpu_choose_elementwise(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_custom(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_convert(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
+bool mia__cpu_choose_conversion(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_copy(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_concat(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_pad(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);

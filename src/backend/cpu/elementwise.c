@@ -1,7 +1,7 @@
 /* Element-wise operations and conversions of f32, f16 and bf16, over any strides. A unit is a piece of one
  * row of the innermost mode, small enough for the first cache: operands that are not contiguous f32 are
  * brought into such a tile first, and what is not f32 is narrowed from one. Other types stay with the
- * reference, whose conversions (of blocks, too) all threads share. */
+ * reference. */
 #include "backend/cpu/cpu.h"
 
 #include "base/half.h"
@@ -20,8 +20,9 @@ static size_t float_bytes(mia_dtype dtype) {
     return dtype == MIA_f32 ? 4 : 2;
 }
 
-const float *mia__cpu_load_row(const mia__cpu_kernels *kernels, mia_dtype dtype, const char *from,
-                               int64_t stride, size_t count, float *tile) {
+/* `count` elements as contiguous f32: where they are, or in the tile. */
+static const float *load_row(const mia__cpu_kernels *kernels, mia_dtype dtype, const char *from,
+                             int64_t stride, size_t count, float *tile) {
     if (stride == 1 && dtype == MIA_f32) return (const float *)(const void *)from;
     if (stride == 1) {
         const uint16_t *halves = (const uint16_t *)(const void *)from;
@@ -36,8 +37,8 @@ const float *mia__cpu_load_row(const mia__cpu_kernels *kernels, mia_dtype dtype,
     return tile;
 }
 
-void mia__cpu_store_row(const mia__cpu_kernels *kernels, mia_dtype dtype, char *to, const float *from,
-                        size_t count) {
+static void store_row(const mia__cpu_kernels *kernels, mia_dtype dtype, char *to, const float *from,
+                      size_t count) {
     uint16_t *halves = (uint16_t *)(void *)to;
     if (dtype == MIA_f16) kernels->narrow_f16(halves, from, count);
     if (dtype == MIA_bf16) kernels->narrow_bf16(halves, from, count);
@@ -74,10 +75,10 @@ static void run_unary(const mia__cpu_task *task, size_t begin, size_t end) {
     for (size_t unit = begin; unit < end; unit++) {
         piece p = find_piece(task, unit, 1);
         float *out = source->output.dtype == MIA_f32 ? (float *)(void *)p.out : result;
-        const float *x = mia__cpu_load_row(kernels, source->inputs[0].dtype, p.in[0],
-                                           task->step->as.loop.stride[1][0], p.count, a);
+        const float *x =
+            load_row(kernels, source->inputs[0].dtype, p.in[0], task->step->as.loop.stride[1][0], p.count, a);
         kernels->unary[mia__cpu_unary(source->op)](out, x, p.count);
-        mia__cpu_store_row(kernels, source->output.dtype, p.out, out, p.count);
+        store_row(kernels, source->output.dtype, p.out, out, p.count);
     }
 }
 
@@ -89,12 +90,10 @@ static void run_binary(const mia__cpu_task *task, size_t begin, size_t end) {
     for (size_t unit = begin; unit < end; unit++) {
         piece p = find_piece(task, unit, 2);
         float *out = source->output.dtype == MIA_f32 ? (float *)(void *)p.out : result;
-        const float *x =
-            mia__cpu_load_row(kernels, source->inputs[0].dtype, p.in[0], loop->stride[1][0], p.count, a);
-        const float *y =
-            mia__cpu_load_row(kernels, source->inputs[1].dtype, p.in[1], loop->stride[2][0], p.count, b);
+        const float *x = load_row(kernels, source->inputs[0].dtype, p.in[0], loop->stride[1][0], p.count, a);
+        const float *y = load_row(kernels, source->inputs[1].dtype, p.in[1], loop->stride[2][0], p.count, b);
         kernels->binary[mia__cpu_binary(source->op)](out, x, y, p.count);
-        mia__cpu_store_row(kernels, source->output.dtype, p.out, out, p.count);
+        store_row(kernels, source->output.dtype, p.out, out, p.count);
     }
 }
 
@@ -106,8 +105,8 @@ static void run_convert(const mia__cpu_task *task, size_t begin, size_t end) {
     for (size_t unit = begin; unit < end; unit++) {
         piece p = find_piece(task, unit, 1);
         float *out = source->output.dtype == MIA_f32 ? (float *)(void *)p.out : tile;
-        const float *x = mia__cpu_load_row(kernels, source->inputs[0].dtype, p.in[0], stride, p.count, out);
-        mia__cpu_store_row(kernels, source->output.dtype, p.out, x, p.count);
+        const float *x = load_row(kernels, source->inputs[0].dtype, p.in[0], stride, p.count, out);
+        store_row(kernels, source->output.dtype, p.out, x, p.count);
     }
 }
 
@@ -141,21 +140,11 @@ bool mia__cpu_choose_elementwise(const mia__cpu *cpu, const mia__plan *plan, mia
     return true;
 }
 
-/* From or to a type other than floats: through double, a run of a row at a time. */
-static void run_convert_runs(const mia__cpu_task *task, size_t begin, size_t end) {
-    mia__reference_convert_part(&task->args, begin, end);
-}
-
 bool mia__cpu_choose_convert(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out) {
     (void)cpu, (void)plan;
-    const mia__step *source = out->source;
-    if (source->inputs[0].dtype == source->output.dtype) return mia__cpu_choose_copy(cpu, plan, out);
-    if (cut(out, 0.3)) {
-        mia__cpu_phase_add(out, run_convert, out->as.loop.rows * out->as.loop.pieces);
-        return true;
-    }
-    bool encodes = mia_dtype_describe(source->output.dtype)->kind == MIA_KIND_BLOCK;
-    out->work = (encodes ? 30.0 : 3.0) * (double)mia__view_count(&source->output.view);
-    mia__cpu_phase_add(out, run_convert_runs, mia__reference_convert_runs(source));
+    if (out->source->inputs[0].dtype == out->source->output.dtype)
+        return mia__cpu_choose_copy(cpu, plan, out);
+    if (!cut(out, 0.3)) return false;
+    mia__cpu_phase_add(out, run_convert, out->as.loop.rows * out->as.loop.pieces);
     return true;
 }

@@ -12,6 +12,8 @@
  * Sums over k run in a fixed order: stretch by stretch, each in k's order. */
 #include "backend/cpu/forms.h"
 
+#include "base/half.h"
+
 #include <string.h>
 
 #define GROUP       MIA__CPU_GROUP
@@ -48,13 +50,25 @@ static const float *f32_column_of(const mia__cpu_task *task, int64_t batch, int6
     return (const float *)(const void *)column_of(task, batch, m);
 }
 
-/* `count` numbers from k on of a column, as f32. */
+/* `count` numbers from k on of a column, as f32: where they are, or in the room given. */
 static const float *load_column(const mia__cpu_task *task, const char *column, int64_t k, int64_t count,
                                 float *room) {
     const mia__cpu_matmul *mm = &task->step->as.matmul;
-    const char *from = column + k * mm->x_stride[0] * (int64_t)mia_dtype_describe(mm->x_dtype)->bytes;
-    return mia__cpu_load_row(task->step->kernels, mm->x_dtype, from, mm->k > 1 ? mm->x_stride[0] : 1,
-                             (size_t)count, room);
+    const mia__cpu_kernels *kernels = task->step->kernels;
+    int64_t stride = mm->k > 1 ? mm->x_stride[0] : 1;
+    const float *singles = (const float *)(const void *)column + k * stride;
+    const uint16_t *halves = (const uint16_t *)(const void *)column + k * stride;
+    if (mm->x_dtype == MIA_f32) {
+        if (stride == 1) return singles;
+        for (int64_t i = 0; i < count; i++) room[i] = singles[i * stride];
+    } else if (stride == 1) {
+        (mm->x_dtype == MIA_f16 ? kernels->widen_f16 : kernels->widen_bf16)(room, halves, (size_t)count);
+    } else {
+        for (int64_t i = 0; i < count; i++)
+            room[i] = mm->x_dtype == MIA_f16 ? mia__f16_to_f32(halves[i * stride])
+                                             : mia__bf16_to_f32(halves[i * stride]);
+    }
+    return room;
 }
 
 static const char *weights_of(const mia__cpu_task *task, int64_t batch) {
@@ -293,12 +307,13 @@ static void run_quantised_product(const mia__cpu_task *task, size_t begin, size_
 
 static void run_narrow(const mia__cpu_task *task, size_t begin, size_t end) {
     const mia__cpu_matmul *mm = &task->step->as.matmul;
+    const mia__cpu_kernels *kernels = task->step->kernels;
     const float *from = (const float *)(const void *)((const char *)task->args.scratch + mm->x_bytes);
-    int64_t count = mm->batches * mm->m * mm->n, bytes = (int64_t)mia_dtype_describe(mm->x_dtype)->bytes;
-    for (int64_t first = (int64_t)begin * NARROWED; first < least((int64_t)end * NARROWED, count);
-         first += NARROWED)
-        mia__cpu_store_row(task->step->kernels, mm->x_dtype, task->output + first * bytes, from + first,
-                           (size_t)least(count - first, NARROWED));
+    uint16_t *to = (uint16_t *)(void *)task->output;
+    int64_t first = (int64_t)begin * NARROWED,
+            last = least((int64_t)end * NARROWED, mm->batches * mm->m * mm->n);
+    (mm->x_dtype == MIA_f16 ? kernels->narrow_f16 : kernels->narrow_bf16)(to + first, from + first,
+                                                                          (size_t)(last - first));
 }
 
 static void run_wide(const mia__cpu_task *task, size_t begin, size_t end) {

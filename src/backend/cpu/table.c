@@ -16,7 +16,7 @@ mia__cpu_chooser mia__cpu_chooser_find(mia_op op) {
     }
     switch ((int)op) {
     case MIA_OP_copy: return mia__cpu_choose_copy;
-    case MIA_OP_convert: return mia__cpu_choose_convert;
+    case MIA_OP_convert: return mia__cpu_choose_conversion;
     case MIA_OP_concat: return mia__cpu_choose_concat;
     case MIA_OP_pad: return mia__cpu_choose_pad;
     case MIA_OP_update: return mia__cpu_choose_update;
