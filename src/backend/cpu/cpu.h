@@ -94,13 +94,12 @@ typedef struct mia__cpu_reduce {
     int64_t count;         /* elements that enter a result */
 } mia__cpu_reduce;
 
-/* Rows of a table at indices. */
+/* Rows of a table at indices; strides in bytes. */
 typedef struct mia__cpu_movement {
-    mia__cpu_loop places; /* operand 0 the rows of the output, 1 the indices */
     int64_t row_bytes;
-    int64_t row_length;          /* elements of a row */
-    int64_t extent;              /* of the mode that is indexed */
-    int64_t in_stride, out_unit; /* bytes from row to row of the table, and of a unit of the output */
+    int64_t row_length; /* elements of a row */
+    int64_t extent;     /* of the mode that is indexed */
+    int64_t in_stride, out_stride, index_stride;
     mia_dtype dtype;
 } mia__cpu_movement;
 
@@ -167,6 +166,9 @@ bool mia__cpu_choose_elementwise(const mia__cpu *cpu, const mia__plan *plan, mia
 bool mia__cpu_choose_custom(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_convert(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_conversion(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
+bool mia__cpu_choose_blocks(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
+/* Whether a step moves blocks, which the family of the line above does whatever the operation. */
+bool mia__cpu_moves_blocks(const mia__step *step);
 bool mia__cpu_choose_copy(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_concat(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_pad(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);

@@ -62,17 +62,11 @@ static size_t unit_bytes(const mia__operand *operand) {
     return mia_dtype_describe(operand->dtype)->bytes;
 }
 
-/* All of `from` into as many places of `to`. */
-static void loop_of_copy(mia__cpu_loop *loop, const mia__operand *to, const mia__operand *from) {
-    const mia__view out = in_units(to), in = in_units(from), *operands[2] = {&out, &in};
-    mia__cpu_loop_make(loop, &in, 0, operands, 2);
-    size_t piece = PIECE_BYTES / unit_bytes(to);
+static void loop_of_copy(mia__cpu_loop *loop, const mia__view *to, const mia__view *from, size_t bytes) {
+    const mia__view *operands[2] = {to, from};
+    mia__cpu_loop_make(loop, from, 0, operands, 2);
+    size_t piece = PIECE_BYTES / bytes;
     loop->pieces = ((size_t)loop->extent[0] + piece - 1) / piece;
-}
-
-/* The extent of a mode in units. */
-static int64_t extent_in_units(const mia__operand *operand, uint32_t mode) {
-    return in_units(operand).extent[mode];
 }
 
 static double work_of_copy(const mia__cpu_loop *loop, size_t bytes) {
@@ -89,9 +83,13 @@ static void run_copy(const mia__cpu_task *task, size_t begin, size_t end) {
 
 bool mia__cpu_choose_copy(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out) {
     (void)cpu, (void)plan;
+    mia__view to = in_units(&out->source->output), from = in_units(&out->source->inputs[0]);
+    size_t bytes = unit_bytes(&out->source->output);
     mia__cpu_loop *loop = &out->as.loop;
-    loop_of_copy(loop, &out->source->output, &out->source->inputs[0]);
-    out->work = work_of_copy(loop, unit_bytes(&out->source->output));
+    const mia__view *operands[2] = {&to, &from};
+    mia__cpu_loop_make(loop, &to, 0, operands, 2);
+    loop->pieces = ((size_t)loop->extent[0] + PIECE_BYTES / bytes - 1) / (PIECE_BYTES / bytes);
+    out->work = work_of_copy(loop, bytes);
     mia__cpu_phase_add(out, run_copy, loop->rows * loop->pieces);
     return true;
 }
@@ -103,9 +101,8 @@ static void run_concat(const mia__cpu_task *task, size_t begin, size_t end, uint
     size_t bytes = unit_bytes(&source->output);
     uint32_t mode = (uint32_t)source->attributes.i[0];
     mia__cpu_loop loop;
-    loop_of_copy(&loop, &source->output, &source->inputs[input]);
-    int64_t skip =
-        input == 0 ? 0 : extent_in_units(&source->inputs[0], mode) * source->output.view.stride[mode];
+    loop_of_copy(&loop, &source->output.view, &source->inputs[input].view, bytes);
+    int64_t skip = input == 0 ? 0 : source->inputs[0].view.extent[mode] * source->output.view.stride[mode];
     copy_units(&loop, bytes, task->output + skip * (int64_t)bytes, task->inputs[input], begin, end);
 }
 
@@ -122,7 +119,7 @@ bool mia__cpu_choose_concat(const mia__cpu *cpu, const mia__plan *plan, mia__cpu
     if (source->input_count != 2) return false;
     for (uint32_t i = 0; i < 2; i++) {
         mia__cpu_loop loop;
-        loop_of_copy(&loop, &source->output, &source->inputs[i]);
+        loop_of_copy(&loop, &source->output.view, &source->inputs[i].view, unit_bytes(&source->output));
         out->work += work_of_copy(&loop, unit_bytes(&source->output));
         mia__cpu_phase_add(out, i == 0 ? run_concat_first : run_concat_second, loop.rows * loop.pieces);
     }
@@ -150,7 +147,7 @@ bool mia__cpu_choose_pad(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_st
     const mia__step *source = out->source;
     size_t bytes = unit_bytes(&source->output),
            all = mia__view_bytes(source->output.dtype, &source->output.view);
-    loop_of_copy(&out->as.loop, &source->output, &source->inputs[0]);
+    loop_of_copy(&out->as.loop, &source->output.view, &source->inputs[0].view, bytes);
     out->work = 0.03 * (double)all + work_of_copy(&out->as.loop, bytes);
     mia__cpu_phase_add(out, run_pad_zeros, (all + PIECE_BYTES - 1) / PIECE_BYTES);
     if (mia__view_count(&source->inputs[0].view) > 0)
@@ -175,9 +172,8 @@ static void run_update_part(const mia__cpu_task *task, size_t begin, size_t end)
     int64_t start = *(const int32_t *)(const void *)task->inputs[2];
     start = start > most ? most : start;
     start = start < 0 ? 0 : start;
-    if (mode == 0) start /= mia_dtype_describe(source->output.dtype)->elements; /* of a block: where it is */
     mia__cpu_loop loop;
-    loop_of_copy(&loop, &source->output, &source->inputs[1]);
+    loop_of_copy(&loop, &source->output.view, part, bytes);
     char *out = task->output + start * source->output.view.stride[mode] * (int64_t)bytes;
     copy_units(&loop, bytes, out, task->inputs[1], begin, end);
 }
@@ -188,8 +184,8 @@ bool mia__cpu_choose_update(const mia__cpu *cpu, const mia__plan *plan, mia__cpu
     const mia__operand *x = &source->inputs[0];
     size_t bytes = unit_bytes(&source->output);
     mia__cpu_loop part;
-    loop_of_copy(&part, &source->output, &source->inputs[1]);
-    loop_of_copy(&out->as.loop, &source->output, x);
+    loop_of_copy(&part, &source->output.view, &source->inputs[1].view, bytes);
+    loop_of_copy(&out->as.loop, &source->output.view, &x->view, bytes);
     bool in_place = x->buffer == source->output.buffer && out->input_offset[0] == out->output_offset;
     out->work = work_of_copy(&part, bytes) + (in_place ? 0 : work_of_copy(&out->as.loop, bytes));
     if (!in_place) mia__cpu_phase_add(out, run_update_whole, out->as.loop.rows * out->as.loop.pieces);
@@ -216,10 +212,8 @@ static void run_gather(const mia__cpu_task *task, size_t begin, size_t end) {
     bool moves = task->step->source->op == MIA_OP_gather;
     size_t out_bytes = moves ? (size_t)m->row_bytes : (size_t)m->row_length * sizeof(float);
     for (size_t i = begin; i < end; i++) {
-        int64_t at[2];
-        mia__cpu_loop_offsets(&m->places, 0, i, 2, at);
-        int64_t index = ((const int32_t *)(const void *)task->inputs[1])[at[1]];
-        char *out = task->output + at[0] * m->out_unit;
+        int64_t index = *(const int32_t *)(const void *)(task->inputs[1] + (int64_t)i * m->index_stride);
+        char *out = task->output + (int64_t)i * m->out_stride;
         if (index < 0 || index >= m->extent) {
             memset(out, 0, out_bytes);
             continue;
@@ -232,14 +226,17 @@ static void run_gather(const mia__cpu_task *task, size_t begin, size_t end) {
     }
 }
 
-/* A view without its mode 0. */
-static mia__view rows_of(const mia__view *view) {
-    mia__view rows = {.ndim = view->ndim - 1};
-    for (uint32_t i = 0; i < rows.ndim; i++) {
-        rows.extent[i] = view->extent[i + 1];
-        rows.stride[i] = view->stride[i + 1];
+/* Whether the modes from `mode` on lie behind each other, and the step from one element to the next. */
+static bool is_line(const mia__view *view, uint32_t mode, int64_t *step) {
+    int64_t count = 1;
+    *step = 0;
+    for (uint32_t i = mode; i < view->ndim; i++) {
+        if (view->extent[i] == 1) continue; /* its stride may be anything */
+        if (count == 1) *step = view->stride[i];
+        if (view->stride[i] != *step * count) return false;
+        count *= view->extent[i];
     }
-    return rows;
+    return true;
 }
 
 bool mia__cpu_choose_gather(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out) {
@@ -251,18 +248,18 @@ bool mia__cpu_choose_gather(const mia__cpu *cpu, const mia__plan *plan, mia__cpu
     if (table->dtype == MIA_f64 && source->op == MIA_OP_embedding) return false;
     bool rows = (table->view.stride[0] == 1 || table->view.extent[0] == 1) &&
                 (to->stride[0] == 1 || to->extent[0] == 1);
-    if (!rows) return false;
+    int64_t out_step, index_step;
+    if (!rows || !is_line(to, 1, &out_step) || !is_line(&indices->view, 0, &index_step)) return false;
     const mia_dtype_info *info = mia_dtype_describe(table->dtype);
+    size_t out_bytes = unit_bytes(&source->output);
     int64_t count = mia__view_count(&indices->view);
-    mia__cpu_movement *m = &out->as.movement;
-    *m = (mia__cpu_movement){.dtype = table->dtype,
-                             .row_length = table->view.extent[0],
-                             .row_bytes = table->view.extent[0] / info->elements * info->bytes,
-                             .extent = table->view.extent[1],
-                             .in_stride = table->view.stride[1] * (int64_t)info->bytes,
-                             .out_unit = (int64_t)unit_bytes(&source->output)};
-    const mia__view places = rows_of(to), *operands[2] = {&places, &indices->view};
-    mia__cpu_loop_make(&m->places, &indices->view, 0, operands, 2);
+    out->as.movement = (mia__cpu_movement){.dtype = table->dtype,
+                                           .row_length = table->view.extent[0],
+                                           .row_bytes = table->view.extent[0] / info->elements * info->bytes,
+                                           .extent = table->view.extent[1],
+                                           .in_stride = table->view.stride[1] * (int64_t)info->bytes,
+                                           .out_stride = out_step * (int64_t)out_bytes,
+                                           .index_stride = index_step * 4};
     out->work = (double)count * (20.0 + 0.3 * (double)table->view.extent[0]);
     mia__cpu_phase_add(out, run_gather, (size_t)count);
     return true;
