@@ -50,7 +50,9 @@ static void run_part(const mia__cpu_task *task, uint32_t input, int64_t place, s
 static void add_part(mia__cpu_step *out, mia__cpu_function function, uint32_t input) {
     mia__cpu_loop loop = rows_of_part(out->source, input);
     const mia__operand *operand = &out->source->inputs[input];
-    out->work += (double)rows_in(&loop) * (15.0 + 0.06 * (double)row_bytes(operand, operand->view.extent[0]));
+    int64_t length = row_bytes(operand, operand->view.extent[0]);
+    if (length == 0) return; /* a value without elements, and maybe without memory */
+    out->work += (double)rows_in(&loop) * (15.0 + 0.06 * (double)length);
     mia__cpu_phase_add(out, function, rows_in(&loop));
 }
 
