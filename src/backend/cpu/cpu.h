@@ -46,6 +46,26 @@ typedef struct mia__cpu_loop {
     size_t pieces; /* units that a row is cut into */
 } mia__cpu_loop;
 
+/* One instruction of an element-wise step, its operands and its result in registers (elementwise.c). */
+typedef struct mia__cpu_instruction {
+    mia__cpu_span_kernel kernel;
+    mia__cpu_span span; /* attributes; the rest is filled in when it runs */
+    uint8_t out, in[3];
+    uint8_t operand_count;
+} mia__cpu_instruction;
+
+/* Tiles of a compact output, and how inputs lie beside it: modes that every input continues are merged. */
+typedef struct mia__cpu_elementwise {
+    size_t count, tile; /* elements, of all and of a unit */
+    uint32_t ndim;      /* at least 1 */
+    int64_t extent[MIA__VIEW_MODES];
+    int64_t stride[MIA__MAX_OPERANDS][MIA__VIEW_MODES];
+    uint8_t access[MIA__MAX_OPERANDS];
+    uint8_t result;        /* the register that the last instruction leaves the numbers in */
+    bool lands;            /* that is an input, which is brought straight to the output */
+    uint32_t instructions; /* in step->instructions */
+} mia__cpu_elementwise;
+
 /* out[N, M, batch] = w[K, N, batch] by x[K, M, batch] */
 typedef struct mia__cpu_matmul {
     int64_t k, n, m;
@@ -111,7 +131,9 @@ struct mia__cpu_step {
     bool fallback; /* runs on a reference kernel */
     double work;   /* estimate of nanoseconds on one thread */
     size_t input_offset[MIA__MAX_OPERANDS], output_offset; /* of views, in bytes */
+    mia__cpu_instruction *instructions;                    /* room for mia__cpu_instructions_most(source) */
     union {
+        mia__cpu_elementwise elementwise;
         mia__cpu_loop loop;
         mia__cpu_matmul matmul;
         mia__cpu_rows rows;
@@ -183,6 +205,14 @@ size_t mia__cpu_scratch_matmul(const mia__cpu *cpu, const mia__step *step);
 size_t mia__cpu_scratch_rope(const mia__cpu *cpu, const mia__step *step);
 size_t mia__cpu_scratch_window(const mia__cpu *cpu, const mia__step *step);
 size_t mia__cpu_scratch_scan(const mia__cpu *cpu, const mia__step *step);
+
+/* Most instructions that a step is compiled to. */
+static inline uint32_t mia__cpu_instructions_most(const mia__step *step) {
+    if (step->op == MIA__OP_FUSED)
+        return 2 * step->instruction_count; /* each may be followed by a rounding */
+    const mia_op_info *info = mia_op_describe(step->op);
+    return step->op == MIA_OP_convert || (info != NULL && info->op_class == MIA_CLASS_ELEMENTWISE) ? 1 : 0;
+}
 
 /* --- cpu.c ------------------------------------------------------------------------------------ */
 extern const mia__backend_type mia__backend_cpu;
