@@ -81,7 +81,7 @@ typedef struct mia__plan {
     mia_allocator allocator;
     mia__step *steps;
     uint32_t step_count, step_capacity;
-    mia__instruction *instructions; /* of fused steps, step after step */
+    mia__instruction *instructions; /* of fused steps */
     uint32_t instruction_count, instruction_capacity;
     mia__plan_buffer *buffers;
     uint32_t buffer_count, buffer_capacity;
@@ -105,8 +105,9 @@ typedef struct mia__form {
  * operands' dtypes, views and attributes are final, buffer indices are not). Function pointers may be NULL:
  * no scratch, everything taken, no forms. */
 typedef struct mia__plan_rules {
-    const void *context; /* handed to the functions */
-    size_t alignment;    /* of every buffer's place; a power of two */
+    const void *context;   /* handed to the functions */
+    size_t alignment;      /* of every buffer's place; a power of two */
+    uint32_t fused_inputs; /* most inputs of a fused step; 0: steps stay single */
     size_t (*scratch)(const void *context, const mia__step *step);
     bool (*takes)(const void *context, const mia__step *step,
                   uint32_t input); /* false: copy it to compact first */
