@@ -110,7 +110,7 @@ typedef struct mia__plan_rules {
     uint32_t fused_inputs; /* most inputs of a fused step; 0: steps stay single */
     size_t (*scratch)(const void *context, const mia__step *step);
     bool (*takes)(const void *context, const mia__step *step,
-                  uint32_t input); /* false: copy it to compact first */
+                  uint32_t input); /* false: copy it to compact first; asked before steps are fused */
     mia__form (*form)(const void *context, const mia__step *step,
                       uint32_t input); /* of a constant, compact input */
 } mia__plan_rules;
