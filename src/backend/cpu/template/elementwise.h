@@ -29,8 +29,10 @@ INLINE vf op_reciprocal(vf x) {
 INLINE vf op_exp(vf x) {
     return vf_exp(x);
 }
+/* Below 0 it is exp(x) / (1 + exp(x)), which does not overflow where the result has still digits. */
 INLINE vf op_sigmoid(vf x) {
-    return 1.0f / (1.0f + vf_exp(-x));
+    vf e = vf_exp(-vf_abs(x));
+    return vf_select(x < 0.0f, e, vf_set(1)) / (1.0f + e);
 }
 INLINE vf op_silu(vf x) {
     return x / (1.0f + vf_exp(-x));
