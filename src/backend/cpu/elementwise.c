@@ -192,7 +192,8 @@ static void run_tiles(const mia__cpu_task *task, size_t begin, size_t end) {
     const void *at[REGISTERS + 1];
     for (uint32_t i = 0; i < source->input_count; i++) {
         if (e->access[i] != ACCESS_POINT) continue;
-        load_strided(source->inputs[i].dtype, tiles[i], task->inputs[i], 0, e->tile);
+        load_strided(source->inputs[i].dtype, tiles[i], task->inputs[i], 0,
+                     e->count < e->tile ? e->count : e->tile);
         at[i] = tiles[i];
     }
     for (size_t unit = begin; unit < end; unit++) {
@@ -286,10 +287,11 @@ static bool keeps_type(mia_op op) {
     }
 }
 
+/* Of an element, beside what loading and storing it takes. */
 static double nanoseconds_of(mia_op op, mia__cpu_lane lane) {
     bool simple = op < MIA_OP_pow || (op >= MIA_OP_equal && op <= MIA_OP_reciprocal) || op == MIA_OP_convert;
-    if (simple) return 0.3;
-    return lane == MIA__CPU_LANE_F32 ? 1.5 : 8.0;
+    if (simple) return 0.1;
+    return lane == MIA__CPU_LANE_F32 ? 1.3 : 8.0;
 }
 
 static mia__cpu_span_kernel kernel_of(const builder *b, const mia__instruction *from) {
@@ -399,7 +401,7 @@ static bool choose(const mia__cpu *cpu, mia__cpu_step *out, const mia__instructi
     uint8_t result = b.same_as[MIA__MAX_OPERANDS + count - 1];
     if (e->result != OUTPUT) e->result = b.place[result];
     e->lands = e->result < MIA__MAX_OPERANDS && e->instructions == 0 && is_native(out->source->output.dtype);
-    out->work = (b.nanoseconds + 0.3) * (double)e->count + 20.0;
+    out->work = (b.nanoseconds + 0.2) * (double)e->count + 20.0;
     mia__cpu_phase_add(out, is_direct(out) ? run_direct : run_tiles, (e->count + e->tile - 1) / e->tile);
     return true;
 }
