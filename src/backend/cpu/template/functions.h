@@ -84,7 +84,7 @@ INLINE vf vf_split(vf x, vf *e) {
 }
 
 INLINE vf vf_log(vf x) {
-    vf e, f = vf_split(x, &e) - 1.0f;
+    vf e, f = vf_split(vf_abs(x), &e) - 1.0f;
     vf rest = vf_fma(e, vf_set(0x1.7f7d1cp-20f), vf_log1p_rest(f));
     vf result = vf_fma(e, vf_set(0x1.62e4p-1f), f + rest);
     result = vf_select(x < INFINITY, result, x);
