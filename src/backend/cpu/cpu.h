@@ -86,11 +86,33 @@ typedef struct mia__cpu_attention {
     mia_dtype k_dtype, v_dtype;
 } mia__cpu_attention;
 
+typedef struct mia__cpu_partial mia__cpu_partial; /* reduce.h */
+typedef void (*mia__cpu_take)(const mia__cpu_kernels *kernels, mia__cpu_partial *partial, const void *x,
+                              size_t count, int64_t first);
+
 typedef struct mia__cpu_reduce {
     mia__cpu_loop kept;    /* operand 0 the output, 1 the input, over the modes that stay */
     mia__cpu_loop reduced; /* operand 1 the input, over the modes that go */
     int64_t count;         /* elements that enter a result */
+    int64_t results;
+    int64_t columns; /* neighbouring results that a unit makes */
+    size_t parts;    /* that the reduced modes are cut into; of more than one, the results are combined */
+    bool rows_added; /* columns are f32 side by side, added row by row */
+    mia__cpu_take take;
 } mia__cpu_reduce;
+
+/* Lines along one mode (scan.c, sort.c); strides in elements. */
+typedef struct mia__cpu_lines {
+    mia__cpu_loop outer; /* over the other modes: operand 0 the output, 1 the input */
+    int64_t length;      /* of the operand's line */
+    int64_t kept;        /* of the result's */
+    int64_t in_stride, out_stride;
+    size_t lanes;         /* that lines are dealt out to, each with scratch of its own */
+    int64_t pieces;       /* that a line is cut into, all at once */
+    size_t scratch_bytes; /* of a lane */
+    bool flipped;         /* the greatest first, or from the end */
+    bool exclusive;
+} mia__cpu_lines;
 
 /* Rows of a table at indices; strides in bytes. */
 typedef struct mia__cpu_movement {
@@ -118,6 +140,7 @@ struct mia__cpu_step {
         mia__cpu_rope rope;
         mia__cpu_attention attention;
         mia__cpu_reduce reduce;
+        mia__cpu_lines lines;
         mia__cpu_movement movement;
     } as;
 };
@@ -182,6 +205,7 @@ bool mia__cpu_choose_matmul(const mia__cpu *cpu, const mia__plan *plan, mia__cpu
 size_t mia__cpu_scratch_matmul(const mia__cpu *cpu, const mia__step *step);
 size_t mia__cpu_scratch_rope(const mia__cpu *cpu, const mia__step *step);
 size_t mia__cpu_scratch_window(const mia__cpu *cpu, const mia__step *step);
+size_t mia__cpu_scratch_reduce(const mia__cpu *cpu, const mia__step *step);
 size_t mia__cpu_scratch_scan(const mia__cpu *cpu, const mia__step *step);
 
 /* --- cpu.c ------------------------------------------------------------------------------------ */

@@ -47,6 +47,8 @@ mia__cpu_chooser mia__cpu_chooser_find(mia_op op) {
 }
 
 size_t mia__cpu_scratch(const void *context, const mia__step *step) {
+    const mia_op_info *info = mia_op_describe(step->op);
+    if (info != NULL && info->op_class == MIA_CLASS_REDUCTION) return mia__cpu_scratch_reduce(context, step);
     switch ((int)step->op) {
     case MIA_OP_rope: return mia__cpu_scratch_rope(context, step);
     case MIA_OP_matmul: return mia__cpu_scratch_matmul(context, step);

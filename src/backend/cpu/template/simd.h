@@ -179,6 +179,12 @@ INLINE float vf_greatest(vf x) {
     return most;
 }
 
+INLINE float vf_least(vf x) {
+    float least = x[0];
+    for (int i = 1; i < MIA_LANES; i++) least = x[i] < least || x[i] != x[i] ? x[i] : least;
+    return least;
+}
+
 /* --- e to the x ------------------------------------------------------------------------------- */
 
 /* x = n ln 2 + r with |r| <= ln 2 / 2; e^r by a polynomial, 2^n in two factors so that subnormal results
