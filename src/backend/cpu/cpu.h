@@ -104,13 +104,14 @@ typedef struct mia__cpu_reduce {
 /* Lines along one mode (scan.c, sort.c); strides in elements. */
 typedef struct mia__cpu_lines {
     mia__cpu_loop outer; /* over the other modes: operand 0 the output, 1 the input */
+    int64_t count;       /* of lines */
     int64_t length;      /* of the operand's line */
     int64_t kept;        /* of the result's */
     int64_t in_stride, out_stride;
-    size_t lanes;         /* that lines are dealt out to, each with scratch of its own */
-    int64_t pieces;       /* that a line is cut into, all at once */
-    size_t scratch_bytes; /* of a lane */
-    bool flipped;         /* the greatest first, or from the end */
+    int64_t pieces; /* that a line is cut into, which are worked on at once */
+    int64_t lanes;  /* that lines are dealt out to, each with scratch of its own */
+    int64_t room;   /* items in the scratch of a lane or piece, half of them to sort with */
+    bool flipped;   /* the greatest first; of a running sum from the end */
     bool exclusive;
 } mia__cpu_lines;
 
@@ -176,6 +177,8 @@ void mia__cpu_loop_make(mia__cpu_loop *loop, const mia__view *shape, uint32_t fi
 /* Offsets, in elements, of operands [0, count) at the `row`-th pass of the modes from first_mode on. */
 void mia__cpu_loop_offsets(const mia__cpu_loop *loop, uint32_t first_mode, size_t row, uint32_t count,
                            int64_t *offsets);
+/* Lines along a mode of a step's operand 0 and its output: outer, count, length, kept and strides. */
+mia__cpu_lines mia__cpu_lines_make(const mia__step *step, uint32_t mode);
 /* Appends a phase. */
 void mia__cpu_phase_add(mia__cpu_step *step, mia__cpu_function function, size_t units);
 static inline bool mia__cpu_is_float(mia_dtype dtype) {
@@ -206,7 +209,8 @@ size_t mia__cpu_scratch_matmul(const mia__cpu *cpu, const mia__step *step);
 size_t mia__cpu_scratch_rope(const mia__cpu *cpu, const mia__step *step);
 size_t mia__cpu_scratch_window(const mia__cpu *cpu, const mia__step *step);
 size_t mia__cpu_scratch_reduce(const mia__cpu *cpu, const mia__step *step);
-size_t mia__cpu_scratch_scan(const mia__cpu *cpu, const mia__step *step);
+size_t mia__cpu_scratch_cumsum(const mia__cpu *cpu, const mia__step *step);
+size_t mia__cpu_scratch_sort(const mia__cpu *cpu, const mia__step *step);
 
 /* --- cpu.c ------------------------------------------------------------------------------------ */
 extern const mia__backend_type mia__backend_cpu;
