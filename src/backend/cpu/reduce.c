@@ -2,10 +2,10 @@
  * each, numbered first mode fastest; elements come in by stretches (reduce_take.c), in three ways:
  *
  *     as they lie    the innermost mode goes and has no gaps: a unit is one result
- *     brought out    any strides: up to 16 neighbouring results, whose elements are first copied to lie one
+ *     brought out    any strides: up to 64 neighbouring results, whose elements are first copied to lie one
  *                    result behind the other
- *     rows added     sums and extremes of f32 (or 16-bit floats, widened) whose results lie side by side: up
- *                    to 256 of them, to which rows are added
+ *     rows added     sums, extremes and their places of f32 (or 16-bit floats, widened) whose results lie side by side: up
+ *                    to 1024 of them, to which rows are added
  *
  * Where there are few results, the elements are cut into parts as well, by shape alone: phase 0 leaves what
  * each part gives in scratch, phase 1 combines the parts in their order. Sums are made in f32 over short
@@ -15,9 +15,9 @@
 #include <math.h>
 #include <string.h>
 
-#define TILE     16    /* results brought out at once */
-#define TALL     128   /* elements of each at a time */
-#define PIECE    256   /* results that rows are added to */
+#define TILE     64    /* results brought out at once */
+#define TALL     32    /* elements of each at a time */
+#define PIECE    1024  /* results that rows are added to */
 #define ROWS     32    /* rows added in f32 */
 #define LONG_ROW 256   /* elements that are worth a call of their own */
 #define ENOUGH   32    /* units, so that elements need no cutting */
@@ -209,15 +209,34 @@ static void extreme_rows(const mia__cpu_task *task, const unit *u, mia__cpu_part
     for (size_t c = 0; c < columns; c++) partials[c].real = (double)some[c];
 }
 
+/* argmax (or argmin): of each column the best so far, and its row. NaN is beyond all, and the first stays. */
+static void place_rows(const mia__cpu_task *task, const unit *u, mia__cpu_partial *partials) {
+    float best[PIECE], widened[PIECE], sign = task->step->source->op == MIA_OP_argmax ? 1 : -1;
+    int32_t rows[PIECE];
+    size_t columns = (size_t)u->columns;
+    if (u->begin == u->end) return;
+    const float *x = widen(task, element_at(task, u, u->begin), columns, widened);
+    for (size_t c = 0; c < columns; c++) {
+        best[c] = sign * x[c];
+        rows[c] = (int32_t)u->begin;
+    }
+    for (int64_t row = u->begin + 1; row < u->end; row++)
+        task->step->kernels->keep_best(best, rows, widen(task, element_at(task, u, row), columns, widened),
+                                       sign, (int32_t)row, columns);
+    for (size_t c = 0; c < columns; c++)
+        partials[c] = (mia__cpu_partial){.real = (double)(sign * best[c]), .whole = rows[c]};
+}
+
 static void run_rows_added(const mia__cpu_task *task, size_t begin, size_t end) {
     const mia__step *step = task->step->source;
     bool extreme = step->op == MIA_OP_reduce_max || step->op == MIA_OP_reduce_min;
+    bool place = step->op == MIA_OP_argmax || step->op == MIA_OP_argmin;
     for (size_t number = begin; number < end; number++) {
         unit u = unit_at(&task->step->as.reduce, number);
         mia__cpu_partial partials[PIECE];
         for (int64_t c = 0; c < u.columns; c++)
             partials[c] = mia__cpu_partial_start(step->op, step->inputs[0].dtype);
-        (extreme ? extreme_rows : sum_rows)(task, &u, partials);
+        (place ? place_rows : extreme ? extreme_rows : sum_rows)(task, &u, partials);
         for (int64_t c = 0; c < u.columns; c++) put(task, &u, c, &partials[c]);
     }
 }
@@ -243,9 +262,7 @@ static void run_combine(const mia__cpu_task *task, size_t begin, size_t end) {
 /* --- geometry ---------------------------------------------------------------------------------- */
 
 static bool is_added_by_rows(const mia__step *step) {
-    bool op = step->op == MIA_OP_sum || step->op == MIA_OP_mean || step->op == MIA_OP_reduce_max ||
-              step->op == MIA_OP_reduce_min;
-    return op && mia__cpu_is_float(step->inputs[0].dtype);
+    return step->op != MIA_OP_prod && mia__cpu_is_float(step->inputs[0].dtype);
 }
 
 static int64_t magnitude(int64_t stride) {

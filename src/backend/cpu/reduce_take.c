@@ -148,12 +148,13 @@ static void extreme_in(mia__cpu_partial *p, double x, bool greatest) {
 
 /* Where `value`, which is there, is first: which block first, then where in it. */
 #define FIND(name, type, IS)                                                                                 \
-    static size_t find_##name(const type *x, type value, size_t count) {                                     \
+    static size_t find_##name(const mia__cpu_kernels *kernels, const type *x, type value, size_t count) {    \
+        (void)kernels;                                                                                       \
         size_t at = 0;                                                                                       \
         for (; at + 16 <= count; at += 16) {                                                                 \
-            bool here = false;                                                                               \
-            for (size_t j = 0; j < 16; j++) here |= IS(x[at + j], value);                                    \
-            if (here) break;                                                                                 \
+            type here = 0;                                                                                   \
+            for (size_t j = 0; j < 16; j++) here = IS(x[at + j], value) ? 1 : here;                          \
+            if (here != 0) break;                                                                            \
         }                                                                                                    \
         while (at + 1 < count && !IS(x[at], value)) at++;                                                    \
         return at;                                                                                           \
@@ -162,14 +163,23 @@ static void extreme_in(mia__cpu_partial *p, double x, bool greatest) {
 #define SAME(a, b)        ((a) == (b))
 #define SAME_OR_NAN(a, b) ((a) == (b) || (isnan(a) && isnan(b)))
 
-#define PLACES(name, type, IS)                                                                               \
-    FIND(name, type, IS)                                                                                     \
+FIND(f64, double, SAME_OR_NAN)
+FIND(i32, int32_t, SAME)
+FIND(u32, uint32_t, SAME)
+FIND(i8, int8_t, SAME)
+FIND(u8, uint8_t, SAME)
+
+static size_t find_f32(const mia__cpu_kernels *kernels, const float *x, float value, size_t count) {
+    return kernels->find(x, value, count);
+}
+
+#define PLACES(name, type)                                                                                   \
     static void place_##name(const mia__cpu_kernels *kernels, mia__cpu_partial *p, const void *x,            \
                              size_t count, int64_t first, bool greatest) {                                   \
         type most = extreme_##name(kernels, x, count, greatest);                                             \
         if (p->whole >= 0 && !is_beyond((double)most, p->real, greatest)) return;                            \
         p->real = (double)most;                                                                              \
-        p->whole = first + (int64_t)find_##name(x, most, count);                                             \
+        p->whole = first + (int64_t)find_##name(kernels, x, most, count);                                    \
     }                                                                                                        \
     static void argmax_##name(const mia__cpu_kernels *kernels, mia__cpu_partial *p, const void *x,           \
                               size_t count, int64_t first) {                                                 \
@@ -190,12 +200,12 @@ static void extreme_in(mia__cpu_partial *p, double x, bool greatest) {
         extreme_in(p, (double)extreme_##name(kernels, x, count, false), false);                              \
     }
 
-PLACES(f32, float, SAME_OR_NAN)
-PLACES(f64, double, SAME_OR_NAN)
-PLACES(i32, int32_t, SAME)
-PLACES(u32, uint32_t, SAME)
-PLACES(i8, int8_t, SAME)
-PLACES(u8, uint8_t, SAME)
+PLACES(f32, float)
+PLACES(f64, double)
+PLACES(i32, int32_t)
+PLACES(u32, uint32_t)
+PLACES(i8, int8_t)
+PLACES(u8, uint8_t)
 
 /* --- truth ------------------------------------------------------------------------------------- */
 

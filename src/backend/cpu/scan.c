@@ -3,7 +3,7 @@
  *
  *     along lines     a unit is a line, or a piece of one where lines are few and long: then phase 0 sums the
  *                     pieces, and each piece of phase 1 begins with the sums of those before it
- *     across lines    other lines lie side by side: a unit is up to 64 of them
+ *     across lines    other lines lie side by side: a unit is up to 256 of them
  *
  * From the end is from the beginning with strides turned around. */
 #include "backend/cpu/cpu.h"
@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-#define SIDE  64   /* lines side by side */
+#define SIDE  256  /* lines side by side */
 #define TURN  8    /* elements summed apart from the total, which hides the time that additions take */
 #define PIECE 8192 /* elements that make a piece of a line */
 #define MANY  32   /* lines, so that they need no cutting */
@@ -44,20 +44,28 @@ typedef union total {
 #define LOAD_u8(x)    ((uint32_t)(x))
 #define STORE_u8(x)   ((uint8_t)((x)&0xffu))
 
+/* TURN elements, or `count` at the end. Steps and `before`, 1 for sums without the element itself, are given as
+ * constants where that makes faster code. */
+#define SCAN_TURN(name, count, x_step, out_step, before)                                                     \
+    for (int64_t j = 0; j < (count); j++) parts[j + 1] = parts[j] + LOAD_##name(x[j * (x_step)]);            \
+    for (int64_t j = 0; j < (count); j++) out[j * (out_step)] = STORE_##name(all + parts[j + 1 - (before)]); \
+    all += parts[count];
+
 #define SCAN(name, type, wide, member)                                                                       \
     static void scan_##name(const stretch *s, total *sum) {                                                  \
         const type *x = s->x;                                                                                \
         type *out = s->out;                                                                                  \
         wide all = sum->member, parts[TURN + 1];                                                             \
-        const wide *from = s->exclusive ? parts : parts + 1;                                                 \
+        bool dense = s->x_stride == 1 && s->out_stride == 1;                                                 \
+        int64_t left = s->count, before = s->exclusive ? 1 : 0;                                              \
         parts[0] = 0;                                                                                        \
-        for (int64_t i = 0; i < s->count; i += TURN) {                                                       \
-            int64_t count = s->count - i < TURN ? s->count - i : TURN;                                       \
-            for (int64_t j = 0; j < count; j++)                                                              \
-                parts[j + 1] = parts[j] + LOAD_##name(x[(i + j) * s->x_stride]);                             \
-            for (int64_t j = 0; j < count; j++) out[(i + j) * s->out_stride] = STORE_##name(all + from[j]);  \
-            all += parts[count];                                                                             \
+        for (; dense && before == 0 && left >= TURN; left -= TURN, x += TURN, out += TURN) {                 \
+            SCAN_TURN(name, TURN, 1, 1, 0)                                                                   \
         }                                                                                                    \
+        for (; left >= TURN; left -= TURN, x += TURN * s->x_stride, out += TURN * s->out_stride) {           \
+            SCAN_TURN(name, TURN, s->x_stride, s->out_stride, before)                                        \
+        }                                                                                                    \
+        SCAN_TURN(name, left, s->x_stride, s->out_stride, before)                                            \
         sum->member = all;                                                                                   \
     }                                                                                                        \
     static void sum_##name(const stretch *s, total *sum) {                                                   \

@@ -13,14 +13,14 @@
 #include <string.h>
 
 #define RUN    16    /* items that insertion sorts */
-#define FEW    256   /* that merging sorts */
+#define FEW    64    /* that merging sorts */
 #define CHUNK  256   /* keys made at once */
 #define PIECES 4     /* of a long line */
 #define PARTS  8     /* that a merge is cut into */
 #define LONG   32768 /* elements of a line worth cutting */
 #define LANES  32
-#define SPARE  1024 /* items collected beside the best, before these are sorted out */
-#define SMALL  8    /* the share of a line that makes selection worth it: an eighth */
+#define SPARE  64 /* room beside four times the best, which are sorted out when it is full */
+#define SMALL  8  /* the share of a line that makes selection worth it: an eighth */
 
 typedef struct sorter {
     size_t item_bytes;
@@ -42,31 +42,43 @@ static bool gives_places(mia_op op) {
 /* --- keys --------------------------------------------------------------------------------------- */
 
 /* A float's bits in the order of its numbers: NaN is the greatest, and -0 like 0 where places are asked for
- * (a key that is to become an element again keeps its sign). `sign` and `infinity` are bits of the type. */
-static inline uint64_t float_key(uint64_t bits, uint64_t sign, uint64_t infinity, bool zeros_alike) {
-    uint64_t all = sign | (sign - 1);
-    if ((bits & ~sign) > infinity) return all;
-    if (zeros_alike && bits == sign) bits = 0;
-    return (bits & sign) != 0 ? bits ^ all : bits | sign;
-}
+ * (a key that is to become an element again keeps its sign). `sign` and `infinity` are bits of the type; 16-bit
+ * floats are done in 32 bits. */
+#define FLOAT_KEYS(width)                                                                                    \
+    static inline uint##width##_t float_key_##width(uint##width##_t bits, uint##width##_t sign,              \
+                                                    uint##width##_t infinity, bool alike) {                  \
+        uint##width##_t below = sign - 1, magnitude = bits & below, set = bits & sign;                       \
+        uint##width##_t key = bits ^ (set != 0 ? sign | below : sign);                                       \
+        if (alike && magnitude == 0) key = sign;                                                             \
+        return (int##width##_t)magnitude > (int##width##_t)infinity ? sign | below : key;                    \
+    }                                                                                                        \
+    static inline uint##width##_t float_of_key_##width(uint##width##_t key, uint##width##_t sign) {          \
+        return key ^ ((key & sign) != 0 ? sign : sign | (sign - 1));                                         \
+    }
 
-/* And back. */
-static inline uint64_t float_of_key(uint64_t key, uint64_t sign) {
-    return (key & sign) != 0 ? key ^ sign : key ^ (sign | (sign - 1));
-}
+FLOAT_KEYS(32)
+FLOAT_KEYS(64)
 
 #define SIGN_16  0x8000u
 #define SIGN_32  0x80000000u
 #define SIGN_64  0x8000000000000000u
-#define KEY_f32  (uint32_t) float_key(bits, SIGN_32, 0x7f800000u, alike)
-#define KEY_f16  (uint16_t) float_key(bits, SIGN_16, 0x7c00u, alike)
-#define KEY_bf16 (uint16_t) float_key(bits, SIGN_16, 0x7f80u, alike)
-#define KEY_f64  float_key(bits, SIGN_64, 0x7ff0000000000000u, alike)
+#define KEY_f32  float_key_32(bits, SIGN_32, 0x7f800000u, alike)
+#define KEY_f16  float_key_32(bits, SIGN_16, 0x7c00u, alike)
+#define KEY_bf16 float_key_32(bits, SIGN_16, 0x7f80u, alike)
+#define KEY_f64  float_key_64(bits, SIGN_64, 0x7ff0000000000000u, alike)
 
-#define MAKE_KEYS(type, KEY)                                                                                 \
+#define MAKE_KEYS_BY(type, KEY, step)                                                                        \
     for (int64_t i = 0; i < count; i++) {                                                                    \
-        type bits = ((const type *)x)[i * stride];                                                           \
+        type bits = ((const type *)x)[i * (step)];                                                           \
         keys[i] = (type)((KEY) ^ flip);                                                                      \
+    }
+
+/* The first becomes vectors. */
+#define MAKE_KEYS(type, KEY)                                                                                 \
+    if (stride == 1) {                                                                                       \
+        MAKE_KEYS_BY(type, KEY, 1)                                                                           \
+    } else {                                                                                                 \
+        MAKE_KEYS_BY(type, KEY, stride)                                                                      \
     }
 
 #define LOAD_ARGUMENTS(type)                                                                                 \
@@ -117,9 +129,9 @@ static void store_keys_32(const mia__cpu_task *task, int64_t out, int64_t begin,
                           const uint32_t *keys) {
     STORE_ARGUMENTS(uint32_t)
     switch (task->step->source->output.dtype) {
-    case MIA_f32: STORE_ALL(uint32_t, float_of_key(key, SIGN_32)) break;
+    case MIA_f32: STORE_ALL(uint32_t, float_of_key_32(key, SIGN_32)) break;
     case MIA_f16:
-    case MIA_bf16: STORE_ALL(uint16_t, float_of_key(key, SIGN_16)) break;
+    case MIA_bf16: STORE_ALL(uint16_t, float_of_key_32(key, SIGN_16)) break;
     case MIA_i32: STORE_ALL(uint32_t, key ^ SIGN_32) break;
     case MIA_i8: STORE_ALL(uint8_t, key ^ 0x80u) break;
     case MIA_u8: STORE_ALL(uint8_t, key) break;
@@ -130,7 +142,7 @@ static void store_keys_32(const mia__cpu_task *task, int64_t out, int64_t begin,
 static void store_keys_64(const mia__cpu_task *task, int64_t out, int64_t begin, int64_t end,
                           const uint64_t *keys) {
     STORE_ARGUMENTS(uint64_t)
-    STORE_ALL(uint64_t, float_of_key(key, SIGN_64))
+    STORE_ALL(uint64_t, float_of_key_64(key, SIGN_64))
 }
 
 /* A 64-bit key and its place. */
@@ -209,7 +221,7 @@ static bool is_top(mia_op op) {
 }
 
 static bool is_selected(const mia__cpu_lines *lines) {
-    return lines->kept <= lines->length / SMALL && lines->length > FEW;
+    return lines->kept <= lines->length / SMALL && lines->length > CHUNK;
 }
 
 /* How a step is cut; a pure function of its shape. */
@@ -220,7 +232,7 @@ static mia__cpu_lines geometry(const mia__step *step) {
     lines.room = 2 * lines.length;
     bool cut = lines.count < PIECES && lines.length >= LONG;
     if (is_selected(&lines)) {
-        lines.room = 2 * (2 * lines.kept + SPARE);
+        lines.room = 2 * (4 * lines.kept + SPARE);
         int64_t most = lines.length / (2 * lines.kept + LONG / 2);
         if (cut) lines.pieces = most < 1 ? 1 : most < 2 * PIECES ? most : 2 * PIECES;
     } else if (cut) {

@@ -54,6 +54,33 @@ static float least(const float *x, size_t count) {
     EXTREME_OF(vf_min, vf_least)
 }
 
+static size_t find(const float *x, float value, size_t count) {
+    bool nan = isnan(value);
+    vf wanted = vf_set(value);
+    size_t i = 0;
+    for (; i + TURN <= count; i += TURN) {
+        vi here = {0};
+        EACH(j, 4) {
+            vf v = vf_load(x + i + j * MIA_LANES);
+            here |= nan ? vf_is_nan(v) : v == wanted;
+        }
+        if (vi_any(here)) break;
+    }
+    while (i < count && !(nan ? isnan(x[i]) : x[i] == value)) i++;
+    return i;
+}
+
+/* The compiler makes vectors of this. */
+static void keep_best(float *restrict best, int32_t *restrict numbers, const float *restrict x, float sign,
+                      int32_t number, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        float v = sign * x[i], old = best[i];
+        int32_t beyond = v > old || (v != v && old == old) ? -1 : 0;
+        best[i] = beyond ? v : old;
+        numbers[i] = beyond ? number : numbers[i];
+    }
+}
+
 typedef double vd __attribute__((vector_size(8 * MIA_LANES)));
 
 /* Multiplies mantissas in [1, 2), of which a double holds a thousand, and adds exponents. */
@@ -141,6 +168,8 @@ FILL_FAMILY(rows) {
     kernels->sum_of_squares = sum_of_squares;
     kernels->greatest = greatest;
     kernels->least = least;
+    kernels->find = find;
+    kernels->keep_best = keep_best;
     kernels->multiply = multiply;
     kernels->exponentials = exponentials;
     kernels->scale = scale;

@@ -156,6 +156,19 @@ INLINE vi vf_is_nan(vf x) {
     return ((vi)x & 0x7fffffff) > 0x7f800000;
 }
 
+/* Whether a lane of a mask is set. */
+INLINE bool vi_any(vi mask) {
+#if MIA_LANES == 16
+    return _mm512_movepi32_mask((__m512i)mask) != 0;
+#elif MIA_LANES == 8
+    return _mm256_movemask_ps((__m256)mask) != 0;
+#else
+    uint64_t half[2];
+    memcpy(half, &mask, sizeof half);
+    return (half[0] | half[1]) != 0;
+#endif
+}
+
 /* The greater; NaN if either is. */
 INLINE vf vf_max(vf a, vf b) {
     return vf_select((a > b) | vf_is_nan(a), a, b);

@@ -189,28 +189,41 @@ static void SORT_(run_halves)(const mia__cpu_task *task, size_t begin, size_t en
 
 /* --- the first few of each line ----------------------------------------------------------------- */
 
-/* The first `kept` of elements begin .. end (not fewer) in order. What is not behind the worst of the best so
- * far is collected; when there is no more room, the best are sorted out. */
+/* The best so far: `held` items in no order, of which those that came before `limit` was found are the first
+ * `kept`. What is not before the limit cannot be among the first any more. */
+typedef struct SORT_(best) {
+    SORT_ITEM *items;
+    size_t held, kept, room;
+    SORT_KEY limit;
+    bool limited;
+} SORT_(best);
+
+/* Where there is no more room, the best are sorted out. */
+static void SORT_(collect)(const mia__cpu_task *task, SORT_(best) * best, SORT_ITEM item) {
+    if (best->limited && SORT_KEY_OF(item) >= best->limit) return;
+    best->items[best->held++] = item;
+    if (best->held < best->room) return;
+    SORT_(sort)(task, best->items, best->items + best->room, best->held);
+    best->held = best->kept;
+    best->limit = SORT_KEY_OF(best->items[best->kept - 1]);
+    best->limited = true;
+}
+
+/* The first `kept` of elements begin .. end (not fewer), in order, into items. */
 static void SORT_(select)(const mia__cpu_task *task, int64_t in, int64_t begin, int64_t end,
                           SORT_ITEM *items) {
     const mia__cpu_lines *lines = &task->step->as.lines;
-    size_t kept = (size_t)lines->kept, room = (size_t)lines->room / 2, held = 0;
-    SORT_KEY keys[CHUNK], limit = 0;
-    bool limited = false;
+    SORT_(best) best = {.items = items, .kept = (size_t)lines->kept, .room = (size_t)lines->room / 2};
+    SORT_KEY keys[CHUNK];
     for (int64_t first = begin; first < end; first += CHUNK) {
         int64_t count = end - first < CHUNK ? end - first : CHUNK;
         SORT_LOAD(task, in, first, count, keys);
-        for (int64_t i = 0; i < count; i++) {
-            if (limited && keys[i] >= limit) continue;
-            items[held++] = SORT_MAKE(keys[i], (uint32_t)(first + i));
-            if (held < room) continue;
-            SORT_(sort)(task, items, items + room, held);
-            held = kept;
-            limit = SORT_KEY_OF(items[kept - 1]);
-            limited = true;
-        }
+        SORT_KEY limit = best.limit, some = !best.limited;
+        for (int64_t i = 0; i < count; i++) some |= keys[i] < limit;
+        for (int64_t i = 0; some != 0 && i < count; i++)
+            SORT_(collect)(task, &best, SORT_MAKE(keys[i], (uint32_t)(first + i)));
     }
-    SORT_(sort)(task, items, items + room, held);
+    SORT_(sort)(task, items, items + best.room, best.held);
 }
 
 static void SORT_(run_select)(const mia__cpu_task *task, size_t begin, size_t end) {
