@@ -35,9 +35,9 @@ typedef struct arena {
     uint32_t
         *ends; /* tree: a node's children are 2n and 2n + 1; 1 + the latest last step of those placed, or 0 */
     uint32_t leaves;
-    item *found; /* that overlap the one to be placed */
-    uint32_t found_count;
-    item *by_offset; /* the first `ordered` of those placed */
+    item *found;                 /* that overlap the one to be placed */
+    uint32_t found_count, limit; /* where there are more, they are not listed to the end */
+    item *by_offset;             /* the first `ordered` of those placed */
     uint32_t ordered;
     uint64_t looks;
 } arena;
@@ -80,7 +80,7 @@ static uint32_t begun_by(const arena *a, uint32_t step) {
 static void list_overlapping(arena *a, uint32_t node, uint32_t begin, uint32_t width, uint32_t until,
                              uint32_t from) {
     a->looks++;
-    if (begin >= until || a->ends[node] <= from) return;
+    if (begin >= until || a->ends[node] <= from || a->found_count > a->limit) return;
     if (width == 1) {
         a->found[a->found_count++] = a->items[a->item_at[begin]];
         return;
@@ -100,9 +100,19 @@ static void order_placed(arena *a) {
     uint32_t fresh = a->placed - a->ordered;
     memcpy(a->found, a->items + a->ordered, fresh * sizeof *a->found);
     qsort(a->found, fresh, sizeof *a->found, by_offset);
-    for (uint32_t to = a->placed; fresh > 0; to--) {
-        bool old = a->ordered > 0 && by_offset(&a->by_offset[a->ordered - 1], &a->found[fresh - 1]) > 0;
-        a->by_offset[to - 1] = old ? a->by_offset[--a->ordered] : a->found[--fresh];
+    for (uint32_t end = a->ordered; fresh > 0; fresh--) {
+        const item *one = &a->found[fresh - 1];
+        uint32_t low = 0, high = end;
+        while (low < high) {
+            uint32_t middle = low + (high - low) / 2;
+            if (a->by_offset[middle].offset <= one->offset)
+                low = middle + 1;
+            else
+                high = middle;
+        }
+        memmove(a->by_offset + low + fresh, a->by_offset + low, (end - low) * sizeof *a->by_offset);
+        a->by_offset[low + fresh - 1] = *one;
+        end = low;
     }
     a->ordered = a->placed;
 }
@@ -126,8 +136,9 @@ static size_t find_gap(const item *others, uint32_t count, const item *wanted) {
 
 static size_t find_place(arena *a, const item *wanted) {
     a->found_count = 0;
+    a->limit = a->placed / MANY > FEW ? a->placed / MANY : FEW;
     list_overlapping(a, 1, 0, a->leaves, begun_by(a, wanted->last), wanted->first);
-    if (a->found_count <= FEW || a->found_count < a->placed / MANY) {
+    if (a->found_count <= a->limit) {
         a->looks += a->found_count;
         qsort(a->found, a->found_count, sizeof *a->found, by_offset);
         return find_gap(a->found, a->found_count, wanted);
