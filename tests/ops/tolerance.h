@@ -64,10 +64,12 @@ static inline void magnitudes_reduction(const program *p, const result *r, int64
         if (p->row->op == MIA_OP_mean && out[i] < (double)FLT_MAX) out[i] *= (double)count / (double)x->count;
 }
 
-/* A product is off by a share of itself. */
-static inline void magnitudes_product(const result *r, const double *numbers, int64_t count, double *out) {
-    double most = greatest_of(r->dtype);
-    for (int64_t i = 0; i < count; i++) out[i] = fabs(numbers[i]) > most ? most : fabs(numbers[i]);
+/* A product is off by a share of itself, in f64 for each factor. */
+static inline void magnitudes_product(const program *p, const result *r, const double *numbers, int64_t count,
+                                      double *out) {
+    double most = greatest_of(r->dtype), factors = (double)p->operands[0].count / (double)count;
+    double share = r->dtype == MIA_f64 && factors > 32 ? factors / 32 : 1;
+    for (int64_t i = 0; i < count; i++) out[i] = share * (fabs(numbers[i]) > most ? most : fabs(numbers[i]));
 }
 
 /* Running sums of what is finite; where there is something else, the sum is no number. */
@@ -199,7 +201,7 @@ static inline void tolerances(const program *p, const result *r, const double *n
         if (sums)
             magnitudes_reduction(p, r, count, slack);
         else
-            magnitudes_product(r, numbers, count, slack);
+            magnitudes_product(p, r, numbers, count, slack);
         break;
     case MIA_CLASS_SCAN:
         sums = false;

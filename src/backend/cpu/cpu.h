@@ -97,7 +97,7 @@ typedef struct mia__cpu_reduce {
     int64_t results;
     int64_t columns; /* neighbouring results that a unit makes */
     size_t parts;    /* that the reduced modes are cut into; of more than one, the results are combined */
-    bool rows_added; /* columns are f32 side by side, added row by row */
+    bool as_they_lie, rows_added; /* how elements are walked; otherwise they are brought out */
     mia__cpu_take take;
 } mia__cpu_reduce;
 

@@ -1,7 +1,7 @@
 /* Reductions over a set of modes. What stays is a loop over results, what goes a loop over the elements of
  * each, numbered first mode fastest; elements come in by stretches (reduce_take.c), in three ways:
  *
- *     as they lie    the innermost mode goes and has no gaps: a unit is one result
+ *     as they lie    the innermost mode goes and has no gaps: a unit is one result, or some short ones
  *     brought out    any strides: up to 64 neighbouring results, whose elements are first copied to lie one
  *                    result behind the other
  *     rows added     sums, extremes and their places of f32 (or 16-bit floats, widened) whose results lie side by side: up
@@ -20,6 +20,7 @@
 #define PIECE    1024  /* results that rows are added to */
 #define ROWS     32    /* rows added in f32 */
 #define LONG_ROW 256   /* elements that are worth a call of their own */
+#define UNIT     4096  /* elements of short rows that make a unit */
 #define ENOUGH   32    /* units, so that elements need no cutting */
 #define PART     16384 /* elements that make a part */
 #define COMBINED 64    /* results of a unit of phase 1 */
@@ -137,26 +138,40 @@ static void run_brought_out(const mia__cpu_task *task, size_t begin, size_t end)
 
 /* --- elements as they lie ---------------------------------------------------------------------- */
 
-/* A stretch stays in one row. */
+/* One result. A stretch stays in one row. */
+static void take_row_by_row(const mia__cpu_task *task, const unit *u, const char *x, float *widened,
+                            mia__cpu_partial *partial) {
+    const mia__cpu_reduce *r = &task->step->as.reduce;
+    int64_t bytes = mia_dtype_describe(task->step->source->inputs[0].dtype)->bytes;
+    int64_t length = r->reduced.extent[0];
+    for (int64_t first = u->begin, count; first < u->end; first += count) {
+        int64_t column = first, at[2] = {0, 0};
+        if (r->reduced.ndim > 1) {
+            column = first % length;
+            mia__cpu_loop_offsets(&r->reduced, 1, (size_t)(first / length), 2, at);
+        }
+        count = length - column < MIA__CPU_STRETCH ? length - column : MIA__CPU_STRETCH;
+        if (count > u->end - first) count = u->end - first;
+        const void *from = widen(task, x + (at[1] + column) * bytes, (size_t)count, widened);
+        r->take(task->step->kernels, partial, from, (size_t)count, first);
+    }
+}
+
 static void run_as_they_lie(const mia__cpu_task *task, size_t begin, size_t end) {
     const mia__cpu_reduce *r = &task->step->as.reduce;
     const mia__step *step = task->step->source;
     mia_dtype dtype = step->inputs[0].dtype;
-    int64_t length = r->reduced.extent[0], bytes = mia_dtype_describe(dtype)->bytes;
+    int64_t bytes = mia_dtype_describe(dtype)->bytes;
     float widened[MIA__CPU_STRETCH];
+    const mia__cpu_partial start = mia__cpu_partial_start(step->op, dtype);
     for (size_t number = begin; number < end; number++) {
         unit u = unit_at(r, number);
-        mia__cpu_partial partial = mia__cpu_partial_start(step->op, dtype);
-        for (int64_t first = u.begin, count; first < u.end; first += count) {
-            int64_t column = first % length, at[2];
-            mia__cpu_loop_offsets(&r->reduced, 1, (size_t)(first / length), 2, at);
-            count = length - column < MIA__CPU_STRETCH ? length - column : MIA__CPU_STRETCH;
-            if (count > u.end - first) count = u.end - first;
-            const void *x =
-                widen(task, task->inputs[0] + (u.in + at[1] + column) * bytes, (size_t)count, widened);
-            r->take(task->step->kernels, &partial, x, (size_t)count, first);
+        for (int64_t c = 0; c < u.columns; c++) {
+            mia__cpu_partial partial = start;
+            take_row_by_row(task, &u, task->inputs[0] + (u.in + c * r->kept.stride[1][0]) * bytes, widened,
+                            &partial);
+            put(task, &u, c, &partial);
         }
-        put(task, &u, 0, &partial);
     }
 }
 
@@ -269,12 +284,17 @@ static int64_t magnitude(int64_t stride) {
     return stride < 0 ? -stride : stride;
 }
 
-static void choose_columns(const mia__step *step, mia__cpu_reduce *r) {
+/* Which way, and how many results a unit makes. */
+static void choose_way(const mia__step *step, mia__cpu_reduce *r) {
     int64_t kept = r->kept.stride[1][0], reduced = r->reduced.stride[1][0];
+    r->as_they_lie = reduced == 1 && (r->reduced.extent[0] >= LONG_ROW || r->reduced.ndim == 1);
     r->columns = 1;
-    if (r->kept.extent[0] < 2 || reduced == 1 || magnitude(kept) >= magnitude(reduced)) return;
-    r->rows_added = kept == 1 && is_added_by_rows(step);
-    r->columns = r->rows_added ? PIECE : TILE;
+    if (r->as_they_lie) {
+        if (r->count > 0 && r->count < UNIT) r->columns = UNIT / r->count;
+    } else if (r->kept.extent[0] > 1 && magnitude(kept) < magnitude(reduced)) {
+        r->rows_added = kept == 1 && is_added_by_rows(step);
+        r->columns = r->rows_added ? PIECE : TILE;
+    }
 }
 
 /* How a step is cut; a pure function of its shape. */
@@ -289,7 +309,7 @@ static mia__cpu_reduce geometry(const mia__step *step) {
     mia__cpu_loop_make(&r.reduced, &reduced, 0, reduced_operands, 2);
     r.count = mia__view_count(&reduced);
     r.results = mia__view_count(&kept);
-    choose_columns(step, &r);
+    choose_way(step, &r);
     r.kept.pieces = (size_t)((r.kept.extent[0] + r.columns - 1) / r.columns);
     size_t units = r.kept.rows * r.kept.pieces;
     if (units == 0 || units >= ENOUGH || r.count == 0) return r;
@@ -313,14 +333,11 @@ bool mia__cpu_choose_reduce(const mia__cpu *cpu, const mia__plan *plan, mia__cpu
     mia__cpu_reduce *r = &out->as.reduce;
     *r = geometry(out->source);
     r->take = take;
-    bool as_they_lie =
-        r->columns == 1 && ((r->reduced.stride[1][0] == 1 && r->reduced.extent[0] >= LONG_ROW) ||
-                            (r->reduced.stride[1][0] == 1 && r->reduced.ndim == 1));
-    out->work = (as_they_lie || r->rows_added ? 0.2 : 1.5) * (double)(r->count * r->results) +
+    out->work = (r->as_they_lie || r->rows_added ? 0.2 : 1.5) * (double)(r->count * r->results) +
                 30.0 * (double)r->results;
     size_t units = r->kept.rows * r->kept.pieces * r->parts;
     mia__cpu_phase_add(out,
-                       as_they_lie     ? run_as_they_lie
+                       r->as_they_lie  ? run_as_they_lie
                        : r->rows_added ? run_rows_added
                                        : run_brought_out,
                        units);

@@ -70,10 +70,24 @@ static void sum_f64(const mia__cpu_kernels *kernels, mia__cpu_partial *p, const 
     p->real += ((lane[0] + lane[1]) + (lane[2] + lane[3])) + ((lane[4] + lane[5]) + (lane[6] + lane[7]));
 }
 
+/* Mantissas in [1, 2), of which a double holds a thousand, and exponents apart, as in template/rows.h. */
 static void multiply_f64(const mia__cpu_kernels *kernels, mia__cpu_partial *p, const void *x, size_t count,
                          int64_t first) {
     (void)kernels, (void)first;
-    for (size_t i = 0; i < count; i++) multiply_in(p, ((const double *)x)[i]);
+    double lane[LANES] = {1, 1, 1, 1, 1, 1, 1, 1};
+    int64_t sum = 0, odd = 0;
+    size_t whole = count - count % LANES;
+    for (size_t i = 0; i < whole; i += LANES)
+        for (size_t j = 0; j < LANES; j++) {
+            uint64_t bits = mia__bits_of_f64(((const double *)x)[i + j]);
+            int64_t power = (int64_t)(bits >> 52 & 0x7ff);
+            odd |= power == 0 || power == 0x7ff;
+            sum += power - 1023;
+            lane[j] *= mia__f64_of_bits((bits & 0x800fffffffffffffu) | 0x3ff0000000000000u);
+        }
+    for (size_t j = 0; odd == 0 && j < LANES; j++) multiply_in(p, lane[j]);
+    if (odd == 0) p->whole += sum;
+    for (size_t i = odd == 0 ? whole : 0; i < count; i++) multiply_in(p, ((const double *)x)[i]);
 }
 
 static double extreme_f64(const mia__cpu_kernels *kernels, const double *x, size_t count, bool greatest) {

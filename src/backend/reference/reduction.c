@@ -6,7 +6,8 @@
 /* What one pass over the reduced modes finds. */
 typedef struct reduction {
     mia__long_sum sum;
-    double mantissa; /* product = mantissa * 2^exponent: no order of factors leaves the range */
+    double mantissa,
+        lost; /* product = (mantissa + lost) * 2^exponent: no order of factors leaves the range */
     int64_t exponent;
     double greatest, least;
     uint64_t whole_sum, whole_product;
@@ -28,17 +29,20 @@ static int64_t greatest_integer(mia_dtype dtype) {
     }
 }
 
-/* Zeros, infinities and NaN have no exponent and take part as they are. */
+/* Zeros, infinities and NaN have no exponent and take part as they are. What each rounding loses is kept, and
+ * means nothing where the product is not finite. */
 static void multiply(reduction *r, double x) {
     int of_x = 0, of_product = 0;
-    r->mantissa *= isfinite(x) ? frexp(x, &of_x) : x;
-    if (isfinite(r->mantissa)) r->mantissa = frexp(r->mantissa, &of_product);
+    double factor = isfinite(x) ? frexp(x, &of_x) : x, product = r->mantissa * factor;
+    double lost = r->lost * factor + fma(r->mantissa, factor, -product);
+    r->mantissa = isfinite(product) ? frexp(product, &of_product) : product;
+    r->lost = isfinite(product) ? ldexp(lost, -of_product) : 0;
     r->exponent += of_x + of_product;
 }
 
 static double product(const reduction *r) {
     int64_t exponent = r->exponent > 9999 ? 9999 : r->exponent < -9999 ? -9999 : r->exponent;
-    return ldexp(r->mantissa, (int)exponent);
+    return ldexp(r->mantissa + r->lost, (int)exponent);
 }
 
 static void reduce_one(reduction *r, mia_dtype dtype, const void *base, int64_t at) {

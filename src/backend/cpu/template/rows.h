@@ -33,25 +33,26 @@ static float sum_of_squares(const float *x, float centre, size_t count) {
     SUM_OF(SQUARE, centre)
 }
 
-/* The element of a row that MORE picks out of any two, in four vectors. */
-#define EXTREME_OF(MORE, most_of)                                                                            \
+/* The element of a row that MORE picks out of any two, in four vectors; BEYOND is `>` or `<`. */
+#define EXTREME_OF(MORE, BEYOND, most_of)                                                                    \
+    if (count < MIA_LANES) {                                                                                 \
+        float one = x[0];                                                                                    \
+        for (size_t i = 1; i < count; i++) one = x[i] BEYOND one || isnan(x[i]) ? x[i] : one;                \
+        return one;                                                                                          \
+    }                                                                                                        \
     vf most[4] = {vf_set(x[0]), vf_set(x[0]), vf_set(x[0]), vf_set(x[0])};                                   \
     size_t i = 0;                                                                                            \
     for (; i + TURN <= count; i += TURN) EACH(j, 4) most[j] = MORE(vf_load(x + i + j * MIA_LANES), most[j]); \
     for (; i + MIA_LANES <= count; i += MIA_LANES) most[0] = MORE(vf_load(x + i), most[0]);                  \
-    if (i < count) {                                                                                         \
-        float rest[MIA_LANES];                                                                               \
-        for (size_t j = 0; j < MIA_LANES; j++) rest[j] = x[i + j < count ? i + j : i];                       \
-        most[0] = MORE(vf_load(rest), most[0]);                                                              \
-    }                                                                                                        \
+    if (i < count) most[0] = MORE(vf_load(x + count - MIA_LANES), most[0]);                                  \
     return most_of(MORE(MORE(most[0], most[1]), MORE(most[2], most[3])));
 
 static float greatest(const float *x, size_t count) {
-    EXTREME_OF(vf_max, vf_greatest)
+    EXTREME_OF(vf_max, >, vf_greatest)
 }
 
 static float least(const float *x, size_t count) {
-    EXTREME_OF(vf_min, vf_least)
+    EXTREME_OF(vf_min, <, vf_least)
 }
 
 static size_t find(const float *x, float value, size_t count) {

@@ -186,16 +186,23 @@ INLINE float vf_sum(vf x) {
     return lane[0];
 }
 
+/* The same tree for the greatest and the least; NaN if any is. */
 INLINE float vf_greatest(vf x) {
-    float most = x[0];
-    for (int i = 1; i < MIA_LANES; i++) most = x[i] > most || x[i] != x[i] ? x[i] : most;
-    return most;
+    float lane[MIA_LANES];
+    memcpy(lane, &x, sizeof lane);
+    for (int width = MIA_LANES / 2; width > 0; width /= 2)
+        for (int i = 0; i < width; i++)
+            lane[i] = lane[i + width] > lane[i] || isnan(lane[i + width]) ? lane[i + width] : lane[i];
+    return lane[0];
 }
 
 INLINE float vf_least(vf x) {
-    float least = x[0];
-    for (int i = 1; i < MIA_LANES; i++) least = x[i] < least || x[i] != x[i] ? x[i] : least;
-    return least;
+    float lane[MIA_LANES];
+    memcpy(lane, &x, sizeof lane);
+    for (int width = MIA_LANES / 2; width > 0; width /= 2)
+        for (int i = 0; i < width; i++)
+            lane[i] = lane[i + width] < lane[i] || isnan(lane[i + width]) ? lane[i + width] : lane[i];
+    return lane[0];
 }
 
 /* --- e to the x ------------------------------------------------------------------------------- */
