@@ -62,7 +62,7 @@ static void put(const mia__cpu_task *task, const unit *u, int64_t column, const 
 
 /* Offsets of elements first .. first + count - 1. */
 static void list_offsets(const mia__cpu_loop *loop, int64_t first, size_t count, int64_t *offsets) {
-    int64_t index[MIA__VIEW_MODES], at = 0, rest = first;
+    int64_t index[MIA__VIEW_MODES] = {0}, at = 0, rest = first;
     for (uint32_t m = 0; m < loop->ndim; m++) {
         index[m] = rest % loop->extent[m];
         rest /= loop->extent[m];
@@ -246,11 +246,11 @@ static void run_rows_added(const mia__cpu_task *task, size_t begin, size_t end) 
     const mia__step *step = task->step->source;
     bool extreme = step->op == MIA_OP_reduce_max || step->op == MIA_OP_reduce_min;
     bool place = step->op == MIA_OP_argmax || step->op == MIA_OP_argmin;
+    const mia__cpu_partial start = mia__cpu_partial_start(step->op, step->inputs[0].dtype);
     for (size_t number = begin; number < end; number++) {
         unit u = unit_at(&task->step->as.reduce, number);
         mia__cpu_partial partials[PIECE];
-        for (int64_t c = 0; c < u.columns; c++)
-            partials[c] = mia__cpu_partial_start(step->op, step->inputs[0].dtype);
+        for (int64_t c = 0; c < PIECE; c++) partials[c] = start;
         (place ? place_rows : extreme ? extreme_rows : sum_rows)(task, &u, partials);
         for (int64_t c = 0; c < u.columns; c++) put(task, &u, c, &partials[c]);
     }

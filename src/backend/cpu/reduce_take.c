@@ -305,7 +305,8 @@ void mia__cpu_partial_combine(mia_op op, mia_dtype dtype, mia__cpu_partial *into
             multiply_in(into, from->real);
             into->whole += from->whole;
         } else {
-            into->whole = (int64_t)((uint32_t)into->whole * (uint32_t)from->whole);
+            uint32_t product = (uint32_t)into->whole * (uint32_t)from->whole;
+            into->whole = product;
         }
         break;
     case MIA_OP_reduce_max: extreme_in(into, from->real, true); break;
