@@ -3,7 +3,7 @@
  *
  *     along lines     a unit is a line, or a piece of one where lines are few and long: then phase 0 sums the
  *                     pieces, and each piece of phase 1 begins with the sums of those before it
- *     across lines    other lines lie side by side: a unit is up to 256 of them
+ *     across lines    other lines lie side by side: a unit is up to 512 of them
  *
  * From the end is from the beginning with strides turned around. */
 #include "backend/cpu/cpu.h"
@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-#define SIDE  256  /* lines side by side */
+#define SIDE  512  /* lines side by side */
 #define TURN  8    /* elements summed apart from the total, which hides the time that additions take */
 #define PIECE 8192 /* elements that make a piece of a line */
 #define MANY  32   /* lines, so that they need no cutting */
@@ -80,14 +80,13 @@ typedef union total {
     }                                                                                                        \
     static void scan_beside_##name(const stretch *s, int64_t side) {                                         \
         wide sums[SIDE] = {0};                                                                               \
+        int64_t before = s->exclusive ? side : 0;                                                            \
         for (int64_t i = 0; i < s->count; i++) {                                                             \
-            const type *x = (const type *)s->x + i * s->x_stride;                                            \
-            type *out = (type *)s->out + i * s->out_stride;                                                  \
-            for (int64_t c = 0; c < side; c++) {                                                             \
-                wide before = sums[c];                                                                       \
-                sums[c] = before + LOAD_##name(x[c]);                                                        \
-                out[c] = STORE_##name(s->exclusive ? before : sums[c]);                                      \
-            }                                                                                                \
+            const type *restrict x = (const type *)s->x + i * s->x_stride;                                   \
+            type *restrict out = (type *)s->out + i * s->out_stride;                                         \
+            for (int64_t c = 0; c < before; c++) out[c] = STORE_##name(sums[c]);                             \
+            for (int64_t c = 0; c < side; c++) sums[c] += LOAD_##name(x[c]);                                 \
+            for (int64_t c = 0; c < side - before; c++) out[c] = STORE_##name(sums[c]);                      \
         }                                                                                                    \
     }
 
