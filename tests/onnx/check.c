@@ -1,0 +1,64 @@
+/* Comparison of numbers. */
+#include "onnx/check.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+
+/* Differences that are allowed: relative of the expected number, and absolute near 0. ONNX's own runner takes
+ * 1e-3 and 1e-7. */
+typedef struct bound {
+    double relative, absolute;
+} bound;
+
+static bound bound_of(mia_dtype dtype) {
+    switch (dtype) {
+    case MIA_f32:
+    case MIA_f64: return (bound){1e-4, 1e-6};
+    case MIA_f16: return (bound){1e-3, 1e-5};
+    case MIA_bf16: return (bound){8e-3, 1e-5};
+    default: return (bound){0, 0};
+    }
+}
+
+static bool near(double expected, double got, bound allowed) {
+    if (isnan(expected) || isnan(got)) return isnan(expected) && isnan(got);
+    if (expected == got) return true;
+    if (isinf(expected) || isinf(got)) return false;
+    return fabs(expected - got) <= allowed.absolute + allowed.relative * fabs(expected);
+}
+
+static void shape_text(const mia_shape *shape, char *text, size_t size) {
+    size_t at = (size_t)snprintf(text, size, "[");
+    for (uint32_t m = shape->ndim; m-- > 0 && at < size;)
+        at += (size_t)snprintf(text + at, size - at, "%" PRId64 "%s", shape->extent[m], m > 0 ? ", " : "");
+    if (at < size) (void)snprintf(text + at, size - at, "]");
+}
+
+static bool same_shape(const mia_shape *a, const mia_shape *b) {
+    bool same = a->ndim == b->ndim;
+    for (uint32_t m = 0; same && m < a->ndim; m++) same = a->extent[m] == b->extent[m];
+    return same;
+}
+
+bool onnx_check(const onnx_value *expected, const onnx_value *got, char *message, size_t size) {
+    if (expected->dtype != got->dtype) {
+        (void)snprintf(message, size, "expected type %s, got %s", mia_dtype_describe(expected->dtype)->name,
+                       mia_dtype_describe(got->dtype)->name);
+        return false;
+    }
+    if (!same_shape(&expected->shape, &got->shape)) {
+        char wanted[160], given[160];
+        shape_text(&expected->shape, wanted, sizeof wanted);
+        shape_text(&got->shape, given, sizeof given);
+        (void)snprintf(message, size, "expected shape %s, got %s", wanted, given);
+        return false;
+    }
+    for (size_t i = 0; i < expected->count; i++) {
+        double e = onnx_value_at(expected, i), g = onnx_value_at(got, i);
+        if (near(e, g, bound_of(expected->dtype))) continue;
+        (void)snprintf(message, size, "element %zu: expected %.9g, got %.9g", i, e, g);
+        return false;
+    }
+    return true;
+}

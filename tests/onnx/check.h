@@ -1,0 +1,11 @@
+/* A node test's numbers against the file's. */
+#ifndef MIA_TEST_ONNX_CHECK_H
+#define MIA_TEST_ONNX_CHECK_H
+
+#include "onnx/tensors.h"
+
+/* Type and shape are to be alike; integers and bools exact, reals within a bound of their type, NaN and
+ * infinities where they are expected. Both values have host numbers. False, and the first difference as text. */
+bool onnx_check(const onnx_value *expected, const onnx_value *got, char *message, size_t size);
+
+#endif

@@ -1,0 +1,234 @@
+/* ONNX's node tests on a backend of Mia: onnx_nodes BACKEND DATA TABLE [NAME]
+ *
+ *   DATA    a folder with a folder for each test: model.onnx, and test_data_set_0 with input_N.pb, output_N.pb
+ *   TABLE   left_out.tsv: tests that are not run, each with the kind of reason and what it is
+ *   NAME    only tests whose names contain it; the table is not held against them
+ *
+ * Every test that the interpreter (graph.h) can run has to pass. The others have to be in the table, each with
+ * the reason that the interpreter gives, and nothing else may be in it. */
+#include "onnx/check.h"
+#include "onnx/graph.h"
+
+#include <dirent.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MOST_TESTS 4096
+#define MOST_LINE  512
+
+typedef struct left_out {
+    char name[128], kind[16], reason[256];
+    bool met;
+} left_out;
+
+typedef struct run {
+    mia_device *device;
+    const char *data, *only;
+    left_out *table;
+    size_t rows;
+    size_t passed, failed, operations, types;
+} run;
+
+static const char *const kinds[] = {"passed", "failed", "operation", "type"};
+
+/* --- one test --------------------------------------------------------------------------------- */
+
+static void data_path(char *path, size_t size, const run *r, const char *test, const char *kind, size_t i) {
+    (void)snprintf(path, size, "%s/%s/test_data_set_0/%s_%zu.pb", r->data, test, kind, i);
+}
+
+static bool read_value(const run *r, onnx_graph *graph, const char *test, const char *kind, size_t i,
+                       onnx_value *out) {
+    char path[1024];
+    const char *why = "a file that cannot be read";
+    data_path(path, sizeof path, r, test, kind, i);
+    Onnx__TensorProto *tensor = onnx_tensor_read(path);
+    bool good = tensor != NULL && onnx_value_of(tensor, out, &why);
+    if (!good) onnx_graph_stop(graph, ONNX_FAILED, "%s %zu: %s", kind, i, why);
+    if (tensor != NULL) onnx_tensor_free(tensor);
+    return good;
+}
+
+/* Types of everything that goes in and comes out. */
+static bool check_types(onnx_graph *graph, Onnx__ValueInfoProto *const *infos, size_t count) {
+    for (size_t i = 0; i < count && graph->outcome == ONNX_PASSED; i++) {
+        int32_t type = 0;
+        mia_dtype dtype;
+        if (!onnx_type_of(infos[i], &type))
+            onnx_graph_stop(graph, ONNX_TYPE, "sequence or optional");
+        else if (!onnx_dtype(type, &dtype))
+            onnx_graph_stop(graph, ONNX_TYPE, "%s", onnx_type_name(type));
+    }
+    return graph->outcome == ONNX_PASSED;
+}
+
+static void set_inputs(const run *r, onnx_graph *graph, const char *test, const Onnx__GraphProto *proto) {
+    for (size_t i = 0; i < proto->n_initializer && graph->outcome == ONNX_PASSED; i++) {
+        onnx_value value;
+        const char *why = "";
+        if (onnx_value_of(proto->initializer[i], &value, &why))
+            (void)onnx_graph_set(graph, proto->initializer[i]->name, value);
+        else
+            onnx_graph_stop(graph, ONNX_TYPE, "%s", why);
+    }
+    for (size_t i = 0; i < proto->n_input && graph->outcome == ONNX_PASSED; i++) {
+        onnx_value value;
+        if (read_value(r, graph, test, "input", i, &value))
+            (void)onnx_graph_set(graph, proto->input[i]->name, value);
+    }
+}
+
+static void check_output(const run *r, onnx_graph *graph, const char *test, size_t i, const char *name) {
+    onnx_value expected, *got = onnx_graph_find(graph, name);
+    mia_error error = {0};
+    char difference[400];
+    if (got == NULL) {
+        onnx_graph_stop(graph, ONNX_FAILED, "output %zu was not computed", i);
+        return;
+    }
+    if (!read_value(r, graph, test, "output", i, &expected)) return;
+    if (!onnx_value_fetch(got, &error))
+        onnx_graph_stop(graph, ONNX_FAILED, "output %zu: %s", i, error.message);
+    else if (!onnx_check(&expected, got, difference, sizeof difference))
+        onnx_graph_stop(graph, ONNX_FAILED, "output %zu, %s", i, difference);
+    onnx_value_end(&expected);
+}
+
+static onnx_outcome run_test(const run *r, const char *test, char *message, size_t size) {
+    char path[1024];
+    onnx_graph graph = {.device = r->device};
+    (void)snprintf(path, sizeof path, "%s/%s/model.onnx", r->data, test);
+    Onnx__ModelProto *model = onnx_model_read(path);
+    if (model == NULL) {
+        (void)snprintf(message, size, "%s cannot be read", path);
+        return ONNX_FAILED;
+    }
+    const Onnx__GraphProto *proto = model->graph;
+    for (size_t i = 0; i < model->n_opset_import; i++) {
+        const char *domain = model->opset_import[i]->domain;
+        if (domain == NULL || domain[0] == '\0') graph.opset = model->opset_import[i]->version;
+    }
+    if (check_types(&graph, proto->input, proto->n_input) &&
+        check_types(&graph, proto->output, proto->n_output))
+        set_inputs(r, &graph, test, proto);
+    if (graph.outcome == ONNX_PASSED) onnx_graph_run(&graph, proto);
+    for (size_t i = 0; i < proto->n_output && graph.outcome == ONNX_PASSED; i++)
+        check_output(r, &graph, test, i, proto->output[i]->name);
+    onnx_graph_end(&graph);
+    uint64_t handles = mia_device_count(r->device).handles;
+    if (handles != 0 && graph.outcome == ONNX_PASSED)
+        onnx_graph_stop(&graph, ONNX_FAILED, "%" PRIu64 " handles are left", handles);
+    (void)snprintf(message, size, "%s", graph.message);
+    onnx_model_free(model);
+    return graph.outcome;
+}
+
+/* --- the table of what is left out ------------------------------------------------------------ */
+
+static bool read_table(run *r, const char *path) {
+    FILE *file = fopen(path, "r");
+    char line[MOST_LINE];
+    if (file == NULL || (r->table = calloc(MOST_TESTS, sizeof *r->table)) == NULL) {
+        (void)fprintf(stderr, "%s cannot be read\n", path);
+        if (file != NULL) (void)fclose(file);
+        return false;
+    }
+    while (r->rows < MOST_TESTS && fgets(line, sizeof line, file) != NULL) {
+        left_out *row = &r->table[r->rows];
+        if (line[0] == '#') continue;
+        if (sscanf(line, "%127[^\t]\t%15[^\t]\t%255[^\n]", row->name, row->kind, row->reason) == 3) r->rows++;
+    }
+    (void)fclose(file);
+    return true;
+}
+
+static left_out *find_row(const run *r, const char *test) {
+    for (size_t i = 0; i < r->rows; i++)
+        if (strcmp(r->table[i].name, test) == 0) return &r->table[i];
+    return NULL;
+}
+
+static void complain(run *r, const char *test, const char *what, const char *detail) {
+    r->failed++;
+    (void)printf("%s: %s%s%s\n", test, what, detail[0] == '\0' ? "" : ": ", detail);
+}
+
+/* Counts the outcome, and holds the table against it. */
+static void account(run *r, const char *test, onnx_outcome outcome, const char *message) {
+    left_out *row = find_row(r, test);
+    if (row != NULL) row->met = true;
+    if (outcome == ONNX_FAILED) {
+        complain(r, test, "failed", message);
+    } else if (outcome == ONNX_PASSED) {
+        if (row != NULL)
+            complain(r, test, "is in the table of what is left out, and passes", "");
+        else
+            r->passed++;
+    } else if (row == NULL) {
+        /* a line as the table has them */
+        r->failed++;
+        (void)printf("not in the table: %s\t%s\t%s\n", test, kinds[outcome], message);
+    } else if (strcmp(row->kind, kinds[outcome]) != 0 || strcmp(row->reason, message) != 0) {
+        complain(r, test, "is left out for another reason than the table's", message);
+    } else if (outcome == ONNX_OPERATION) {
+        r->operations++;
+    } else {
+        r->types++;
+    }
+}
+
+/* --- all of them ------------------------------------------------------------------------------ */
+
+static int by_name(const struct dirent **a, const struct dirent **b) {
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static int is_test(const struct dirent *entry) {
+    return strncmp(entry->d_name, "test_", 5) == 0;
+}
+
+static int run_all(run *r, const char *backend) {
+    struct dirent **entries = NULL;
+    int count = scandir(r->data, &entries, is_test, by_name);
+    if (count <= 0) {
+        (void)fprintf(stderr, "%s has no tests\n", r->data);
+        return EXIT_FAILURE;
+    }
+    for (int i = 0; i < count; i++) {
+        const char *test = entries[i]->d_name;
+        char message[700];
+        if (r->only == NULL || strstr(test, r->only) != NULL)
+            account(r, test, run_test(r, test, message, sizeof message), message);
+    }
+    for (int i = 0; i < count; i++) free(entries[i]);
+    free(entries);
+    for (size_t i = 0; r->only == NULL && i < r->rows; i++)
+        if (!r->table[i].met) complain(r, r->table[i].name, "is in the table, and there is no such test", "");
+    size_t left = r->operations + r->types;
+    (void)printf("%zu of %zu node tests pass on %s, %zu are left out (operation %zu, type %zu)\n", r->passed,
+                 r->passed + r->failed + left, backend, left, r->operations, r->types);
+    (void)printf("%" PRIu64 " steps, %" PRIu64 " of them on reference kernels\n",
+                 mia_device_count(r->device).kernels, mia_device_count(r->device).fallbacks);
+    return r->failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+int main(int count, char **arguments) {
+    if (count < 4) {
+        (void)fprintf(stderr, "usage: onnx_nodes BACKEND DATA TABLE [NAME]\n");
+        return 2;
+    }
+    run r = {.data = arguments[2], .only = count > 4 ? arguments[4] : NULL};
+    mia_device_options options = {.backend = arguments[1]};
+    mia_error error = {0};
+    if (!read_table(&r, arguments[3])) return EXIT_FAILURE;
+    int result = EXIT_FAILURE;
+    if (mia_device_open(&options, &r.device, &error) == MIA_OK) {
+        result = run_all(&r, arguments[1]);
+        if (mia_device_close(r.device, &error) != MIA_OK) result = EXIT_FAILURE;
+    }
+    if (error.status != MIA_OK) (void)fprintf(stderr, "%s\n", error.message);
+    free(r.table);
+    return result;
+}
