@@ -8,4 +8,7 @@
  * infinities where they are expected. Both values have host numbers. False, and the first difference as text. */
 bool onnx_check(const onnx_value *expected, const onnx_value *got, char *message, size_t size);
 
+/* Type and shape alone. */
+bool onnx_check_form(const onnx_value *expected, const onnx_value *got, char *message, size_t size);
+
 #endif

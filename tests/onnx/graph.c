@@ -56,9 +56,9 @@ void onnx_graph_end(onnx_graph *graph) {
 
 static const onnx_operation *operation_of(const char *name) {
     static const onnx_operation *const families[] = {
-        onnx_elementwise, onnx_activation, onnx_reduction, onnx_view,        onnx_movement,
-        onnx_indexed,     onnx_norm,       onnx_loss,      onnx_contraction, onnx_window,
-        onnx_quantise,    onnx_recurrent,  onnx_signal,    onnx_resize,
+        onnx_elementwise, onnx_activation, onnx_reduction,   onnx_view,   onnx_movement, onnx_indexed,
+        onnx_norm,        onnx_loss,       onnx_contraction, onnx_window, onnx_quantise, onnx_recurrent,
+        onnx_signal,      onnx_resize,     onnx_control,     onnx_random, onnx_training,
     };
     for (size_t f = 0; f < sizeof families / sizeof *families; f++)
         for (const onnx_operation *o = families[f]; o->name != NULL; o++)
@@ -67,7 +67,7 @@ static const onnx_operation *operation_of(const char *name) {
 }
 
 static bool is_onnx_domain(const char *domain) {
-    return domain == NULL || domain[0] == '\0' || strcmp(domain, "ai.onnx") == 0;
+    return domain == NULL || domain[0] == '\0' || strcmp(domain, "ai.onnx.preview.training") == 0;
 }
 
 static bool find_inputs(onnx_node *n) {
@@ -112,13 +112,22 @@ static void run_node(onnx_graph *graph, const Onnx__NodeProto *proto) {
     if (!find_inputs(&node)) return;
     operation->run(&node);
     for (size_t i = 0; i < node.kept_count; i++) OP(unref, node.kept[i]);
+    free(node.kept);
     check_outputs(&node);
 }
 
 void onnx_graph_run(onnx_graph *graph, const Onnx__GraphProto *proto) {
+    for (size_t i = 0; i < proto->n_initializer && graph->outcome == ONNX_PASSED; i++) {
+        onnx_value value;
+        const char *why = "";
+        if (onnx_value_of(proto->initializer[i], &value, &why))
+            (void)onnx_graph_set(graph, proto->initializer[i]->name, value);
+        else
+            onnx_graph_stop(graph, ONNX_TYPE, "%s", why);
+    }
     /* an operation that is missing is told before what comes of running the others */
     for (size_t i = 0; i < proto->n_node; i++)
-        if (is_onnx_domain(proto->node[i]->domain) && operation_of(proto->node[i]->op_type) == NULL)
+        if (operation_of(proto->node[i]->op_type) == NULL)
             onnx_graph_stop(graph, ONNX_OPERATION, "%s", proto->node[i]->op_type);
     for (size_t i = 0; i < proto->n_node && graph->outcome == ONNX_PASSED; i++)
         run_node(graph, proto->node[i]);
@@ -215,10 +224,15 @@ void onnx_out_integers(onnx_node *n, size_t i, const int64_t *integers, int64_t 
 }
 
 mia_tensor onnx_keep(onnx_node *n, mia_tensor t) {
-    if (n->kept_count == ONNX_MAX_KEPT) {
-        onnx_fail(n, "%s keeps too many tensors", n->proto->op_type);
-        OP(unref, t);
-        return (mia_tensor){0};
+    if (n->kept_count == n->kept_capacity) {
+        size_t capacity = n->kept_capacity == 0 ? 16 : 2 * n->kept_capacity;
+        mia_tensor *kept = realloc(n->kept, capacity * sizeof *kept);
+        if (kept == NULL) {
+            onnx_fail(n, "no memory");
+            OP(unref, t);
+            return (mia_tensor){0};
+        }
+        n->kept = kept, n->kept_capacity = capacity;
     }
     n->kept[n->kept_count++] = t;
     return t;

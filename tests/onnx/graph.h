@@ -18,6 +18,8 @@ typedef enum onnx_outcome {
 typedef struct onnx_graph {
     mia_device *device;
     int64_t opset;
+    uint64_t seed; /* of the next random numbers */
+    bool random;   /* it made some */
     onnx_value *values;
     size_t count, capacity;
     onnx_outcome outcome;
@@ -25,15 +27,14 @@ typedef struct onnx_graph {
 } onnx_graph;
 
 #define ONNX_MAX_OPERANDS 16
-#define ONNX_MAX_KEPT     64
 
 typedef struct onnx_node {
     onnx_graph *graph;
     const Onnx__NodeProto *proto;
     size_t input[ONNX_MAX_OPERANDS]; /* places in the graph's values; SIZE_MAX: left out */
     size_t inputs;
-    mia_tensor kept[ONNX_MAX_KEPT];
-    size_t kept_count;
+    mia_tensor *kept;
+    size_t kept_count, kept_capacity;
 } onnx_node;
 
 /* A row of a family's table; the last has no name. */
@@ -56,6 +57,9 @@ extern const onnx_operation onnx_quantise[];
 extern const onnx_operation onnx_recurrent[];
 extern const onnx_operation onnx_signal[];
 extern const onnx_operation onnx_resize[];
+extern const onnx_operation onnx_control[];
+extern const onnx_operation onnx_random[];
+extern const onnx_operation onnx_training[];
 
 /* --- running ---------------------------------------------------------------------------------- */
 
@@ -63,7 +67,7 @@ extern const onnx_operation onnx_resize[];
 bool onnx_graph_set(onnx_graph *graph, const char *name, onnx_value value);
 onnx_value *onnx_graph_find(const onnx_graph *graph, const char *name);
 
-/* Runs all nodes; graph->outcome tells how it went. */
+/* Runs all nodes; graph->outcome tells how it went. The graph inside a node runs among the values around it. */
 void onnx_graph_run(onnx_graph *graph, const Onnx__GraphProto *proto);
 void onnx_graph_end(onnx_graph *graph);
 

@@ -1,4 +1,4 @@
-/* Activations, and dropout. */
+/* Activations. */
 #include "onnx/graph.h"
 
 #define ROW(name)                                                                                            \
@@ -60,21 +60,8 @@ static void shrink(onnx_node *n) {
     onnx_out(n, 0, OP(where, below, add_number(x, bias), rest));
 }
 
-/* Nothing is dropped, except in training. */
-static void dropout(onnx_node *n) {
-    bool training = onnx_has(n, 2) && onnx_integer(n, 2) != 0;
-    double ratio = onnx_has(n, 1) ? onnx_real(n, 1) : onnx_float(n, "ratio", 0.5);
-    if (training && ratio != 0) {
-        onnx_refuse(n, "Dropout in training");
-        return;
-    }
-    onnx_out(n, 0, OP(copy, onnx_in(n, 0)));
-    onnx_out(n, 1, mia_tensor_full(n->graph->device, MIA_bool8, onnx_shape(n, 0), 1, __FILE__, __LINE__));
-}
-
 const onnx_operation onnx_activation[] = {
     {"Celu", celu},
-    {"Dropout", dropout},
     {"Elu", elu},
     {"HardSigmoid", hard_sigmoid},
     {"HardSwish", hardswish},

@@ -1,4 +1,4 @@
-/* Losses of classification, and what training does with gradients: compositions of simpler rows. */
+/* Losses of classification. */
 #include "onnx/graph.h"
 
 /* Minus the number that each target picks along the classes (axis 1), weighted and reduced. `scores` are of
