@@ -4,28 +4,25 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
-/* Differences that are allowed: relative of the expected number, and absolute near 0. ONNX's own runner takes
- * 1e-3 and 1e-7. */
-typedef struct bound {
-    double relative, absolute;
-} bound;
+#define ABSOLUTE 1e-6 /* near 0 */
 
-static bound bound_of(mia_dtype dtype) {
-    switch (dtype) {
-    case MIA_f32:
-    case MIA_f64: return (bound){1e-4, 1e-6};
-    case MIA_f16: return (bound){1e-3, 1e-5};
-    case MIA_bf16: return (bound){8e-3, 1e-5};
-    default: return (bound){0, 0};
-    }
+/* ONNX's own runner takes 1e-3, and needs it for windows: their files were made with 3.1415 for pi. */
+double onnx_bound_of(const char *test) {
+    static const char *const windows[] = {"test_blackmanwindow", "test_hammingwindow", "test_hannwindow"};
+    for (size_t i = 0; i < sizeof windows / sizeof *windows; i++)
+        if (strncmp(test, windows[i], strlen(windows[i])) == 0) return 1e-3;
+    return 1e-5;
 }
 
-static bool near(double expected, double got, bound allowed) {
+static bool near(mia_dtype dtype, double expected, double got, double bound) {
     if (isnan(expected) || isnan(got)) return isnan(expected) && isnan(got);
     if (expected == got) return true;
-    if (isinf(expected) || isinf(got)) return false;
-    return fabs(expected - got) <= allowed.absolute + allowed.relative * fabs(expected);
+    if (isinf(expected) || isinf(got) || mia_dtype_describe(dtype)->kind != MIA_KIND_FLOAT) return false;
+    if (dtype == MIA_f16 && bound < 1e-3) bound = 1e-3;  /* 2^-10 */
+    if (dtype == MIA_bf16 && bound < 8e-3) bound = 8e-3; /* 2^-7 */
+    return fabs(expected - got) <= ABSOLUTE + bound * fabs(expected);
 }
 
 static void shape_text(const mia_shape *shape, char *text, size_t size) {
@@ -57,11 +54,11 @@ bool onnx_check_form(const onnx_value *expected, const onnx_value *got, char *me
     return true;
 }
 
-bool onnx_check(const onnx_value *expected, const onnx_value *got, char *message, size_t size) {
+bool onnx_check(const onnx_value *expected, const onnx_value *got, double bound, char *message, size_t size) {
     if (!onnx_check_form(expected, got, message, size)) return false;
     for (size_t i = 0; i < expected->count; i++) {
         double e = onnx_value_at(expected, i), g = onnx_value_at(got, i);
-        if (near(e, g, bound_of(expected->dtype))) continue;
+        if (near(expected->dtype, e, g, bound)) continue;
         (void)snprintf(message, size, "element %zu: expected %.9g, got %.9g", i, e, g);
         return false;
     }

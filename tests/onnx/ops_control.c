@@ -69,8 +69,8 @@ static void loop(onnx_node *n) {
 /* State that is carried, then inputs of which each turn sees a row (along axis 0). */
 static void scan(onnx_node *n) {
     size_t rows = (size_t)onnx_int(n, "num_scan_inputs", 1), outputs = n->proto->n_output;
+    if (n->graph->opset < 9) onnx_refuse(n, "Scan before operator set 9"); /* of batches */
     const Onnx__GraphProto *body = body_of(n, "body", n->inputs, outputs);
-    if (n->graph->opset < 9) onnx_refuse(n, "Scan before operator set 9");
     if (body == NULL || n->graph->outcome != ONNX_PASSED || rows > n->inputs) return;
     size_t carried = n->inputs - rows;
     mia_shape first = onnx_shape(n, carried);

@@ -99,28 +99,28 @@ static void one_hot(onnx_node *n) {
     onnx_out(n, 0, OP(where, chosen, on, off));
 }
 
-/* Numbers go where their indices, counted over the whole result, say; zeros elsewhere. */
+/* Numbers go where their indices, counted over what the pool was of, say; zeros elsewhere, and after that
+ * where the result is to be larger. */
 static void max_unpool(onnx_node *n) {
-    mia_shape x = onnx_shape(n, 0), result = x, counted;
-    onnx_list kernel = onnx_ints(n, "kernel_shape"), strides = onnx_ints(n, "strides");
+    mia_shape x = onnx_shape(n, 0), whole = x;
+    onnx_list kernel = onnx_ints(n, "kernel_shape"), strides = onnx_ints(n, "strides"), wanted = {0};
     for (uint32_t m = 0; m + 2 < x.ndim && kernel.count + 2 == x.ndim; m++) {
         size_t axis = kernel.count - 1 - m;
         int64_t stride = strides.count > axis ? strides.at[axis] : 1;
-        result.extent[m] = (x.extent[m] - 1) * stride + kernel.at[axis];
+        whole.extent[m] = (x.extent[m] - 1) * stride + kernel.at[axis];
     }
-    counted = result; /* what the indices count */
-    if (onnx_has(n, 2)) {
-        onnx_list wanted = onnx_integers(n, 2);
-        for (size_t i = 0; i < wanted.count && wanted.count == x.ndim; i++)
-            result.extent[x.ndim - 1 - i] = wanted.at[i];
-        counted = result;
-    }
-    int64_t count = onnx_count(&x), room = onnx_count(&counted);
-    mia_device *device = n->graph->device;
-    mia_tensor zeros = mia_tensor_full(device, onnx_type(n, 0), MIA_SHAPE(room), 0, __FILE__, __LINE__);
+    int64_t count = onnx_count(&x);
+    mia_shape room = MIA_SHAPE(onnx_count(&whole));
+    mia_tensor zeros = mia_tensor_full(n->graph->device, onnx_type(n, 0), room, 0, __FILE__, __LINE__);
     mia_tensor at = OP(reshape, OP(convert, onnx_in(n, 1), MIA_i32), MIA_SHAPE(count));
     mia_tensor numbers = OP(reshape, onnx_in(n, 0), MIA_SHAPE(count));
-    onnx_out(n, 0, OP(reshape, OP(scatter, zeros, at, numbers, 0, MIA_SCATTER_SET), result));
+    mia_tensor result = OP(reshape, OP(scatter, zeros, at, numbers, 0, MIA_SCATTER_SET), whole);
+    if (onnx_has(n, 2)) wanted = onnx_integers(n, 2);
+    for (uint32_t m = 0; m < x.ndim && wanted.count == x.ndim; m++) {
+        int64_t more = wanted.at[x.ndim - 1 - m] - whole.extent[m];
+        if (more > 0) result = OP(pad, result, m, 0, more, MIA_PAD_CONSTANT, 0.0);
+    }
+    onnx_out(n, 0, result);
 }
 
 const onnx_operation onnx_indexed[] = {

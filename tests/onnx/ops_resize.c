@@ -8,7 +8,7 @@
 /* What one axis is resized from and to. */
 typedef struct axis {
     int64_t from, to;
-    double scale;
+    double scale, length; /* of the result, before it is rounded down */
 } axis;
 
 /* Where a place of the result lies on the input's axis, f64 [to]. */
@@ -17,7 +17,7 @@ static mia_tensor coordinates(onnx_node *n, const axis *a) {
     mia_tensor i = mia_tensor_arange(n->graph->device, MIA_f64, 0, 1, a->to, __FILE__, __LINE__);
     if (onnx_is(n, name, "asymmetric") || n->graph->opset < 11) return div_number(i, a->scale);
     if (onnx_is(n, name, "align_corners"))
-        return mul_number(i, a->to == 1 ? 0 : (double)(a->from - 1) / (double)(a->to - 1));
+        return mul_number(i, a->to == 1 ? 0 : (double)(a->from - 1) / (a->length - 1));
     if (onnx_is(n, name, "tf_half_pixel_for_nn")) return div_number(add_number(i, 0.5), a->scale);
     if (onnx_is(n, name, "pytorch_half_pixel") && a->to == 1) return mul_number(i, 0);
     if (onnx_is(n, name, "tf_crop_and_resize")) onnx_refuse(n, "Resize of a region");
@@ -104,10 +104,12 @@ static void resize_by(onnx_node *n, size_t scales, size_t sizes) {
         axis a = {.from = x.extent[m], .to = x.extent[m], .scale = 1};
         if (wanted.count == x.ndim) {
             a.to = wanted.at[place];
+            a.length = (double)a.to;
             a.scale = (double)a.to / (double)a.from;
         } else {
             a.scale = onnx_real_at(n, scales, place);
-            a.to = (int64_t)floor((double)a.from * a.scale);
+            a.length = (double)a.from * a.scale;
+            a.to = (int64_t)floor(a.length);
         }
         if (a.to != a.from || a.scale != 1) t = along(n, t, m, &a);
     }

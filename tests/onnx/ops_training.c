@@ -1,8 +1,6 @@
 /* Steps of optimisers: a rate, a number of updates, then tensors, their gradients, and states of them. */
 #include "onnx/graph.h"
 
-#include <math.h>
-
 /* G + c X, kept. */
 static mia_tensor regular(onnx_node *n, size_t x, size_t g) {
     mia_tensor decay = mul_number(onnx_in(n, x), onnx_float(n, "norm_coefficient", 0));
@@ -27,23 +25,6 @@ static void adagrad(onnx_node *n) {
     }
 }
 
-static void adam(onnx_node *n) {
-    size_t count = (n->inputs - 2) / 4;
-    double alpha = onnx_float(n, "alpha", 0.9), beta = onnx_float(n, "beta", 0.999);
-    double rate = onnx_real(n, 0), updates = onnx_real(n, 1);
-    if (updates > 0) rate *= sqrt(1 - pow(beta, updates)) / (1 - pow(alpha, updates));
-    for (size_t i = 0; i < count; i++) {
-        mia_tensor g = regular(n, 2 + i, 2 + count + i);
-        mia_tensor v = mix(n, alpha, onnx_in(n, 2 + 2 * count + i), 1 - alpha, OP(ref, g));
-        mia_tensor h = mix(n, beta, onnx_in(n, 2 + 3 * count + i), 1 - beta, OP(square, OP(ref, g)));
-        mia_tensor below = add_number(OP(sqrt, OP(ref, h)), onnx_float(n, "epsilon", 1e-6));
-        mia_tensor x = OP(sub, onnx_in(n, 2 + i), mul_number(OP(div, OP(ref, v), below), rate));
-        onnx_out(n, i, mul_number(x, 1 - onnx_float(n, "norm_coefficient_post", 0)));
-        onnx_out(n, count + i, OP(ref, v));
-        onnx_out(n, 2 * count + i, OP(ref, h));
-    }
-}
-
 static void momentum(onnx_node *n) {
     size_t count = (n->inputs - 2) / 3;
     double alpha = onnx_float(n, "alpha", 0.9), rate = onnx_real(n, 0);
@@ -60,7 +41,6 @@ static void momentum(onnx_node *n) {
 
 const onnx_operation onnx_training[] = {
     {"Adagrad", adagrad},
-    {"Adam", adam},
     {"Momentum", momentum},
     {0},
 };
