@@ -56,9 +56,10 @@ void onnx_graph_end(onnx_graph *graph) {
 
 static const onnx_operation *operation_of(const char *name) {
     static const onnx_operation *const families[] = {
-        onnx_elementwise, onnx_activation, onnx_reduction,   onnx_view,   onnx_movement, onnx_indexed,
-        onnx_norm,        onnx_loss,       onnx_contraction, onnx_window, onnx_quantise, onnx_recurrent,
-        onnx_signal,      onnx_resize,     onnx_control,     onnx_random, onnx_training,
+        onnx_elementwise, onnx_activation, onnx_reduction, onnx_view,        onnx_movement,
+        onnx_indexed,     onnx_norm,       onnx_loss,      onnx_contraction, onnx_window,
+        onnx_quantise,    onnx_recurrent,  onnx_signal,    onnx_resize,      onnx_control,
+        onnx_grid,        onnx_unique,     onnx_random,    onnx_training,
     };
     for (size_t f = 0; f < sizeof families / sizeof *families; f++)
         for (const onnx_operation *o = families[f]; o->name != NULL; o++)

@@ -57,6 +57,8 @@ extern const onnx_operation onnx_quantise[];
 extern const onnx_operation onnx_recurrent[];
 extern const onnx_operation onnx_signal[];
 extern const onnx_operation onnx_resize[];
+extern const onnx_operation onnx_grid[];
+extern const onnx_operation onnx_unique[];
 extern const onnx_operation onnx_control[];
 extern const onnx_operation onnx_random[];
 extern const onnx_operation onnx_training[];

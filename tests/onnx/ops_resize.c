@@ -9,6 +9,7 @@
 typedef struct axis {
     int64_t from, to;
     double scale, length; /* of the result, before it is rounded down */
+    double begin, end;    /* of the region, where there is one: shares of the axis */
 } axis;
 
 /* Where a place of the result lies on the input's axis, f64 [to]. */
@@ -20,7 +21,11 @@ static mia_tensor coordinates(onnx_node *n, const axis *a) {
         return mul_number(i, a->to == 1 ? 0 : (double)(a->from - 1) / (a->length - 1));
     if (onnx_is(n, name, "tf_half_pixel_for_nn")) return div_number(add_number(i, 0.5), a->scale);
     if (onnx_is(n, name, "pytorch_half_pixel") && a->to == 1) return mul_number(i, 0);
-    if (onnx_is(n, name, "tf_crop_and_resize")) onnx_refuse(n, "Resize of a region");
+    if (onnx_is(n, name, "tf_crop_and_resize")) {
+        double whole = (double)(a->from - 1), part = (a->end - a->begin) * whole;
+        if (a->to == 1) return add_number(mul_number(i, 0), (a->begin + a->end) * whole / 2);
+        return add_number(mul_number(i, part / (a->length - 1)), a->begin * whole);
+    }
     return sub_number(div_number(add_number(i, 0.5), a->scale), 0.5);
 }
 
@@ -63,6 +68,17 @@ static mia_tensor take_at(mia_tensor x, mia_tensor place, int64_t extent, uint32
     return OP(take, x, within, mode);
 }
 
+/* Places that lie outside the input get a number of their own; consumes x. */
+static mia_tensor outside(onnx_node *n, mia_tensor x, uint32_t mode, const axis *a) {
+    if (!onnx_is(n, "coordinate_transformation_mode", "tf_crop_and_resize")) return x;
+    mia_tensor at = onnx_keep(n, coordinates(n, a));
+    mia_tensor missing =
+        OP(logical_or, less_number(OP(ref, at), 0), greater_number(OP(ref, at), (double)(a->from - 1)));
+    missing = OP(reshape, missing, onnx_line(mia_tensor_shape(x).ndim, mode, a->to));
+    mia_tensor number = OP(number, x, onnx_float(n, "extrapolation_value", 0));
+    return OP(where, missing, number, x);
+}
+
 /* One axis; consumes x. */
 static mia_tensor along(onnx_node *n, mia_tensor x, uint32_t mode, const axis *a) {
     mia_tensor at = coordinates(n, a);
@@ -93,6 +109,11 @@ static mia_tensor along(onnx_node *n, mia_tensor x, uint32_t mode, const axis *a
     return OP(div, result, OP(reshape, OP(convert, total, dtype), line));
 }
 
+static bool moves(onnx_node *n, const axis *a) {
+    return a->to != a->from || a->scale != 1 ||
+           onnx_is(n, "coordinate_transformation_mode", "tf_crop_and_resize");
+}
+
 /* Scales (input `scales`) or extents (input `sizes`), one an axis. */
 static void resize_by(onnx_node *n, size_t scales, size_t sizes) {
     mia_shape x = onnx_shape(n, 0);
@@ -111,7 +132,11 @@ static void resize_by(onnx_node *n, size_t scales, size_t sizes) {
             a.length = (double)a.from * a.scale;
             a.to = (int64_t)floor(a.length);
         }
-        if (a.to != a.from || a.scale != 1) t = along(n, t, m, &a);
+        if (onnx_is(n, "coordinate_transformation_mode", "tf_crop_and_resize")) {
+            a.begin = onnx_real_at(n, 1, place);
+            a.end = onnx_real_at(n, 1, place + x.ndim);
+        }
+        if (moves(n, &a)) t = outside(n, along(n, t, m, &a), m, &a);
     }
     onnx_out(n, 0, t);
 }
