@@ -136,7 +136,7 @@ static void fit_output(onnx_node *n, window *w, const mia_shape *x, int64_t *mor
         int64_t wanted = entry(&output, w->spatial, m, x->extent[m] * w->stride[m]);
         int64_t span = (w->size[m] - 1) * w->dilation[m] + 1;
         int64_t total = w->stride[m] * (x->extent[m] - 1) + more[m] + span - wanted;
-        w->before[m] = upper ? total / 2 : total - total / 2;
+        w->before[m] = total < 0 ? 0 : upper ? total / 2 : total - total / 2; /* less than none: at the end */
         w->after[m] = total - w->before[m];
     }
 }
