@@ -41,7 +41,7 @@ case $target in
             esac
         done
         has_library cmocka || need libcmocka-dev
-        # ONNX's node tests, and what reads their files
+        # ONNX's tests, and what reads their files
         has_library libprotobuf-c || wanted="$wanted libprotobuf-c-dev"
         has protoc-c || wanted="$wanted protobuf-c-compiler"
         [ -e /usr/include/onnx/onnx.proto ] || wanted="$wanted libonnx-dev"

@@ -1,6 +1,7 @@
-/* ONNX's node tests on a backend of Mia: onnx_nodes BACKEND DATA TABLE [NAME]
+/* ONNX's tests on a backend of Mia: onnx_tests BACKEND DATA TABLE [NAME]
  *
- *   DATA    a folder with a folder for each test: model.onnx, and test_data_set_0 with input_N.pb, output_N.pb
+ *   DATA    the folder of the sets below, with a folder for each test: model.onnx, and test_data_set_0 with
+ *           input_N.pb and output_N.pb
  *   TABLE   left_out.tsv: tests that are not run, each with the kind of reason and what it is
  *   NAME    only tests whose names contain it; the table is not held against them
  *
@@ -28,18 +29,21 @@ typedef struct left_out {
 
 typedef struct run {
     mia_device *device;
-    const char *data, *only;
+    const char *backend, *data, *set, *only;
     left_out *table;
     size_t rows;
     size_t passed, failed, operations, types;
 } run;
+
+/* The node tests are of one operation each, or of what it is composed of; the others are of small models. */
+static const char *const sets[] = {"node", "simple", "pytorch-operator", "pytorch-converted"};
 
 static const char *const kinds[] = {"passed", "failed", "operation", "type"};
 
 /* --- one test --------------------------------------------------------------------------------- */
 
 static void data_path(char *path, size_t size, const run *r, const char *test, const char *kind, size_t i) {
-    (void)snprintf(path, size, "%s/%s/test_data_set_0/%s_%zu.pb", r->data, test, kind, i);
+    (void)snprintf(path, size, "%s/%s/%s/test_data_set_0/%s_%zu.pb", r->data, r->set, test, kind, i);
 }
 
 /* Files hold numbers of bfloat16 as uint16: the graph knows better. */
@@ -72,10 +76,18 @@ static bool check_types(onnx_graph *graph, Onnx__ValueInfoProto *const *infos, s
     return graph->outcome == ONNX_PASSED;
 }
 
+static bool is_initialised(const Onnx__GraphProto *proto, const char *name) {
+    for (size_t i = 0; i < proto->n_initializer; i++)
+        if (strcmp(proto->initializer[i]->name, name) == 0) return true;
+    return false;
+}
+
+/* Files hold the inputs that the graph itself has no numbers for. */
 static void set_inputs(const run *r, onnx_graph *graph, const char *test, const Onnx__GraphProto *proto) {
-    for (size_t i = 0; i < proto->n_input && graph->outcome == ONNX_PASSED; i++) {
+    for (size_t i = 0, file = 0; i < proto->n_input && graph->outcome == ONNX_PASSED; i++) {
         onnx_value value;
-        if (read_value(r, graph, test, "input", i, proto->input[i], &value))
+        if (is_initialised(proto, proto->input[i]->name)) continue;
+        if (read_value(r, graph, test, "input", file++, proto->input[i], &value))
             (void)onnx_graph_set(graph, proto->input[i]->name, value);
     }
 }
@@ -169,7 +181,7 @@ static void check_average(const run *r, onnx_graph *graph, const char *test, con
 static onnx_outcome run_test(const run *r, const char *test, char *message, size_t size) {
     char path[1024];
     onnx_graph graph = {.device = r->device};
-    (void)snprintf(path, sizeof path, "%s/%s/model.onnx", r->data, test);
+    (void)snprintf(path, sizeof path, "%s/%s/%s/model.onnx", r->data, r->set, test);
     Onnx__ModelProto *model = onnx_model_read(path);
     if (model == NULL) {
         (void)snprintf(message, size, "model.onnx cannot be read");
@@ -254,45 +266,56 @@ static int is_test(const struct dirent *entry) {
     return strncmp(entry->d_name, "test_", 5) == 0;
 }
 
-static int run_all(run *r, const char *backend) {
+/* Tests of one set; false where it has none. */
+static bool run_set(run *r) {
+    char path[1024];
     struct dirent **entries = NULL;
-    int count = scandir(r->data, &entries, is_test, by_name);
-    if (count <= 0) {
-        (void)fprintf(stderr, "%s has no tests\n", r->data);
-        return EXIT_FAILURE;
-    }
+    r->passed = r->failed = r->operations = r->types = 0;
+    (void)snprintf(path, sizeof path, "%s/%s", r->data, r->set);
+    int count = scandir(path, &entries, is_test, by_name);
     for (int i = 0; i < count; i++) {
         const char *test = entries[i]->d_name;
         char message[700];
         if (r->only == NULL || strstr(test, r->only) != NULL)
             account(r, test, run_test(r, test, message, sizeof message), message);
+        free(entries[i]);
     }
-    for (int i = 0; i < count; i++) free(entries[i]);
     free(entries);
-    for (size_t i = 0; r->only == NULL && i < r->rows; i++)
-        if (!r->table[i].met) complain(r, r->table[i].name, "is in the table, and there is no such test", "");
     size_t left = r->operations + r->types;
-    (void)printf("%zu of %zu node tests pass on %s, %zu are left out (operation %zu, type %zu)\n", r->passed,
-                 r->passed + r->failed + left, backend, left, r->operations, r->types);
+    (void)printf("%zu of %zu %s tests pass on %s, %zu are left out (operation %zu, type %zu)\n", r->passed,
+                 r->passed + r->failed + left, r->set, r->backend, left, r->operations, r->types);
+    return count > 0;
+}
+
+static int run_all(run *r) {
+    bool good = true;
+    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
+        r->set = sets[i];
+        good = run_set(r) && r->failed == 0 && good;
+    }
+    for (size_t i = 0; r->only == NULL && i < r->rows; i++)
+        if (!r->table[i].met) {
+            good = false;
+            complain(r, r->table[i].name, "is in the table, and there is no such test", "");
+        }
     mia_device_counters counters = mia_device_count(r->device);
     (void)printf("%" PRIu64 " steps, %" PRIu64 " of them on reference kernels\n", counters.kernels,
                  counters.fallbacks);
-    if (counters.fallbacks != 0) return EXIT_FAILURE;
-    return r->failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return good && counters.fallbacks == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 int main(int count, char **arguments) {
     if (count < 4) {
-        (void)fprintf(stderr, "usage: onnx_nodes BACKEND DATA TABLE [NAME]\n");
+        (void)fprintf(stderr, "usage: onnx_tests BACKEND DATA TABLE [NAME]\n");
         return 2;
     }
-    run r = {.data = arguments[2], .only = count > 4 ? arguments[4] : NULL};
-    mia_device_options options = {.backend = arguments[1]};
+    run r = {.backend = arguments[1], .data = arguments[2], .only = count > 4 ? arguments[4] : NULL};
+    mia_device_options options = {.backend = r.backend};
     mia_error error = {0};
     if (!read_table(&r, arguments[3])) return EXIT_FAILURE;
     int result = EXIT_FAILURE;
     if (mia_device_open(&options, &r.device, &error) == MIA_OK) {
-        result = run_all(&r, arguments[1]);
+        result = run_all(&r);
         if (mia_device_close(r.device, &error) != MIA_OK) result = EXIT_FAILURE;
     }
     if (error.status != MIA_OK) (void)fprintf(stderr, "%s\n", error.message);

@@ -46,8 +46,13 @@ static void thresholded_relu(onnx_node *n) {
     onnx_out(n, 0, OP(where, above, x, OP(number, x, 0.0)));
 }
 
+/* Before operator set 7 a line of slopes is one a channel. */
 static void parametric_relu(onnx_node *n) {
-    mia_tensor scaled = OP(mul, onnx_in(n, 0), onnx_in(n, 1));
+    mia_shape x = onnx_shape(n, 0), s = onnx_shape(n, 1);
+    mia_tensor slope = onnx_in(n, 1);
+    if (n->graph->opset < 7 && s.ndim == 1 && x.ndim > 1)
+        slope = OP(reshape, slope, onnx_line(x.ndim, x.ndim - 2, s.extent[0]));
+    mia_tensor scaled = OP(mul, onnx_in(n, 0), slope);
     onnx_out(n, 0, OP(where, less_number(onnx_in(n, 0), 0), scaled, onnx_in(n, 0)));
 }
 

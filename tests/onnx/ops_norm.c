@@ -1,14 +1,18 @@
 /* Normalisation. */
 #include "onnx/graph.h"
 
-/* A row over mode 0, over any axis. */
+/* A row over mode 0, over any axis; before operator set 13 over all axes from that one on, as one. */
 static void over_axis(onnx_node *n, mia_tensor (*row)(mia_tensor, const char *, int)) {
-    uint32_t rank = onnx_shape(n, 0).ndim;
-    if (n->graph->opset < 13 && rank != 2) { /* it was over a matrix then */
-        onnx_refuse(n, "%s before operator set 13", n->proto->op_type);
+    mia_shape shape = onnx_shape(n, 0);
+    bool many = n->graph->opset < 13;
+    uint32_t mode = onnx_mode(n, onnx_int(n, "axis", many ? 1 : -1), shape.ndim);
+    if (many) {
+        int64_t inner = 1, count = onnx_count(&shape);
+        for (uint32_t m = 0; m <= mode; m++) inner *= shape.extent[m];
+        mia_tensor rows = OP(reshape, onnx_in(n, 0), MIA_SHAPE(inner, inner == 0 ? 0 : count / inner));
+        onnx_out(n, 0, OP(reshape, row(rows, __FILE__, __LINE__), shape));
         return;
     }
-    uint32_t mode = onnx_mode(n, onnx_int(n, "axis", -1), rank);
     mia_tensor x = row(onnx_exchange(onnx_in(n, 0), mode, 0), __FILE__, __LINE__);
     onnx_out(n, 0, onnx_exchange(x, mode, 0));
 }
