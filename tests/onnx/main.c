@@ -102,7 +102,7 @@ static void check_output(const run *r, onnx_graph *graph, const char *test, size
         return;
     }
     if (!read_value(r, graph, test, "output", i, info, &expected)) return;
-    if (!onnx_value_fetch(got, &error))
+    if (!onnx_value_read_back(r->device, got, &error))
         onnx_graph_stop(graph, ONNX_FAILED, "output %zu: %s", i, error.message);
     else if (!onnx_check(&expected, got, onnx_bound_of(test), difference, sizeof difference))
         onnx_graph_stop(graph, ONNX_FAILED, "output %zu, %s", i, difference);

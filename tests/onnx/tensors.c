@@ -183,6 +183,14 @@ bool onnx_value_fetch(onnx_value *v, mia_error *error) {
     return true;
 }
 
+bool onnx_value_read_back(mia_device *device, onnx_value *v, mia_error *error) {
+    (void)onnx_value_tensor(device, v);
+    free(v->host);
+    free(v->integers);
+    v->host = NULL, v->integers = NULL;
+    return onnx_value_fetch(v, error);
+}
+
 mia_dtype onnx_value_dtype(const onnx_value *v) {
     return v->host != NULL ? v->dtype : mia_tensor_dtype(v->tensor);
 }

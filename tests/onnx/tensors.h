@@ -44,6 +44,9 @@ mia_tensor onnx_value_tensor(mia_device *device, onnx_value *value);
 /* Fills `host` (and `integers`, for integer types and bools) from the tensor where they are not known. */
 bool onnx_value_fetch(onnx_value *value, mia_error *error);
 
+/* The numbers as the tensor has them, also where the host knew them. */
+bool onnx_value_read_back(mia_device *device, onnx_value *value, mia_error *error);
+
 mia_dtype onnx_value_dtype(const onnx_value *value);
 mia_shape onnx_value_shape(const onnx_value *value);
 
