@@ -117,7 +117,36 @@ static void run_node(onnx_graph *graph, const Onnx__NodeProto *proto) {
     check_outputs(&node);
 }
 
+/* Whether a value is asked for after node `from`: by nodes, by the graphs in them (which may take any), or as an
+ * output. */
+static bool is_needed(const Onnx__GraphProto *proto, size_t from, const char *name) {
+    for (size_t i = from + 1; i < proto->n_node; i++) {
+        const Onnx__NodeProto *node = proto->node[i];
+        for (size_t k = 0; k < node->n_input; k++)
+            if (strcmp(node->input[k], name) == 0) return true;
+        for (size_t k = 0; k < node->n_attribute; k++)
+            if (node->attribute[k]->g != NULL) return true;
+    }
+    for (size_t i = 0; i < proto->n_output; i++)
+        if (strcmp(proto->output[i]->name, name) == 0) return true;
+    return false;
+}
+
+/* Lets go of what node i was the last to use, of the values from `first` on, so that Mia need not keep them: chains
+ * of nodes become one step. */
+static void release_inputs(onnx_graph *graph, const Onnx__GraphProto *proto, size_t i, size_t first) {
+    for (size_t k = 0; k < proto->node[i]->n_input; k++) {
+        const char *name = proto->node[i]->input[k];
+        size_t place = place_of(graph, name);
+        if (place == SIZE_MAX || place < first || is_needed(proto, i, name)) continue;
+        onnx_value *value = &graph->values[place];
+        if (value->made) OP(unref, value->tensor);
+        value->made = false;
+    }
+}
+
 void onnx_graph_run(onnx_graph *graph, const Onnx__GraphProto *proto) {
+    size_t first = graph->count;
     for (size_t i = 0; i < proto->n_initializer && graph->outcome == ONNX_PASSED; i++) {
         onnx_value value;
         const char *why = "";
@@ -130,8 +159,10 @@ void onnx_graph_run(onnx_graph *graph, const Onnx__GraphProto *proto) {
     for (size_t i = 0; i < proto->n_node; i++)
         if (operation_of(proto->node[i]->op_type) == NULL)
             onnx_graph_stop(graph, ONNX_OPERATION, "%s", proto->node[i]->op_type);
-    for (size_t i = 0; i < proto->n_node && graph->outcome == ONNX_PASSED; i++)
+    for (size_t i = 0; i < proto->n_node && graph->outcome == ONNX_PASSED; i++) {
         run_node(graph, proto->node[i]);
+        release_inputs(graph, proto, i, first);
+    }
 }
 
 /* --- inputs and outputs ----------------------------------------------------------------------- */
