@@ -73,3 +73,7 @@ bool mia__cpu_choose_attention(const mia__cpu *cpu, const mia__plan *plan, mia__
     mia__cpu_phase_add(out, run_attention, (size_t)(a->tiles * a->groups));
     return true;
 }
+size_t mia__cpu_scratch_attention(const mia__cpu *cpu, const mia__step *step) {
+    (void)cpu, (void)step;
+    return 0;
+}

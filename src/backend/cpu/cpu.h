@@ -61,10 +61,14 @@ typedef struct mia__cpu_matmul {
     bool packed;                              /* x is brought into panels by phase 0 */
 } mia__cpu_matmul;
 
-/* Rows of a mode 0 that lies without gaps; rows of the other operand by its strides. */
+/* Rows of softmax and norms: a row is what is normalised together. Operands are the output, the input, and the
+ * channel, which counts weights and biases. */
 typedef struct mia__cpu_rows {
-    mia__cpu_loop outer; /* over modes 1.. : operand 0 the output, 1 the input */
+    mia__cpu_loop outer; /* over rows */
+    mia__cpu_loop inner; /* over the elements of a row */
     int64_t length;      /* of a row */
+    int64_t channels;
+    bool spread; /* weights and biases are brought into scratch memory by phase 0 */
     double epsilon;
 } mia__cpu_rows;
 
@@ -73,9 +77,9 @@ typedef struct mia__cpu_rope {
     int64_t x_stride[3];
     int64_t out_stride[3];
     int64_t position_stride, frequency_stride;
-    size_t rows; /* units of a position's heads */
     bool halves;
     double magnitude;
+    mia_dtype dtype;
 } mia__cpu_rope;
 
 typedef struct mia__cpu_attention {
@@ -172,7 +176,6 @@ bool mia__cpu_choose_shifted(const mia__cpu *cpu, const mia__plan *plan, mia__cp
 bool mia__cpu_choose_creation(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_cumsum(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_sort(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
-bool mia__cpu_choose_group_norm(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_window(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_reduce(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_normalise(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
@@ -180,9 +183,14 @@ bool mia__cpu_choose_rope(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_s
 bool mia__cpu_choose_attention(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_matmul(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 size_t mia__cpu_scratch_matmul(const mia__cpu *cpu, const mia__step *step);
+size_t mia__cpu_scratch_rows(const mia__cpu *cpu, const mia__step *step);
+size_t mia__cpu_scratch_attention(const mia__cpu *cpu, const mia__step *step);
 size_t mia__cpu_scratch_rope(const mia__cpu *cpu, const mia__step *step);
 size_t mia__cpu_scratch_window(const mia__cpu *cpu, const mia__step *step);
 size_t mia__cpu_scratch_scan(const mia__cpu *cpu, const mia__step *step);
+
+/* Units of mia__cpu_choose_normalise in f64 (normalise_f64.c). */
+void mia__cpu_rows_f64(const mia__cpu_task *task, size_t begin, size_t end);
 
 /* --- cpu.c ------------------------------------------------------------------------------------ */
 extern const mia__backend_type mia__backend_cpu;

@@ -82,13 +82,17 @@ typedef struct mia__cpu_kernels {
     float (*greatest)(const float *x, size_t count);                     /* NaN if any is; count > 0 */
     float (*exponentials)(float *out, const float *x, float greatest,
                           size_t count); /* exp(x - greatest); their sum */
+    float (*sum_of_exponentials)(const float *x, float greatest, size_t count);
     void (*scale)(float *out, const float *x, float factor, size_t count);
     void (*normalise)(float *out, const float *x, const mia__cpu_normal *normal, const float *weight,
                       const float *bias, size_t count); /* bias may be NULL */
+    void (*normalise_evenly)(float *out, const float *x, const mia__cpu_normal *normal, float weight,
+                             float bias, size_t count);
 
-    /* rope: table holds the cosines, then the sines, of `pairs` angles; out may be x */
-    void (*rope_interleaved)(float *out, const float *x, const float *table, size_t pairs);
-    void (*rope_halves)(float *out, const float *x, const float *table, size_t pairs);
+    /* rope of pairs, by cosines and sines of their angles; out may be x */
+    void (*rope_interleaved)(float *out, const float *x, const float *cosines, const float *sines,
+                             size_t pairs);
+    void (*rope_halves)(float *out, const float *x, const float *cosines, const float *sines, size_t pairs);
 
     void (*attention_f32)(const mia__cpu_attention_tile *tile);
     void (*attention_f16)(const mia__cpu_attention_tile *tile);
