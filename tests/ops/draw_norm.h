@@ -29,7 +29,10 @@ static inline void draw_attention_masked(uint64_t *seed, program *p) {
     mia_shape mask = {(uint32_t)test_below(seed, 4), {0}};
     for (uint32_t m = 0; m < mask.ndim; m++) mask.extent[m] = test_below(seed, 3) == 0 ? 1 : full[m];
     p->count = 3;
-    (void)add_operand(seed, p, MIA_f32, &mask);
+    operand *drawn = add_operand(seed, p, MIA_f32, &mask);
+    int64_t one_in = test_below(seed, 4); /* that stays as it is; the others hide their keys */
+    for (size_t i = 0; one_in > 0 && i < drawn->bytes; i += sizeof(float))
+        if (test_below(seed, one_in * one_in) != 0) store_real(MIA_f32, drawn->data + i, -(double)INFINITY);
     p->operands[p->count++] = length;
 }
 

@@ -147,29 +147,44 @@ static inline void magnitudes_rope(const program *p, int64_t count, double *out)
     }
 }
 
+/* How large key s of one query's scores may be; -1 where a mask hides it. */
+static inline double score_magnitude(const program *p, int64_t h, int64_t t, int64_t s) {
+    const operand *q = &p->operands[0], *k = &p->operands[1], *mask = &p->operands[3];
+    int64_t dim = q->shape.extent[0], heads = q->shape.extent[1], held = k->shape.extent[1];
+    int64_t group = h / (heads / k->shape.extent[2]);
+    const int64_t index[3] = {s, t, h};
+    double sum = 0;
+    for (int64_t d = 0; d < dim; d++)
+        sum += fabs(q->numbers[(t * heads + h) * dim + d] * k->numbers[(group * held + s) * dim + d]);
+    sum *= p->real;
+    if (p->row->op != MIA_OP_attention_masked) return sum;
+    int64_t at = 0, stride = 1;
+    for (uint32_t m = 0; m < mask->shape.ndim; stride *= mask->shape.extent[m++])
+        at += mask->shape.extent[m] > 1 ? index[m] * stride : 0;
+    return mask->numbers[at] == -(double)INFINITY ? -1 : sum + fabs(mask->numbers[at]);
+}
+
 /* What one query's scores are made of at most, and what its weights make of v. */
 static inline void magnitudes_attention(const program *p, const result *r, double *out) {
     const operand *q = &p->operands[0], *k = &p->operands[1], *v = &p->operands[2];
-    int64_t dim = q->shape.extent[0], heads = q->shape.extent[1], tokens = q->shape.extent[2];
+    int64_t heads = q->shape.extent[1], tokens = q->shape.extent[2];
     int64_t held = k->shape.extent[1], groups = k->shape.extent[2], e = r->shape.extent[0];
+    bool causal = p->row->op == MIA_OP_attention;
     for (int64_t t = 0; t < tokens; t++)
         for (int64_t h = 0; h < heads; h++) {
-            int64_t seen = (int64_t)p->operands[3].numbers[0] - tokens + t + 1, group = h / (heads / groups);
-            double most = 0;
+            int64_t seen = (int64_t)p->operands[p->count - 1].numbers[0], group = h / (heads / groups);
+            double most = -1; /* no key is seen: zeros */
+            if (causal) seen += t + 1 - tokens;
             if (seen > held) seen = held;
-            for (int64_t s = 0; s < seen; s++) {
-                double sum = 0;
-                for (int64_t d = 0; d < dim; d++)
-                    sum += fabs(q->numbers[(t * heads + h) * dim + d] *
-                                k->numbers[(group * held + s) * dim + d]);
-                most = larger(sum, most);
-            }
+            for (int64_t s = 0; s < seen; s++) most = larger(score_magnitude(p, h, t, s), most);
             for (int64_t i = 0; i < e; i++) {
                 double greatest = 0;
                 for (int64_t s = 0; s < seen; s++)
                     greatest = larger(fabs(v->numbers[(group * held + s) * e + i]), greatest);
-                out[(t * heads + h) * e + i] =
-                    most > 1e30 ? (double)INFINITY : greatest * (1 + most * p->real);
+                bool overflows = most > 1e30 || greatest * (double)seen > (double)FLT_MAX;
+                out[(t * heads + h) * e + i] = most < 0    ? 0
+                                               : overflows ? (double)INFINITY
+                                                           : greatest * (1 + most);
             }
         }
 }
@@ -216,11 +231,9 @@ static inline void tolerances(const program *p, const result *r, const double *n
     case MIA_CLASS_REDUCTION: magnitudes_reduction(p, r, count, slack); break;
     case MIA_CLASS_CONTRACTION: magnitudes_matmul(p, r, count, slack, extra); break;
     case MIA_CLASS_COMPOSITE:
-        if (p->row->op == MIA_OP_attention_masked)
-            for (int64_t i = 0; i < count; i++) slack[i] = (double)INFINITY;
-        else if (p->row->op == MIA_OP_rope)
+        if (p->row->op == MIA_OP_rope)
             magnitudes_rope(p, count, slack);
-        else if (p->row->op == MIA_OP_attention)
+        else if (p->row->op == MIA_OP_attention || p->row->op == MIA_OP_attention_masked)
             magnitudes_attention(p, r, slack);
         else
             magnitudes_rows(p, numbers, count, slack);

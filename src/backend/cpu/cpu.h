@@ -84,10 +84,15 @@ typedef struct mia__cpu_rope {
 
 typedef struct mia__cpu_attention {
     int64_t dim, value_dim, heads, queries, keys, groups;
-    int64_t q_stride[3], k_stride[3], v_stride[3];
-    int64_t tiles; /* of rows of one group */
-    float scale;
-    mia_dtype k_dtype, v_dtype;
+    int64_t q_stride[3], k_stride[3], v_stride[3], mask_stride[3];
+    int64_t tiles;  /* of rows of one group */
+    int64_t pieces; /* that the keys of a tile are dealt to */
+    bool spread;    /* queries are brought into scratch memory, as f32 */
+    bool joined;    /* results are made in scratch memory, and joined by the last phase */
+    bool masked;
+    uint32_t length; /* the operand that holds it */
+    double scale;
+    mia_dtype q_dtype, k_dtype, v_dtype;
 } mia__cpu_attention;
 
 typedef struct mia__cpu_reduce {
@@ -191,6 +196,11 @@ size_t mia__cpu_scratch_scan(const mia__cpu *cpu, const mia__step *step);
 
 /* Units of mia__cpu_choose_normalise in f64 (normalise_f64.c). */
 void mia__cpu_rows_f64(const mia__cpu_task *task, size_t begin, size_t end);
+
+/* Keys that query t sees. */
+int64_t mia__cpu_attention_seen(const mia__cpu_task *task, int64_t t);
+/* Units of mia__cpu_choose_attention, a head's query each, in f64 (attention_f64.c). */
+void mia__cpu_attention_f64(const mia__cpu_task *task, size_t begin, size_t end);
 
 /* --- cpu.c ------------------------------------------------------------------------------------ */
 extern const mia__backend_type mia__backend_cpu;

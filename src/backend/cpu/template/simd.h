@@ -173,6 +173,37 @@ INLINE float vf_sum(vf x) {
     return lane[0];
 }
 
+/* The sums of MIA_LANES vectors, one a lane: the vectors are added in pairs, two at first in the halves of one,
+ * until each lane holds a sum. */
+INLINE vf vf_sum_each(const vf *x) {
+#if MIA_LANES == 16
+#define ADD(a, b, f, low, high) _mm512_add_ps(f(a, b, low), f(a, b, high))
+    __m512 half[8], quarter[4];
+    EACH(i, 8) half[i] = ADD((__m512)x[i], (__m512)x[i + 8], _mm512_shuffle_f32x4, 0x44, 0xee);
+    EACH(i, 4) quarter[i] = ADD(half[i], half[i + 4], _mm512_shuffle_f32x4, 0x88, 0xdd);
+    __m512 even =
+        _mm512_add_ps(_mm512_unpacklo_ps(quarter[0], quarter[1]), _mm512_unpackhi_ps(quarter[0], quarter[1]));
+    __m512 odd =
+        _mm512_add_ps(_mm512_unpacklo_ps(quarter[2], quarter[3]), _mm512_unpackhi_ps(quarter[2], quarter[3]));
+    __m512 sums =
+        ADD(even, odd, _mm512_shuffle_ps, 0x44, 0xee); /* of x[0..3], x[8..11], x[4..7], x[12..15] */
+    return (vf)_mm512_shuffle_f32x4(sums, sums, 0xd8);
+#undef ADD
+#elif MIA_LANES == 8
+    __m256 half[4];
+    EACH(i, 4)
+    half[i] = _mm256_add_ps(_mm256_permute2f128_ps((__m256)x[i], (__m256)x[i + 4], 0x20),
+                            _mm256_permute2f128_ps((__m256)x[i], (__m256)x[i + 4], 0x31));
+    __m256 even = _mm256_add_ps(_mm256_unpacklo_ps(half[0], half[1]), _mm256_unpackhi_ps(half[0], half[1]));
+    __m256 odd = _mm256_add_ps(_mm256_unpacklo_ps(half[2], half[3]), _mm256_unpackhi_ps(half[2], half[3]));
+    return (vf)_mm256_add_ps(_mm256_shuffle_ps(even, odd, 0x44), _mm256_shuffle_ps(even, odd, 0xee));
+#else
+    vf sums;
+    EACH(i, MIA_LANES) sums[i] = vf_sum(x[i]);
+    return sums;
+#endif
+}
+
 INLINE float vf_greatest(vf x) {
     float most = x[0];
     for (int i = 1; i < MIA_LANES; i++) most = x[i] > most || x[i] != x[i] ? x[i] : most;
