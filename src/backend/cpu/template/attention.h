@@ -35,11 +35,11 @@ static void weigh(mia__cpu_attention_tile *tile, unsigned row) {
     float shift = greatest == -INFINITY ? 0 : greatest;
     vf sum = {0};
     for (size_t i = 0; i < end; i += MIA_LANES) {
-        vf weight = vf_exp(vf_load(scores + i) - shift);
+        vf weight = vf_exp_below(vf_load(scores + i) - shift);
         vf_store(scores + i, weight);
         sum += weight;
     }
-    if (before != shift) tile->rescale[row] = vf_exp(vf_set(before - shift))[0];
+    if (before != shift) tile->rescale[row] = vf_exp_below(vf_set(before - shift))[0];
     tile->sum[row] = tile->sum[row] * tile->rescale[row] + vf_sum(sum);
     tile->greatest[row] = greatest;
 }

@@ -58,12 +58,12 @@ static float greatest(const float *x, size_t count) {
     vf sum = {0};                                                                                            \
     size_t i = 0;                                                                                            \
     for (; i + MIA_LANES <= count; i += MIA_LANES) {                                                         \
-        vf e = vf_exp(vf_load(x + i) - shift);                                                               \
+        vf e = vf_exp_below(vf_load(x + i) - shift);                                                         \
         STORE(e);                                                                                            \
         sum += e;                                                                                            \
     }                                                                                                        \
     if (i == count) return vf_sum(sum);                                                                      \
-    vf e = vf_exp(vf_load_part(x + i, count - i) - shift);                                                   \
+    vf e = vf_exp_below(vf_load_part(x + i, count - i) - shift);                                             \
     float lanes[MIA_LANES] = {0};                                                                            \
     vf_store_part(lanes, e, count - i);                                                                      \
     STORE_PART(e);                                                                                           \

@@ -233,4 +233,34 @@ INLINE vf vf_exp(vf x) {
     return vf_select(vf_is_nan(x), x, result);
 }
 
+/* The same of x that are not above 0, for softmax and its kin: only the lower end has to be minded, and with AVX-512
+ * one instruction scales. NaN stays, since it is the second operand of the comparison. */
+INLINE vf vf_exp_below(vf x) {
+#if MIA_LANES == 16
+    vf clamped = (vf)_mm512_max_ps(_mm512_set1_ps(-105.0f), (__m512)x);
+#elif MIA_LANES == 8
+    vf clamped = (vf)_mm256_max_ps(_mm256_set1_ps(-105.0f), (__m256)x);
+#else
+    vf clamped = vf_select(x < -105.0f, vf_set(-105.0f), x);
+#endif
+    const vf magic = vf_set(0x1.8p23f);
+    vf shifted = vf_fma(clamped, vf_set(0x1.715476p0f), magic);
+    vf n = shifted - magic;
+    vf r = vf_fma(n, vf_set(-0x1.62e4p-1f), clamped);
+    r = vf_fma(n, vf_set(-0x1.7f7d1cp-20f), r);
+    vf p = vf_set(0x1.6db4e8p-10f);
+    p = vf_fma(p, r, vf_set(0x1.123bdep-7f));
+    p = vf_fma(p, r, vf_set(0x1.55545ep-5f));
+    p = vf_fma(p, r, vf_set(0x1.55548ep-3f));
+    p = vf_fma(p, r, vf_set(0x1p-1f));
+    p = vf_fma(p * r, r, r) + 1.0f;
+#if MIA_LANES == 16
+    return (vf)_mm512_scalef_ps((__m512)p, (__m512)n);
+#else
+    vi whole = (vi)shifted - (vi)magic, half = whole >> 1;
+    vf result = p * (vf)((half + 127) << 23) * (vf)((whole - half + 127) << 23);
+    return vf_select(vf_is_nan(x), x, result);
+#endif
+}
+
 #endif
