@@ -20,8 +20,9 @@
 
 #define ROWS        MIA__CPU_ATTENTION_ROWS
 #define CHUNK       MIA__CPU_ATTENTION_CHUNK
-#define BLOCK       32 /* elements of a key or value that are gathered at a time */
-#define UNITS       8  /* that there should be */
+#define BLOCK       32      /* elements of a key or value that are gathered at a time */
+#define UNITS       8       /* that there should be, of steps of so much work: */
+#define MUCH        20000.0 /* nanoseconds */
 #define MOST_PIECES 8
 
 static int64_t clamp(int64_t x, int64_t low, int64_t high) {
@@ -259,6 +260,11 @@ static bool has_f64(const mia__step *step) {
            step->inputs[2].dtype == MIA_f64;
 }
 
+/* Nanoseconds, were all keys in use. */
+static double work_of(const mia__cpu_attention *a) {
+    return (double)(a->heads * a->queries) * (20.0 + 0.03 * (double)(a->keys * (a->dim + a->value_dim)));
+}
+
 static mia__cpu_attention geometry(const mia__step *source) {
     const mia__operand *q = &source->inputs[0], *k = &source->inputs[1], *v = &source->inputs[2];
     mia__cpu_attention a = {.dim = q->view.extent[0],
@@ -282,7 +288,7 @@ static mia__cpu_attention geometry(const mia__step *source) {
     int64_t units, chunks = (a.keys + CHUNK - 1) / CHUNK;
     a.tiles = (a.heads / a.groups * a.queries + ROWS - 1) / ROWS;
     units = a.tiles * a.groups > 0 ? a.tiles * a.groups : 1;
-    a.pieces = clamp((UNITS + units - 1) / units, 1, clamp(chunks, 1, MOST_PIECES));
+    a.pieces = work_of(&a) < MUCH ? 1 : clamp((UNITS + units - 1) / units, 1, clamp(chunks, 1, MOST_PIECES));
     a.spread = q->dtype != MIA_f32 || a.q_stride[0] != 1;
     a.joined = a.pieces > 1 || q->dtype != MIA_f32;
     return a;
@@ -305,7 +311,7 @@ bool mia__cpu_choose_attention(const mia__cpu *cpu, const mia__plan *plan, mia__
     *a = geometry(out->source);
     bool wide = has_f64(out->source);
     size_t rows = (size_t)(a->heads * a->queries);
-    out->work = (double)rows * (20.0 + (wide ? 2.0 : 0.03) * (double)(a->keys * (a->dim + a->value_dim)));
+    out->work = work_of(a) * (wide ? 60 : 1);
     if (wide) {
         mia__cpu_phase_add(out, mia__cpu_attention_f64, rows);
         return true;

@@ -15,6 +15,17 @@
 #define SAME(x) (x)
 #define WIDE(x) ((double)(x))
 
+/* Halves with gaps between: gathered as they are, a few at a time, and widened together. */
+static void gather_halves(const mia__cpu_kernels *kernels, mia__cpu_line line, size_t count, float *out) {
+    uint16_t some[256];
+    const uint16_t *x = (const uint16_t *)(const void *)line.from;
+    for (size_t first = 0; first < count; first += 256) {
+        size_t few = count - first < 256 ? count - first : 256;
+        for (size_t i = 0; i < few; i++) some[i] = x[(int64_t)(first + i) * line.stride];
+        (line.dtype == MIA_f16 ? kernels->widen_f16 : kernels->widen_bf16)(out + first, some, few);
+    }
+}
+
 const float *mia__cpu_line_read(const mia__cpu_kernels *kernels, mia__cpu_line line, size_t count,
                                 float *out) {
     const uint16_t *halves = (const uint16_t *)(const void *)line.from;
@@ -24,10 +35,8 @@ const float *mia__cpu_line_read(const mia__cpu_kernels *kernels, mia__cpu_line l
         GATHER(float, SAME);
     else if (dense)
         (line.dtype == MIA_f16 ? kernels->widen_f16 : kernels->widen_bf16)(out, halves, count);
-    else if (line.dtype == MIA_f16)
-        GATHER(uint16_t, mia__f16_to_f32);
     else
-        GATHER(uint16_t, mia__bf16_to_f32);
+        gather_halves(kernels, line, count, out);
     return out;
 }
 
