@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The benchmarks, one after the other: bench/run.sh BUILD_DIR
 #
-# Matrix products by size and type, softmax, norms and attention, then language models: the bundled one, and one of 110 million random weights in
-# each of three types. Medians; the machine should be doing nothing else.
+# Matrix products by size and type, softmax, norms and attention, then language models: the bundled one, and one of
+# 110 million random weights in each of three types. Medians; the machine should be doing nothing else.
 set -euo pipefail
 
 build=${1:-build}
