@@ -385,6 +385,8 @@ struct mia__no_type;
     MIA__CALL3(layer_norm, REAL, x, weight, bias, epsilon, MIA__SITE)
 #define mia_rope(x, positions, frequencies, style, magnitude)                                                \
     MIA__CALL3(rope, REAL, x, positions, frequencies, style, magnitude, MIA__SITE)
+/* A query that sees no key gives zeros; with a mask so does one whose every score is -infinity. A mask of -infinity
+ * hides a key whatever it holds, but its values still enter times 0: they are to be finite. */
 #define mia_attention(q, k, v, length, scale) MIA__CALL_ATTENTION(q, k, v, length, scale)
 #define mia_attention_masked(q, k, v, mask, length, scale)                                                   \
     MIA__CALL_ATTENTION_MASKED(q, k, v, mask, length, scale)

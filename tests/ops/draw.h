@@ -252,7 +252,6 @@ static inline void draw_parameters(uint64_t *seed, program *p) {
     (void)add_operand(seed, p, p->dtype, &shape);
     p->real = numbers[test_below(seed, 8)];
     p->high = p->real + numbers[test_below(seed, 5)];
-    if (p->row->op == MIA_OP_l2_norm) p->real = 1e-6;
 }
 
 static inline void draw_modes(uint64_t *seed, program *p) {
@@ -284,7 +283,10 @@ static inline void program_draw(uint64_t *seed, program *p, const row *of, mia_d
     case SIGNATURE_COMPARE: draw_binary(seed, p); break;
     case SIGNATURE_WHERE: draw_where(seed, p); break;
     case SIGNATURE_REAL:
-    case SIGNATURE_RANGE: draw_parameters(seed, p); break;
+    case SIGNATURE_RANGE:
+        draw_parameters(seed, p);
+        if (of->op == MIA_OP_l2_norm) draw_l2_norm(seed, p);
+        break;
     case SIGNATURE_SHAPE: draw_shaped(seed, p); break;
     case SIGNATURE_DTYPE: draw_typed(seed, p); break;
     case SIGNATURE_SLICE: draw_slice(seed, p); break;

@@ -86,36 +86,75 @@ static inline void magnitudes_scan(const program *p, int64_t count, double *out)
     }
 }
 
-/* softmax: an exponent's rounding counts as much as the exponent is large. Norms: below FLT_MIN a normalised
- * number has few digits, whatever its weight makes of it. layer_norm: what is left of the mean is as inexact
- * as the row's largest number. */
+/* What is normalised together: rows of compact numbers, with weights and biases by channel. Of group_norm the
+ * modes before the channels' and the channels of a group, of the others mode 0. */
+typedef struct row_form {
+    int64_t length;   /* of a row */
+    int64_t channels; /* of a row */
+    int64_t groups;   /* rows with channels of their own */
+} row_form;
+
+static inline row_form row_form_of(const program *p) {
+    const mia_shape *x = &p->operands[0].shape;
+    row_form form = {x->ndim > 0 ? x->extent[0] : 1, x->ndim > 0 ? x->extent[0] : 1, 1};
+    if (p->row->op != MIA_OP_group_norm) return form;
+    form = (row_form){1, x->extent[p->mode] / p->a, p->a};
+    for (uint32_t m = 0; m < p->mode; m++) form.length *= x->extent[m];
+    form.length *= form.channels;
+    return form;
+}
+
+/* Number i of row `at` belongs to this channel. */
+static inline int64_t channel_of(row_form form, int64_t at, int64_t i) {
+    return at % form.groups * form.channels + i / (form.length / form.channels);
+}
+
+/* What one row's numbers are made of. */
+typedef struct row_sums {
+    double most, top, squares, mean, variance;
+} row_sums;
+
+static inline row_sums sums_of(const double *line, int64_t length) {
+    row_sums sums = {.top = -(double)INFINITY};
+    for (int64_t i = 0; i < length; i++) {
+        sums.most = larger(fabs(line[i]), sums.most);
+        sums.top = larger(line[i], sums.top);
+        sums.squares += line[i] * line[i];
+        sums.mean += line[i] / (double)length;
+    }
+    for (int64_t i = 0; i < length; i++)
+        sums.variance += (line[i] - sums.mean) * (line[i] - sums.mean) / (double)length;
+    return sums;
+}
+
+/* softmax: an exponent's rounding counts as much as the exponent is large; of log_softmax as it is. Norms: below
+ * FLT_MIN a normalised number has few digits, whatever its weight makes of it. layer_norm: what is left of the
+ * mean is as inexact as the row's largest number. */
 static inline void magnitudes_rows(const program *p, const double *numbers, int64_t count, double *out) {
     const operand *x = &p->operands[0];
-    int64_t length = x->shape.ndim > 0 ? x->shape.extent[0] : 1;
-    for (int64_t first = 0; first < count; first += length) {
-        const double *line = x->numbers + first;
-        double most = 0, top = -(double)INFINITY, squares = 0, mean = 0, variance = 0;
-        for (int64_t i = 0; i < length; i++) {
-            most = larger(fabs(line[i]), most);
-            top = larger(line[i], top);
-            squares += line[i] * line[i];
-            mean += line[i] / (double)length;
+    row_form form = row_form_of(p);
+    row_sums sums = {0};
+    for (int64_t at = 0; at < count; at++) {
+        int64_t line_at = at / form.length, i = at % form.length, channel = channel_of(form, line_at, i);
+        const double *line = x->numbers + line_at * form.length;
+        if (i == 0) sums = sums_of(line, form.length);
+        double scale = 1 / sqrt(sums.variance + p->real), value = fabs(numbers[at]);
+        switch ((int)p->row->op) {
+        case MIA_OP_softmax: value *= isinf(line[i]) ? 1 : 1 + fabs(line[i] - sums.top); break;
+        case MIA_OP_log_softmax: value = isinf(value) ? 1 : 1 + value; break;
+        case MIA_OP_l2_norm: break;
+        case MIA_OP_rms_norm:
+            value =
+                larger(fabs(line[i]) / sqrt(sums.squares / (double)form.length + p->real), (double)FLT_MIN) *
+                fabs(p->operands[1].numbers[channel]);
+            break;
+        default:
+            value = larger(sums.most * scale, (double)FLT_MIN) * fabs(p->operands[1].numbers[channel]) *
+                        (1 + fabs(line[i] - sums.mean) * scale) +
+                    fabs(p->operands[2].numbers[channel]);
+            break;
         }
-        for (int64_t i = 0; i < length; i++) variance += (line[i] - mean) * (line[i] - mean) / (double)length;
-        double scale = 1 / sqrt(variance + p->real);
-        for (int64_t i = 0; i < length; i++) {
-            double value = fabs(numbers[first + i]);
-            if (p->row->op == MIA_OP_rms_norm)
-                value = larger(fabs(line[i]) / sqrt(squares / (double)length + p->real), (double)FLT_MIN) *
-                        fabs(p->operands[1].numbers[i]);
-            if (p->row->op == MIA_OP_softmax) value *= isinf(line[i]) ? 1 : 1 + fabs(line[i] - top);
-            if (p->row->op == MIA_OP_layer_norm)
-                value = larger(most * scale, (double)FLT_MIN) * fabs(p->operands[1].numbers[i]) *
-                            (1 + fabs(line[i] - mean) * scale) +
-                        fabs(p->operands[2].numbers[i]);
-            bool overflows = p->row->op != MIA_OP_softmax && squares > (double)FLT_MAX / 4;
-            out[first + i] = overflows ? (double)INFINITY : value; /* squares are summed in f32 or wider */
-        }
+        out[at] = value;
     }
 }
 
@@ -130,29 +169,44 @@ static inline void magnitudes_rope(const program *p, int64_t count, double *out)
     }
 }
 
+/* How large key s of one query's scores may be; -1 where a mask hides it. */
+static inline double score_magnitude(const program *p, int64_t h, int64_t t, int64_t s) {
+    const operand *q = &p->operands[0], *k = &p->operands[1], *mask = &p->operands[3];
+    int64_t dim = q->shape.extent[0], heads = q->shape.extent[1], held = k->shape.extent[1];
+    int64_t group = h / (heads / k->shape.extent[2]);
+    const int64_t index[3] = {s, t, h};
+    double sum = 0;
+    for (int64_t d = 0; d < dim; d++)
+        sum += fabs(q->numbers[(t * heads + h) * dim + d] * k->numbers[(group * held + s) * dim + d]);
+    sum *= p->real;
+    if (p->row->op != MIA_OP_attention_masked) return sum;
+    int64_t at = 0, stride = 1;
+    for (uint32_t m = 0; m < mask->shape.ndim; stride *= mask->shape.extent[m++])
+        at += mask->shape.extent[m] > 1 ? index[m] * stride : 0;
+    return mask->numbers[at] == -(double)INFINITY ? -1 : sum + fabs(mask->numbers[at]);
+}
+
 /* What one query's scores are made of at most, and what its weights make of v. */
 static inline void magnitudes_attention(const program *p, const result *r, double *out) {
     const operand *q = &p->operands[0], *k = &p->operands[1], *v = &p->operands[2];
-    int64_t dim = q->shape.extent[0], heads = q->shape.extent[1], tokens = q->shape.extent[2];
+    int64_t heads = q->shape.extent[1], tokens = q->shape.extent[2];
     int64_t held = k->shape.extent[1], groups = k->shape.extent[2], e = r->shape.extent[0];
+    bool causal = p->row->op == MIA_OP_attention;
     for (int64_t t = 0; t < tokens; t++)
         for (int64_t h = 0; h < heads; h++) {
-            int64_t seen = (int64_t)p->operands[3].numbers[0] - tokens + t + 1, group = h / (heads / groups);
-            double most = 0;
+            int64_t seen = (int64_t)p->operands[p->count - 1].numbers[0], group = h / (heads / groups);
+            double most = -1; /* no key is seen: zeros */
+            if (causal) seen += t + 1 - tokens;
             if (seen > held) seen = held;
-            for (int64_t s = 0; s < seen; s++) {
-                double sum = 0;
-                for (int64_t d = 0; d < dim; d++)
-                    sum += fabs(q->numbers[(t * heads + h) * dim + d] *
-                                k->numbers[(group * held + s) * dim + d]);
-                most = larger(sum, most);
-            }
+            for (int64_t s = 0; s < seen; s++) most = larger(score_magnitude(p, h, t, s), most);
             for (int64_t i = 0; i < e; i++) {
                 double greatest = 0;
                 for (int64_t s = 0; s < seen; s++)
                     greatest = larger(fabs(v->numbers[(group * held + s) * e + i]), greatest);
-                out[(t * heads + h) * e + i] =
-                    most > 1e30 ? (double)INFINITY : greatest * (1 + most * p->real);
+                bool overflows = most > 1e30 || greatest * (double)seen > (double)FLT_MAX;
+                out[(t * heads + h) * e + i] = most < 0    ? 0
+                                               : overflows ? (double)INFINITY
+                                                           : greatest * (1 + most);
             }
         }
 }
@@ -210,11 +264,9 @@ static inline void tolerances(const program *p, const result *r, const double *n
         break;
     case MIA_CLASS_CONTRACTION: magnitudes_matmul(p, r, count, slack, extra); break;
     case MIA_CLASS_COMPOSITE:
-        if (p->row->op == MIA_OP_group_norm || p->row->op == MIA_OP_attention_masked)
-            for (int64_t i = 0; i < count; i++) slack[i] = (double)INFINITY;
-        else if (p->row->op == MIA_OP_rope)
+        if (p->row->op == MIA_OP_rope)
             magnitudes_rope(p, count, slack);
-        else if (p->row->op == MIA_OP_attention)
+        else if (p->row->op == MIA_OP_attention || p->row->op == MIA_OP_attention_masked)
             magnitudes_attention(p, r, slack);
         else
             magnitudes_rows(p, numbers, count, slack);

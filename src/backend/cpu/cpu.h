@@ -84,10 +84,14 @@ typedef struct mia__cpu_matmul {
     bool narrows; /* the output is made in f32, behind x, and narrowed at the end */
 } mia__cpu_matmul;
 
-/* Rows of a mode 0 that lies without gaps; rows of the other operand by its strides. */
+/* Rows of softmax and norms: a row is what is normalised together. Operands are the output, the input, and the
+ * channel, which counts weights and biases. */
 typedef struct mia__cpu_rows {
-    mia__cpu_loop outer; /* over modes 1.. : operand 0 the output, 1 the input */
+    mia__cpu_loop outer; /* over rows */
+    mia__cpu_loop inner; /* over the elements of a row */
     int64_t length;      /* of a row */
+    int64_t channels;
+    bool spread; /* weights and biases are brought into scratch memory by phase 0 */
     double epsilon;
 } mia__cpu_rows;
 
@@ -96,17 +100,22 @@ typedef struct mia__cpu_rope {
     int64_t x_stride[3];
     int64_t out_stride[3];
     int64_t position_stride, frequency_stride;
-    size_t rows; /* units of a position's heads */
     bool halves;
     double magnitude;
+    mia_dtype dtype;
 } mia__cpu_rope;
 
 typedef struct mia__cpu_attention {
     int64_t dim, value_dim, heads, queries, keys, groups;
-    int64_t q_stride[3], k_stride[3], v_stride[3];
-    int64_t tiles; /* of rows of one group */
-    float scale;
-    mia_dtype k_dtype, v_dtype;
+    int64_t q_stride[3], k_stride[3], v_stride[3], mask_stride[3];
+    int64_t tiles;  /* of rows of one group */
+    int64_t pieces; /* that the keys of a tile are dealt to */
+    bool spread;    /* queries are brought into scratch memory, as f32 */
+    bool joined;    /* results are made in scratch memory, and joined by the last phase */
+    bool masked;
+    uint32_t length; /* the operand that holds it */
+    double scale;
+    mia_dtype q_dtype, k_dtype, v_dtype;
 } mia__cpu_attention;
 
 typedef struct mia__cpu_partial mia__cpu_partial; /* reduce.h */
@@ -230,7 +239,6 @@ bool mia__cpu_choose_shifted(const mia__cpu *cpu, const mia__plan *plan, mia__cp
 bool mia__cpu_choose_creation(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_cumsum(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_sort(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
-bool mia__cpu_choose_group_norm(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_window(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_reduce(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_normalise(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
@@ -238,6 +246,8 @@ bool mia__cpu_choose_rope(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_s
 bool mia__cpu_choose_attention(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_matmul(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 size_t mia__cpu_scratch_matmul(const mia__cpu *cpu, const mia__step *step);
+size_t mia__cpu_scratch_rows(const mia__cpu *cpu, const mia__step *step);
+size_t mia__cpu_scratch_attention(const mia__cpu *cpu, const mia__step *step);
 size_t mia__cpu_scratch_rope(const mia__cpu *cpu, const mia__step *step);
 size_t mia__cpu_scratch_window(const mia__cpu *cpu, const mia__step *step);
 size_t mia__cpu_scratch_reduce(const mia__cpu *cpu, const mia__step *step);
@@ -252,6 +262,14 @@ static inline uint32_t mia__cpu_instructions_most(const mia__step *step) {
     bool elementwise = row != NULL && row->info.op_class == MIA_CLASS_ELEMENTWISE;
     return step->op == MIA_OP_convert || elementwise ? 1 : 0;
 }
+
+/* Units of mia__cpu_choose_normalise in f64 (normalise_f64.c). */
+void mia__cpu_rows_f64(const mia__cpu_task *task, size_t begin, size_t end);
+
+/* Keys that query t sees. */
+int64_t mia__cpu_attention_seen(const mia__cpu_task *task, int64_t t);
+/* Units of mia__cpu_choose_attention, a head's query each, in f64 (attention_f64.c). */
+void mia__cpu_attention_f64(const mia__cpu_task *task, size_t begin, size_t end);
 
 /* --- cpu.c ------------------------------------------------------------------------------------ */
 extern const mia__backend_type mia__backend_cpu;

@@ -52,18 +52,28 @@ typedef void (*mia__cpu_product)(mia__cpu_quants w, const mia__cpu_block *x, siz
                                  const mia__cpu_tile *tile);
 typedef void (*mia__cpu_unpack)(mia__cpu_quants w, size_t blocks, float *out);
 
-/* Attention of `rows` queries of one group of heads, see template/attention.h. */
-#define MIA__CPU_ATTENTION_ROWS 8
+/* Attention of `rows` rows of one group of heads to a chunk of its keys, see template/attention.h. A row is one
+ * query of one head. */
+#define MIA__CPU_ATTENTION_ROWS  8
+#define MIA__CPU_ATTENTION_CHUNK 128 /* keys */
 typedef struct mia__cpu_attention_tile {
     unsigned rows;
-    const float *q[MIA__CPU_ATTENTION_ROWS];
-    float *out[MIA__CPU_ATTENTION_ROWS];
-    int64_t visible[MIA__CPU_ATTENTION_ROWS]; /* keys that a row sees */
-    const void *k, *v;                        /* row 0 of the group */
-    int64_t k_stride, v_stride;               /* elements from row to row */
-    int64_t dim, value_dim;
     float scale;
+    const float *q[MIA__CPU_ATTENTION_ROWS];
+    const float *mask[MIA__CPU_ATTENTION_ROWS]; /* added to the chunk's scores; may be NULL */
+    float *out[MIA__CPU_ATTENTION_ROWS];        /* values weighed so far */
+    float greatest[MIA__CPU_ATTENTION_ROWS], sum[MIA__CPU_ATTENTION_ROWS]; /* so far: score, weights */
+    int64_t seen[MIA__CPU_ATTENTION_ROWS];  /* keys of the chunk that a row sees */
+    float rescale[MIA__CPU_ATTENTION_ROWS]; /* what the chunk makes of the weights before it */
+    float scores[MIA__CPU_ATTENTION_ROWS][MIA__CPU_ATTENTION_CHUNK];
 } mia__cpu_attention_tile;
+
+/* A block of keys or values: `count` rows, of which `width` elements from element `first` on are there. */
+typedef struct mia__cpu_attention_block {
+    const void *from;
+    int64_t stride; /* elements from row to row */
+    int64_t count, first, width;
+} mia__cpu_attention_block;
 
 /* Places of element-wise operations in the tables below: their numbers in ops.def follow each other. */
 static inline unsigned mia__cpu_unary(mia_op op) {
@@ -138,16 +148,22 @@ typedef struct mia__cpu_kernels {
     bool (*multiply)(const float *x, size_t count, double *mantissa, int64_t *exponent);
     float (*exponentials)(float *out, const float *x, float greatest,
                           size_t count); /* exp(x - greatest); their sum */
+    float (*sum_of_exponentials)(const float *x, float greatest, size_t count);
     void (*scale)(float *out, const float *x, float factor, size_t count);
     void (*normalise)(float *out, const float *x, const mia__cpu_normal *normal, const float *weight,
                       const float *bias, size_t count); /* bias may be NULL */
+    void (*normalise_evenly)(float *out, const float *x, const mia__cpu_normal *normal, float weight,
+                             float bias, size_t count);
 
-    /* rope: table holds the cosines, then the sines, of `pairs` angles; out may be x */
-    void (*rope_interleaved)(float *out, const float *x, const float *table, size_t pairs);
-    void (*rope_halves)(float *out, const float *x, const float *table, size_t pairs);
+    /* rope of pairs, by cosines and sines of their angles; out may be x */
+    void (*rope_interleaved)(float *out, const float *x, const float *cosines, const float *sines,
+                             size_t pairs);
+    void (*rope_halves)(float *out, const float *x, const float *cosines, const float *sines, size_t pairs);
 
-    void (*attention_f32)(const mia__cpu_attention_tile *tile);
-    void (*attention_f16)(const mia__cpu_attention_tile *tile);
+    /* attention: scores and values by type: f32, f16, bf16 */
+    void (*attention_scores[3])(mia__cpu_attention_tile *tile, const mia__cpu_attention_block *keys);
+    void (*attention_weights)(mia__cpu_attention_tile *tile);
+    void (*attention_values[3])(const mia__cpu_attention_tile *tile, const mia__cpu_attention_block *values);
 
     /* matmul of f32 panels: w holds `groups` pointers to [k][16] weights, x is [k][tile->m] */
     unsigned groups, columns; /* most that `product` takes */
