@@ -34,7 +34,7 @@ mia__form mia__cpu_form(const void *context, const mia__step *step, uint32_t inp
     (void)context;
     const mia__operand *w = &step->inputs[input];
     mia__form none = {0, 0};
-    if (step->op != MIA_OP_matmul || input != 0 || step->inputs[1].dtype != MIA_f32) return none;
+    if (step->op != MIA_OP_matmul || input != 0 || !mia__cpu_is_float(step->inputs[1].dtype)) return none;
     if (!mia__cpu_is_float(w->dtype) && !is_block(w->dtype)) return none;
     if (w->view.ndim < 2 || w->view.extent[0] == 0) return none;
     for (uint32_t i = 2; i < w->view.ndim; i++)

@@ -1,4 +1,5 @@
-/* Matrix product by f32 activations. The output is cut into tiles of rows (n, of weights) and columns (m), a
+/* Matrix product by f32 activations; those of 16 bits are widened to f32 before and narrowed after it, and what
+ * is f64 has its own product (matmul_wide.c). The output is cut into tiles of rows (n, of weights) and columns (m), a
  * unit each.
  *
  *     phase 0   x brought into panels, [k][columns] of as many columns as an inner kernel takes at once;
@@ -29,7 +30,7 @@ static bool is_block(mia_dtype dtype) {
 
 /* --- where things are ------------------------------------------------------------------------- */
 
-static int64_t batch_offset(const mia__cpu_matmul *mm, const int64_t *strides, int64_t batch) {
+int64_t mia__cpu_matmul_offset(const mia__cpu_matmul *mm, const int64_t *strides, int64_t batch) {
     int64_t offset = 0;
     for (uint32_t i = 0; i < mm->batch_ndim; i++) {
         offset += batch % mm->batch_extent[i] * strides[i];
@@ -40,14 +41,15 @@ static int64_t batch_offset(const mia__cpu_matmul *mm, const int64_t *strides, i
 
 static const float *columns_of(const mia__cpu_task *task, int64_t batch) {
     const mia__cpu_matmul *mm = &task->step->as.matmul;
-    return (const float *)(const void *)task->inputs[1] + batch_offset(mm, mm->x_batch, batch);
+    const char *x = mm->widened ? (const char *)task->args.scratch + mm->wide_at : task->inputs[1];
+    return (const float *)(const void *)x + mia__cpu_matmul_offset(mm, mm->x_batch, batch);
 }
 
 static const char *weights_of(const mia__cpu_task *task, int64_t batch) {
     const mia__cpu_matmul *mm = &task->step->as.matmul;
     if (mm->prepared) return task->args.inputs[0];
     return task->inputs[0] +
-           batch_offset(mm, mm->w_batch, batch) * (int64_t)mia_dtype_describe(mm->dtype)->bytes;
+           mia__cpu_matmul_offset(mm, mm->w_batch, batch) * (int64_t)mia_dtype_describe(mm->dtype)->bytes;
 }
 
 /* A unit of the product: rows n .. and columns m .. of one batch. */
@@ -66,7 +68,8 @@ static area find_area(const mia__cpu_matmul *mm, size_t unit) {
 
 static float *output_of(const mia__cpu_task *task, const area *a, int64_t column) {
     const mia__cpu_matmul *mm = &task->step->as.matmul;
-    return (float *)(void *)task->output + (a->batch * mm->m + a->m + column) * mm->n + a->n;
+    char *out = mm->widened ? (char *)task->args.scratch + mm->sums_at : task->output;
+    return (float *)(void *)out + (a->batch * mm->m + a->m + column) * mm->n + a->n;
 }
 
 /* --- f32 activations -------------------------------------------------------------------------- */
@@ -260,10 +263,10 @@ static int64_t stride(const mia__view *view, uint32_t mode) {
 static bool takes(const mia__step *step) {
     const mia__operand *w = &step->inputs[0], *x = &step->inputs[1];
     if (!mia__cpu_is_float(w->dtype) && !is_block(w->dtype)) return false;
-    return x->dtype == MIA_f32 && step->output.dtype == MIA_f32 && w->view.ndim >= 1 && x->view.ndim >= 1;
+    return mia__cpu_is_float(x->dtype) && w->view.ndim >= 1 && x->view.ndim >= 1;
 }
 
-static mia__cpu_matmul describe(const mia__step *step) {
+mia__cpu_matmul mia__cpu_matmul_describe(const mia__step *step) {
     const mia__view *w = &step->inputs[0].view, *x = &step->inputs[1].view, *out = &step->output.view;
     mia__cpu_matmul mm = {.k = extent(w, 0),
                           .n = extent(w, 1),
@@ -283,6 +286,27 @@ static mia__cpu_matmul describe(const mia__step *step) {
     return mm;
 }
 
+/* The strides of 16-bit x once it is widened: without gaps; a mode that is repeated stays so. */
+static void describe_wide(mia__cpu_matmul *mm, const mia__operand *x) {
+    int64_t next = 1;
+    mm->widened = x->dtype != MIA_f32;
+    for (uint32_t i = 0; mm->widened && i < x->view.ndim; i++) {
+        int64_t *wide = i < 2 ? &mm->x_stride[i] : &mm->x_batch[i - 2];
+        *wide = x->view.extent[i] != 1 ? next : 0;
+        next *= x->view.extent[i];
+    }
+}
+
+/* Places the f32 copies of x and of the output behind `bytes` of scratch; gives the bytes of all. */
+static size_t place_wide(mia__cpu_matmul *mm, const mia__operand *x, size_t bytes) {
+    if (!mm->widened) return bytes;
+    size_t count = 1;
+    for (uint32_t i = 0; i < x->view.ndim; i++) count *= (size_t)x->view.extent[i];
+    mm->wide_at = (bytes + sizeof(float) - 1) / sizeof(float) * sizeof(float);
+    mm->sums_at = mm->wide_at + count * sizeof(float);
+    return mm->sums_at + (size_t)(mm->batches * mm->n * mm->m) * sizeof(float);
+}
+
 static bool rounds(const mia__cpu *cpu, const mia__cpu_matmul *mm) {
     return is_block(mm->dtype) && cpu->precision == MIA_PRECISION_DEFAULT &&
            (mm->x_stride[0] == 1 || mm->k == 1);
@@ -293,13 +317,18 @@ static bool lies_packed(const mia__cpu_matmul *mm) {
     return mm->m == 1 && (mm->x_stride[0] == 1 || mm->k == 1);
 }
 
-size_t mia__cpu_scratch_matmul(const mia__cpu *cpu, const mia__step *step) {
-    if (!takes(step)) return 0;
-    mia__cpu_matmul mm = describe(step);
+static size_t panel_bytes(const mia__cpu *cpu, const mia__cpu_matmul *mm) {
     size_t count =
-        (size_t)(mm.batches * mm.m * mm.k); /* x is at most broadcast to this; its shape was checked */
-    if (rounds(cpu, &mm)) return count / BLOCK * sizeof(mia__cpu_block);
-    return lies_packed(&mm) ? 0 : count * sizeof(float);
+        (size_t)(mm->batches * mm->m * mm->k); /* x is at most broadcast to this; its shape was checked */
+    if (rounds(cpu, mm)) return count / BLOCK * sizeof(mia__cpu_block);
+    return lies_packed(mm) ? 0 : count * sizeof(float);
+}
+
+size_t mia__cpu_scratch_matmul(const mia__cpu *cpu, const mia__step *step) {
+    if (!takes(step)) return mia__cpu_scratch_matmul_f64(cpu, step);
+    mia__cpu_matmul mm = mia__cpu_matmul_describe(step);
+    describe_wide(&mm, &step->inputs[1]);
+    return place_wide(&mm, &step->inputs[1], panel_bytes(cpu, &mm));
 }
 
 static void tile_output(mia__cpu_matmul *mm, int64_t n_tile, int64_t m_tile) {
@@ -338,16 +367,27 @@ static void choose_f32(const mia__cpu *cpu, mia__cpu_step *out) {
     mia__cpu_phase_add(out, column ? run_matvec : run_product, units(mm));
 }
 
+/* Rows of x. */
+static size_t lines(const mia__view *x) {
+    size_t count = 1;
+    for (uint32_t i = 1; i < x->ndim; i++) count *= (size_t)x->extent[i];
+    return count;
+}
+
 bool mia__cpu_choose_matmul(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out) {
     const mia__step *source = out->source;
-    if (!takes(source)) return false;
-    out->as.matmul = describe(source);
+    if (!takes(source)) return mia__cpu_choose_matmul_f64(cpu, out);
+    out->as.matmul = mia__cpu_matmul_describe(source);
     mia__cpu_matmul *mm = &out->as.matmul;
+    describe_wide(mm, &source->inputs[1]);
+    (void)place_wide(mm, &source->inputs[1], panel_bytes(cpu, mm));
     mm->prepared = plan->buffers[source->inputs[0].buffer].kind == MIA__BUFFER_FORM;
     out->work = (double)(mm->batches * mm->n) * (double)mm->k * (0.05 + 0.02 * (double)mm->m);
+    if (mm->widened) mia__cpu_phase_add(out, mia__cpu_matmul_widen, lines(&source->inputs[1].view));
     if (rounds(cpu, mm))
         choose_quantised(cpu, out);
     else
         choose_f32(cpu, out);
+    if (mm->widened) mia__cpu_phase_add(out, mia__cpu_matmul_narrow, (size_t)(mm->batches * mm->m));
     return true;
 }
