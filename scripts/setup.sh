@@ -41,6 +41,8 @@ case $target in
             esac
         done
         has_library cmocka || need libcmocka-dev
+        # pictures that an example classifies; it is skipped without them
+        [ -d /usr/share/datasets/fashion-mnist ] || wanted="$wanted dataset-fashion-mnist"
         if has python3 && ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 9))' 2>/dev/null; then
             need python3
         fi
