@@ -107,22 +107,31 @@ static unsigned find_runs(const mia__cpu_convolution *c, int64_t place, int64_t 
     return found;
 }
 
-/* Element i, j of the windows of a run; `out` is zero there. */
-static void gather_run(const mia__cpu_convolution *c, const float *channel, const run *r, int64_t i,
-                       int64_t j, float *out) {
-    const mia__window_axis *a = &c->axis[0];
-    int64_t down = mia__window_at(&c->axis[1], r->q, j), first, end, step = a->stride * a->x_step;
-    if (down < 0 || down >= c->axis[1].extent) return;
-    mia__window_places(a, i, r->p, r->p + r->count, &first, &end);
-    if (first == end) return;
-    const float *from = channel + down * c->axis[1].x_step + mia__window_at(a, first, i) * a->x_step;
-    out += r->lane + first - r->p;
-    if (step == 1 && end - first == GROUP)
+static void copy_run(const float *from, int64_t step, int64_t count, float *out) {
+    if (step == 1 && count == GROUP)
         memcpy(out, from, GROUP * sizeof *out);
     else if (step == 1)
-        for (int64_t n = 0; n < end - first; n++) out[n] = from[n];
+        for (int64_t n = 0; n < count; n++) out[n] = from[n];
     else
-        for (int64_t n = 0; n < end - first; n++) out[n] = from[n * step];
+        for (int64_t n = 0; n < count; n++) out[n] = from[n * step];
+}
+
+/* Element i, j of the windows of a run: lanes of one line of the panel. */
+static void gather_run(const mia__cpu_convolution *c, const float *channel, const run *r, int64_t i,
+                       int64_t j, float *line) {
+    const mia__window_axis *a = &c->axis[0];
+    int64_t down = mia__window_at(&c->axis[1], r->q, j), at = mia__window_at(a, r->p, i);
+    int64_t step = a->stride * a->x_step, first = r->p, end = r->p + r->count;
+    bool inside = down >= 0 && down < c->axis[1].extent;
+    line += r->lane;
+    if (!inside || at < 0 || at + (r->count - 1) * a->stride >= a->extent) {
+        for (int64_t n = 0; n < r->count; n++) line[n] = 0;
+        if (!inside) return;
+        mia__window_places(a, i, r->p, r->p + r->count, &first, &end);
+        at += (first - r->p) * a->stride;
+        if (first == end) return;
+    }
+    copy_run(channel + down * c->axis[1].x_step + at * a->x_step, step, end - first, line + (first - r->p));
 }
 
 /* Lines k .. k + depth of the panel of places place .. place + count; x is the group's first channel. */
@@ -134,7 +143,7 @@ static void gather_panel(const mia__cpu_convolution *c, const float *x, int64_t 
     int64_t i = k % width, j = k / width % height;
     const float *channel = x + k / (width * height) * c->x_channel;
     for (int64_t line = 0; line < depth; line++, panel += GROUP) {
-        memset(panel, 0, GROUP * sizeof *panel);
+        for (int64_t lane = count; lane < GROUP; lane++) panel[lane] = 0;
         for (unsigned r = 0; r < run_count; r++) gather_run(c, channel, &runs[r], i, j, panel);
         if (++i < width) continue;
         i = 0;
