@@ -44,7 +44,7 @@ static inline void magnitudes_elementwise(const program *p, const result *r, con
     modes of = modes_of(r->dtype, &r->shape);
     mia_op op = p->row->op;
     bool sums = op == MIA_OP_add || op == MIA_OP_sub || op == MIA_OP_silu || op == MIA_OP_gelu ||
-                op == MIA_OP_gelu_tanh;
+                op == MIA_OP_gelu_tanh || op == MIA_OP_hardswish;
     for (int64_t i = 0; i < count; i++) {
         out[i] = fabs(numbers[i]);
         for (uint32_t k = 0; sums && k < p->count; k++) {
@@ -135,7 +135,8 @@ static inline void magnitudes_attention(const program *p, const result *r, doubl
         }
 }
 
-/* One number of a product: sum of |w| |x|, and what rounding x to 8 bits a block of 32 may add. */
+/* One number of a product: sum of |w| |x|, and what rounding x to 8 bits a block of 32 may add: half a step, and what
+ * is lost of a step that is no normal number. */
 static inline double product_magnitude(const double *w, const double *x, int64_t depth, double *rounded) {
     double sum = 0;
     *rounded = 0;
@@ -146,7 +147,7 @@ static inline double product_magnitude(const double *w, const double *x, int64_t
             weights += fabs(w[i]);
             most = larger(fabs(x[i]), most);
         }
-        *rounded += weights * most / 254;
+        *rounded += weights * (most / 254 + 127 * 0x1p-150);
     }
     return sum;
 }

@@ -15,6 +15,7 @@
 #include "backend/cpu/pool.h"
 #include "backend/host.h"
 #include "backend/window.h"
+#include "graph/ops.h"
 
 #define MIA__CPU_MAX_PHASES 4
 
@@ -47,6 +48,26 @@ typedef struct mia__cpu_loop {
     size_t pieces; /* units that a row is cut into */
 } mia__cpu_loop;
 
+/* One instruction of an element-wise step, its operands and its result in registers (elementwise.c). */
+typedef struct mia__cpu_instruction {
+    mia__cpu_span_kernel kernel;
+    mia__cpu_span span; /* attributes; the rest is filled in when it runs */
+    uint8_t out, in[MIA__INSTRUCTION_OPERANDS];
+    uint8_t operand_count;
+} mia__cpu_instruction;
+
+/* Tiles of a compact output, and how inputs lie beside it: modes that every input continues are merged. */
+typedef struct mia__cpu_elementwise {
+    size_t count, tile; /* elements, of all and of a unit */
+    uint32_t ndim;      /* at least 1 */
+    int64_t extent[MIA__VIEW_MODES];
+    int64_t stride[MIA__MAX_OPERANDS][MIA__VIEW_MODES];
+    uint8_t access[MIA__MAX_OPERANDS];
+    uint8_t result;        /* the register that the last instruction leaves the numbers in */
+    bool lands;            /* that is an input, which is brought straight to the output */
+    uint32_t instructions; /* in step->instructions */
+} mia__cpu_elementwise;
+
 /* out[N, M, batch] = w[K, N, batch] by x[K, M, batch] */
 typedef struct mia__cpu_matmul {
     int64_t k, n, m;
@@ -57,11 +78,11 @@ typedef struct mia__cpu_matmul {
     int64_t batches;
     int64_t n_tiles, m_tiles, n_tile, m_tile; /* how the output is cut into units */
     int64_t panels;                           /* of activations, a batch */
-    mia_dtype dtype;                          /* of w */
+    mia_dtype dtype, x_dtype;                 /* of w, of x and the output */
+    size_t x_bytes;                           /* of scratch memory that x is brought into */
     bool prepared;                            /* w is in the form of forms.h */
     bool packed;                              /* x is brought into panels by phase 0 */
-    bool widened;            /* x and the output are of 16 bits: the product is of f32 copies of them */
-    size_t wide_at, sums_at; /* where those lie in scratch, in bytes */
+    bool narrows; /* the output is made in f32, behind x, and narrowed at the end */
 } mia__cpu_matmul;
 
 /* Rows of a mode 0 that lies without gaps; rows of the other operand by its strides. */
@@ -134,7 +155,9 @@ struct mia__cpu_step {
     bool fallback; /* runs on a reference kernel */
     double work;   /* estimate of nanoseconds on one thread */
     size_t input_offset[MIA__MAX_OPERANDS], output_offset; /* of views, in bytes */
+    mia__cpu_instruction *instructions;                    /* room for mia__cpu_instructions_most(source) */
     union {
+        mia__cpu_elementwise elementwise;
         mia__cpu_loop loop;
         mia__cpu_matmul matmul;
         mia__cpu_rows rows;
@@ -186,7 +209,14 @@ static inline bool mia__cpu_is_float(mia_dtype dtype) {
 
 /* --- families: choosers ----------------------------------------------------------------------- */
 bool mia__cpu_choose_elementwise(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
+/* The kernel of a registered element-wise operation on tiles of a lane. */
+mia__cpu_span_kernel mia__cpu_custom_kernel(mia__cpu_lane lane);
+bool mia__cpu_choose_custom(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_convert(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
+bool mia__cpu_choose_conversion(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
+bool mia__cpu_choose_blocks(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
+/* Whether a step moves blocks, which the family of the line above does whatever the operation. */
+bool mia__cpu_moves_blocks(const mia__step *step);
 bool mia__cpu_choose_copy(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_concat(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_pad(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
@@ -205,17 +235,24 @@ bool mia__cpu_choose_normalise(const mia__cpu *cpu, const mia__plan *plan, mia__
 bool mia__cpu_choose_rope(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_attention(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_matmul(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
-/* matmul_wide.c: products in double, and the 16-bit ends of those in f32 */
-bool mia__cpu_choose_matmul_f64(const mia__cpu *cpu, mia__cpu_step *out);
+/* matmul_wide.c: products in double */
+void mia__cpu_choose_matmul_f64(const mia__cpu *cpu, mia__cpu_step *out);
 size_t mia__cpu_scratch_matmul_f64(const mia__cpu *cpu, const mia__step *step);
-void mia__cpu_matmul_widen(const mia__cpu_task *task, size_t begin, size_t end);
-void mia__cpu_matmul_narrow(const mia__cpu_task *task, size_t begin, size_t end);
-mia__cpu_matmul mia__cpu_matmul_describe(const mia__step *step);
+mia__cpu_matmul mia__cpu_matmul_describe(const mia__cpu *cpu, const mia__step *step);
 int64_t mia__cpu_matmul_offset(const mia__cpu_matmul *matmul, const int64_t *strides, int64_t batch);
 size_t mia__cpu_scratch_matmul(const mia__cpu *cpu, const mia__step *step);
 size_t mia__cpu_scratch_rope(const mia__cpu *cpu, const mia__step *step);
 size_t mia__cpu_scratch_window(const mia__cpu *cpu, const mia__step *step);
 size_t mia__cpu_scratch_scan(const mia__cpu *cpu, const mia__step *step);
+
+/* Most instructions that a step is compiled to. */
+static inline uint32_t mia__cpu_instructions_most(const mia__step *step) {
+    if (step->op == MIA__OP_FUSED)
+        return 2 * step->instruction_count; /* each may be followed by a rounding */
+    const mia__op_row *row = mia__op_row_of(step->op, step->custom);
+    bool elementwise = row != NULL && row->info.op_class == MIA_CLASS_ELEMENTWISE;
+    return step->op == MIA_OP_convert || elementwise ? 1 : 0;
+}
 
 /* --- cpu.c ------------------------------------------------------------------------------------ */
 extern const mia__backend_type mia__backend_cpu;

@@ -1,11 +1,7 @@
-/* Matrix products beside those of matmul.c.
+/* Matrix products where weights or activations are f64: sums are of doubles, and so are panels. What the numbers
+ * are is asked of each (reference/element.h), so that any type of weights will do.
  *
- * Of 16-bit activations matmul.c makes the product in f32: before it x is widened into scratch, after it the
- * sums are narrowed, a line a unit.
- *
- * Where weights or activations are f64, sums are of doubles:
- *
- *     phase 0   x brought into panels of doubles, [k][columns_f64], the last filled up with zeros
+ *     phase 0   x brought into panels, [k][columns_f64], the last filled up with zeros
  *     phase 1   units of 8 rows by some columns: a stretch of k of the weights brought into a panel [k][8], then
  *               by every panel of x */
 #include "backend/reference/element.h"
@@ -26,41 +22,6 @@ static int64_t least(int64_t a, int64_t b) {
 static int64_t divide_up(int64_t a, int64_t b) {
     return (a + b - 1) / b;
 }
-
-/* --- activations of 16 bits ------------------------------------------------------------------- */
-
-void mia__cpu_matmul_widen(const mia__cpu_task *task, size_t begin, size_t end) {
-    const mia__cpu_matmul *mm = &task->step->as.matmul;
-    const mia__cpu_kernels *kernels = task->step->kernels;
-    const mia__operand *x = &task->step->source->inputs[1];
-    float *wide = (float *)(void *)((char *)task->args.scratch + mm->wide_at);
-    int64_t step = x->view.stride[0];
-    for (size_t line = begin; line < end; line++) {
-        const uint16_t *from = (const uint16_t *)(const void *)task->inputs[1];
-        float *out = wide + (int64_t)line * mm->k;
-        int64_t left = (int64_t)line;
-        for (uint32_t m = 1; m < x->view.ndim; m++) {
-            from += left % x->view.extent[m] * x->view.stride[m];
-            left /= x->view.extent[m];
-        }
-        if (step == 1)
-            (x->dtype == MIA_f16 ? kernels->widen_f16 : kernels->widen_bf16)(out, from, (size_t)mm->k);
-        else
-            for (int64_t k = 0; k < mm->k; k++) out[k] = (float)mia__load(x->dtype, from, k * step);
-    }
-}
-
-void mia__cpu_matmul_narrow(const mia__cpu_task *task, size_t begin, size_t end) {
-    const mia__cpu_matmul *mm = &task->step->as.matmul;
-    const mia__cpu_kernels *kernels = task->step->kernels;
-    const float *sums = (const float *)(const void *)((const char *)task->args.scratch + mm->sums_at);
-    bool half = task->step->source->output.dtype == MIA_f16;
-    int64_t at = (int64_t)begin * mm->n;
-    (half ? kernels->narrow_f16 : kernels->narrow_bf16)((uint16_t *)(void *)task->output + at, sums + at,
-                                                        (end - begin) * (size_t)mm->n);
-}
-
-/* --- in double -------------------------------------------------------------------------------- */
 
 static void run_pack(const mia__cpu_task *task, size_t begin, size_t end) {
     const mia__cpu_matmul *mm = &task->step->as.matmul;
@@ -122,27 +83,17 @@ static void run_product(const mia__cpu_task *task, size_t begin, size_t end) {
     }
 }
 
-/* Whether numbers of the type can be read: all but those of formats of blocks that nothing reads. */
-static bool is_readable(mia_dtype dtype) {
-    return mia__is_float(dtype) || mia__block_find(dtype) != NULL;
-}
-
 /* The bytes of panels may be more than x has, by what fills up the last panel of each batch. */
 size_t mia__cpu_scratch_matmul_f64(const mia__cpu *cpu, const mia__step *step) {
-    if (!is_readable(step->inputs[0].dtype) || step->inputs[0].view.ndim < 1 || step->inputs[1].view.ndim < 1)
-        return 0;
-    mia__cpu_matmul mm = mia__cpu_matmul_describe(step);
+    mia__cpu_matmul mm = mia__cpu_matmul_describe(cpu, step);
     int64_t columns = cpu->kernels.columns_f64;
     size_t lines = (size_t)(mm.batches * divide_up(mm.m, columns) * columns), bytes;
     return mia__size_multiply(lines, (size_t)mm.k * sizeof(double), &bytes) ? bytes : SIZE_MAX;
 }
 
-bool mia__cpu_choose_matmul_f64(const mia__cpu *cpu, mia__cpu_step *out) {
+void mia__cpu_choose_matmul_f64(const mia__cpu *cpu, mia__cpu_step *out) {
     const mia__step *source = out->source;
-    if (!is_readable(source->inputs[0].dtype) || source->inputs[0].view.ndim < 1 ||
-        source->inputs[1].view.ndim < 1)
-        return false;
-    out->as.matmul = mia__cpu_matmul_describe(source);
+    out->as.matmul = mia__cpu_matmul_describe(cpu, source);
     mia__cpu_matmul *mm = &out->as.matmul;
     mm->panels = divide_up(mm->m, cpu->kernels.columns_f64);
     mm->n_tiles = divide_up(mm->n, LINES);
@@ -150,5 +101,4 @@ bool mia__cpu_choose_matmul_f64(const mia__cpu *cpu, mia__cpu_step *out) {
     out->work = (double)(mm->batches * mm->n) * (double)mm->k * (1 + 0.05 * (double)mm->m);
     mia__cpu_phase_add(out, run_pack, (size_t)(mm->batches * mm->panels));
     mia__cpu_phase_add(out, run_product, (size_t)(mm->batches * mm->n_tiles * mm->m_tiles));
-    return true;
 }
