@@ -70,6 +70,22 @@ static void open_all(session *s) {
     (void)unsetenv("MIA_CPU_ISA");
 }
 
+/* Rows that the cpu backend runs on kernels of its own, whatever their types and strides: no step of theirs
+ * may fall back to the reference. */
+static bool has_kernels(const row *r) {
+    return mia_op_describe(r->op)->op_class == MIA_CLASS_WINDOW || r->op == MIA_OP_matmul;
+}
+
+static void check_fallbacks(session *s) {
+    for (uint32_t i = 0; has_kernels(s->row) && i < s->count; i++) {
+        uint64_t fallbacks = mia_device_count(s->devices[i].device).fallbacks;
+        if (fallbacks == 0) continue;
+        printf("  %s, %u threads: %llu steps ran on the reference kernel\n", s->devices[i].isa,
+               (unsigned)s->devices[i].threads, (unsigned long long)fallbacks);
+        s->failures++;
+    }
+}
+
 static void close_all(session *s) {
     mia_error error = {0};
     for (uint32_t i = 0; i < s->count; i++)
@@ -194,6 +210,7 @@ static void test_row(void **state) {
             for (int i = 0; i < rounds; i++) run_one(&s, (mia_dtype)d, (mia_dtype)target);
         }
     }
+    check_fallbacks(&s);
     close_all(&s);
     printf("%-12s %5d programs, %9lld numbers compared, worst error %.3f of the bound\n", s.row->name,
            s.programs, (long long)s.numbers, s.worst);

@@ -243,6 +243,69 @@ static inline void magnitudes_matmul(const program *p, const result *r, int64_t 
     }
 }
 
+/* How a program's window goes along one mode, neutral values filled in. */
+typedef struct window_mode {
+    int64_t extent, places, size, stride, dilation, before;
+} window_mode;
+
+static inline window_mode window_mode_of(const program *p, const result *r, uint32_t m, int64_t size) {
+    const mia_window *w = &p->window;
+    return (window_mode){p->operands[0].shape.extent[m],
+                         r->shape.extent[m],
+                         size > 0 ? size : 1,
+                         w->stride[m] > 0 ? w->stride[m] : 1,
+                         w->dilation[m] > 0 ? w->dilation[m] : 1,
+                         w->before[m]};
+}
+
+/* Where element e of the window at place p lies, -1 for padding. */
+static inline int64_t window_at(const window_mode *w, int64_t p, int64_t e) {
+    int64_t at = p * w->stride + e * w->dilation - w->before;
+    return at >= 0 && at < w->extent ? at : -1;
+}
+
+/* Sums of |w| |x| of each window. */
+static inline void magnitudes_convolution(const program *p, const result *r, int64_t count, double *out) {
+    const operand *x = &p->operands[0], *w = &p->operands[1];
+    uint32_t spatial = x->shape.ndim - 2;
+    window_mode a = window_mode_of(p, r, 0, w->shape.extent[0]), b = {1, 1, 1, 1, 1, 0};
+    if (spatial == 2) b = window_mode_of(p, r, 1, w->shape.extent[1]);
+    int64_t channels = w->shape.extent[spatial], outputs = w->shape.extent[spatial + 1];
+    int64_t group = outputs / (p->window.groups > 0 ? p->window.groups : 1);
+    for (int64_t i = 0; i < count; i++) {
+        int64_t o = i / (a.places * b.places) % outputs, n = i / (a.places * b.places) / outputs;
+        out[i] = 0;
+        for (int64_t e = 0; e < a.size * b.size * channels; e++) {
+            int64_t c = e / (a.size * b.size);
+            int64_t across = window_at(&a, i % a.places, e % a.size);
+            int64_t down = window_at(&b, i / a.places % b.places, e / a.size % b.size);
+            if (across < 0 || down < 0) continue;
+            int64_t channel = n * x->shape.extent[spatial] + o / group * channels + c;
+            out[i] += fabs(w->numbers[o * channels * a.size * b.size + e] *
+                           x->numbers[(channel * b.extent + down) * a.extent + across]);
+        }
+    }
+}
+
+/* Sums of |x| of each window, by what the mean divides by. */
+static inline void magnitudes_pool(const program *p, const result *r, int64_t count, double *out) {
+    const operand *x = &p->operands[0];
+    window_mode a = window_mode_of(p, r, 0, p->window.size[0]), b = {1, 1, 1, 1, 1, 0};
+    if (x->shape.ndim > 1) b = window_mode_of(p, r, 1, p->window.size[1]);
+    for (int64_t i = 0; i < count; i++) {
+        int64_t picture = i / (a.places * b.places) * a.extent * b.extent, held = 0;
+        double sum = 0;
+        for (int64_t e = 0; e < a.size * b.size; e++) {
+            int64_t across = window_at(&a, i % a.places, e % a.size);
+            int64_t down = window_at(&b, i / a.places % b.places, e / a.size);
+            if (across < 0 || down < 0) continue;
+            sum += fabs(x->numbers[picture + down * a.extent + across]);
+            held++;
+        }
+        out[i] = sum / (double)(p->window.count_padding ? a.size * b.size : held > 0 ? held : 1);
+    }
+}
+
 /* Fills `slack` with how far each number may be off; infinite where sums in f32 may have overflowed. */
 static inline void tolerances(const program *p, const result *r, const double *numbers, int64_t count,
                               bool eight_bits, double *slack) {
@@ -272,6 +335,12 @@ static inline void tolerances(const program *p, const result *r, const double *n
             magnitudes_rows(p, numbers, count, slack);
         break;
     case MIA_CLASS_WINDOW:
+        if (p->row->form == SIGNATURE_CONV)
+            magnitudes_convolution(p, r, count, slack);
+        else
+            magnitudes_pool(p, r, count, slack);
+        break;
+    case MIA_CLASS_SCAN:
     case MIA_CLASS_CREATION:
         for (int64_t i = 0; i < count; i++) slack[i] = (double)INFINITY;
         break;

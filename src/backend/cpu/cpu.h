@@ -1,7 +1,7 @@
 /* The cpu backend from inside: what a compiled step is, and what families of kernels (elementwise.c,
  * matmul.c, ...) and instruction sets (generic/, avx2/, avx512/) give to it.
  *
- *     plan step -> chooser of its family (table.c) -> mia__cpu_step: 1 to 3 phases of units, geometry
+ *     plan step -> chooser of its family (table.c) -> mia__cpu_step: 1 to 4 phases of units, geometry
  *                  worked out
  *     phase     -> walks its units and calls the inner kernels of the processor's instruction set
  *                  (kernels.h)
@@ -14,9 +14,10 @@
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/pool.h"
 #include "backend/host.h"
+#include "backend/window.h"
 #include "graph/ops.h"
 
-#define MIA__CPU_MAX_PHASES 3
+#define MIA__CPU_MAX_PHASES 4
 
 typedef struct mia__cpu_step mia__cpu_step;
 
@@ -156,6 +157,26 @@ typedef struct mia__cpu_movement {
     mia_dtype dtype;
 } mia__cpu_movement;
 
+/* A convolution, out [W', H', outputs * groups, N]; strides in elements. One dimension has a second mode of
+ * extent 1. */
+typedef struct mia__cpu_convolution {
+    mia__window_axis axis[2];
+    int64_t channels, outputs, groups; /* channels and outputs are those of a group */
+    int64_t batches;
+    int64_t x_channel, x_batch;
+    int64_t w_step[2], w_channel, w_output;
+    int64_t places;           /* of the window, in both modes */
+    int64_t depth;            /* products that a number is the sum of */
+    int64_t n_tiles, m_tiles; /* how places and outputs are cut into units */
+    int64_t m_tile;
+    bool widened; /* x is read from scratch, as f32 */
+} mia__cpu_convolution;
+
+typedef struct mia__cpu_pool {
+    mia__window_axis axis[2];
+    mia__cpu_loop outer; /* over modes 2.. : operand 0 the output, 1 the input */
+} mia__cpu_pool;
+
 /* A step as compiled. */
 struct mia__cpu_step {
     const mia__step *source;
@@ -177,6 +198,8 @@ struct mia__cpu_step {
         mia__cpu_reduce reduce;
         mia__cpu_lines lines;
         mia__cpu_movement movement;
+        mia__cpu_convolution convolution;
+        mia__cpu_pool pool;
     } as;
 };
 
@@ -240,11 +263,17 @@ bool mia__cpu_choose_creation(const mia__cpu *cpu, const mia__plan *plan, mia__c
 bool mia__cpu_choose_cumsum(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_sort(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_window(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
+bool mia__cpu_choose_pool(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_reduce(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_normalise(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_rope(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_attention(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_matmul(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
+/* matmul_wide.c: products in double */
+void mia__cpu_choose_matmul_f64(const mia__cpu *cpu, mia__cpu_step *out);
+size_t mia__cpu_scratch_matmul_f64(const mia__cpu *cpu, const mia__step *step);
+mia__cpu_matmul mia__cpu_matmul_describe(const mia__cpu *cpu, const mia__step *step);
+int64_t mia__cpu_matmul_offset(const mia__cpu_matmul *matmul, const int64_t *strides, int64_t batch);
 size_t mia__cpu_scratch_matmul(const mia__cpu *cpu, const mia__step *step);
 size_t mia__cpu_scratch_rows(const mia__cpu *cpu, const mia__step *step);
 size_t mia__cpu_scratch_attention(const mia__cpu *cpu, const mia__step *step);

@@ -18,6 +18,7 @@ typedef enum mia__cpu_isa {
 } mia__cpu_isa;
 
 #define MIA__CPU_GROUP 16 /* output rows that prepared weights interleave */
+#define MIA__CPU_LINES 8  /* output rows of a panel of doubles */
 #define MIA__CPU_BLOCK 32 /* elements of a quantised block */
 
 /* A block of 32 activations rounded to 8 bits: x is about scale * quants. */
@@ -174,6 +175,13 @@ typedef struct mia__cpu_kernels {
     void (*matvec_bf16)(const uint16_t *w, const float *x, int64_t k, float *out, unsigned n);
     float (*dot)(const float *a, const float *b, size_t count);
 
+    /* sums += x * factor */
+    void (*accumulate)(float *sums, const float *x, float factor, size_t count);
+    void (*accumulate_f64)(double *sums, const double *x, double factor, size_t count);
+    /* sums [columns_f64][8] += w [k][8] by x [k][columns_f64] */
+    unsigned columns_f64;
+    void (*product_f64)(const double *w, const double *x, int64_t k, double *sums);
+
     /* matmul of 8-bit activations: x is [blocks][tile->m] */
     unsigned quantised_columns;
     void (*quantise)(const float *x, size_t blocks, mia__cpu_block *out, size_t stride);
@@ -192,7 +200,8 @@ void mia__cpu_kernels_fill(mia__cpu_kernels *kernels, mia__cpu_isa isa);
 
 /* Each file of an instruction set fills in its family. */
 #define MIA__CPU_FAMILIES(X, isa)                                                                            \
-    X(isa, elementwise) X(isa, lanes) X(isa, rows) X(isa, attention) X(isa, matmul) X(isa, quantised)
+    X(isa, elementwise)                                                                                      \
+    X(isa, lanes) X(isa, rows) X(isa, attention) X(isa, matmul) X(isa, sums) X(isa, quantised)
 #define MIA__CPU_DECLARE_FILL(isa, family) void mia__cpu_##isa##_##family(mia__cpu_kernels *kernels);
 MIA__CPU_FAMILIES(MIA__CPU_DECLARE_FILL, generic)
 MIA__CPU_FAMILIES(MIA__CPU_DECLARE_FILL, avx2)
