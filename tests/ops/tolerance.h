@@ -340,7 +340,6 @@ static inline void tolerances(const program *p, const result *r, const double *n
         else
             magnitudes_pool(p, r, count, slack);
         break;
-    case MIA_CLASS_SCAN:
     case MIA_CLASS_CREATION:
         for (int64_t i = 0; i < count; i++) slack[i] = (double)INFINITY;
         break;
