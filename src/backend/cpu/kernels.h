@@ -102,6 +102,13 @@ typedef struct mia__cpu_kernels {
     void (*matvec_bf16)(const uint16_t *w, const float *x, int64_t k, float *out, unsigned n);
     float (*dot)(const float *a, const float *b, size_t count);
 
+    /* movement: 16 x 16 words of 4 bytes turned over (strides in words); streaming: past the caches, to lines */
+    void (*turn)(void *out, int64_t out_stride, const void *in, int64_t in_stride);
+    void (*turn_streaming)(void *out, int64_t out_stride, const void *in, int64_t in_stride);
+    /* random numbers: 4 words of each block from `first` on; normal ones of words in pairs, a multiple of 32 */
+    void (*random_words)(uint64_t first, const uint32_t *key, size_t blocks, uint32_t *out);
+    void (*normal_numbers)(float *out, const uint32_t *words, size_t count);
+
     /* matmul of 8-bit activations: x is [blocks][tile->m] */
     unsigned quantised_columns;
     void (*quantise)(const float *x, size_t blocks, mia__cpu_block *out, size_t stride);
@@ -125,7 +132,7 @@ void mia__cpu_kernels_fill(mia__cpu_kernels *kernels, mia__cpu_isa isa);
 
 /* Each file of an instruction set fills in its family. */
 #define MIA__CPU_FAMILIES(X, isa)                                                                            \
-    X(isa, elementwise) X(isa, rows) X(isa, attention) X(isa, matmul) X(isa, quantised)
+    X(isa, elementwise) X(isa, rows) X(isa, movement) X(isa, attention) X(isa, matmul) X(isa, quantised)
 #define MIA__CPU_DECLARE_FILL(isa, family) void mia__cpu_##isa##_##family(mia__cpu_kernels *kernels);
 MIA__CPU_FAMILIES(MIA__CPU_DECLARE_FILL, generic)
 MIA__CPU_FAMILIES(MIA__CPU_DECLARE_FILL, avx2)

@@ -13,7 +13,7 @@ static int64_t saturate(double value, double low, double high) {
     return (int64_t)(whole < low ? low : whole > high ? high : whole);
 }
 
-static void store_number(mia_dtype dtype, void *base, int64_t at, double value) {
+void mia__store_number(mia_dtype dtype, void *base, int64_t at, double value) {
     switch (dtype) {
     case MIA_i32: mia__store_whole(dtype, base, at, saturate(value, INT32_MIN, INT32_MAX)); break;
     case MIA_u32: mia__store_whole(dtype, base, at, saturate(value, 0, UINT32_MAX)); break;
@@ -37,7 +37,8 @@ static void store_run(const mia__operand *operand, void *base, int64_t at, int64
         return;
     }
     int64_t stride = operand->view.ndim > 0 ? operand->view.stride[0] : 0;
-    for (int64_t i = 0; i < count; i++) store_number(operand->dtype, base, at + (first + i) * stride, in[i]);
+    for (int64_t i = 0; i < count; i++)
+        mia__store_number(operand->dtype, base, at + (first + i) * stride, in[i]);
 }
 
 void mia__reference_convert(const mia__kernel_args *args) {

@@ -108,6 +108,10 @@ static inline void mia__store_whole(mia_dtype dtype, void *base, int64_t at, int
     }
 }
 
+/* Stores a number into any scalar type as convert does: rounded to nearest even, saturated, NaN as 0 where there is
+ * none (convert.c). */
+void mia__store_number(mia_dtype dtype, void *base, int64_t at, double value);
+
 /* --- the kernels, a family a file; reference.c lists them ------------------------------------- */
 
 void mia__reference_elementwise(const mia__kernel_args *args);
