@@ -71,15 +71,15 @@ static void open_all(session *s) {
 }
 
 /* Movement and creation have a kernel for every type and layout; numbers in other types are not moved alone. */
-static bool never_falls_back(const row *row) {
-    mia_op_class op_class = mia_op_describe(row->op)->op_class;
-    return (op_class == MIA_CLASS_MOVEMENT && row->op != MIA_OP_convert) || op_class == MIA_CLASS_CREATION;
+static bool never_falls_back(mia_op op) {
+    mia_op_class op_class = mia_op_describe(op)->op_class;
+    return (op_class == MIA_CLASS_MOVEMENT && op != MIA_OP_convert) || op_class == MIA_CLASS_CREATION;
 }
 
 static void close_all(session *s) {
     mia_error error = {0};
     for (uint32_t i = 0; i < s->count; i++)
-        if (never_falls_back(s->row) && mia_device_count(s->devices[i].device).fallbacks > 0)
+        if (never_falls_back(s->row->op) && mia_device_count(s->devices[i].device).fallbacks > 0)
             fail_msg("%s: steps ran on the reference kernel", s->row->name);
     for (uint32_t i = 0; i < s->count; i++)
         if (mia_device_close(s->devices[i].device, &error) != MIA_OK)

@@ -146,38 +146,9 @@ void mia__cpu_part_run(const mia__cpu_task *task, const mia__operand *input, con
 /* --- tiles turned over ------------------------------------------------------------------------ */
 
 #define LINE_BYTES   64
-#define TILE_LINES   4                 /* a unit is this many lines both ways */
+#define TILE_WIDTH   2                 /* lines of each row of the output that a unit does ... */
+#define TILE_ROWS    32                /* ... of this many times as many rows as a line has units */
 #define STREAM_BYTES ((size_t)4 << 20) /* what is larger goes past the caches */
-
-/* Whole lines of both sides: `edge` units are a line. */
-#define TURN_LINES(size)                                                                                     \
-    do {                                                                                                     \
-        enum { EDGE = LINE_BYTES / (size) };                                                                 \
-        char lines_[EDGE][LINE_BYTES];                                                                       \
-        for (int64_t i = 0; i < EDGE; i++) memcpy(lines_[i], in + i * in_stride * (size), LINE_BYTES);       \
-        for (int64_t j = 0; j < EDGE; j++)                                                                   \
-            for (int64_t i = 0; i < EDGE; i++)                                                               \
-                memcpy(out + (j * out_stride + i) * (size), lines_[i] + j * (size), size);                   \
-    } while (0)
-
-/* Unit i of row j of the output is unit j of row i of the input; strides from row to row, in units. */
-static void turn_lines(const mia__cpu_task *task, char *out, int64_t out_stride, const char *in,
-                       int64_t in_stride) {
-    const mia__cpu_turn *turn = &task->step->as.turn;
-    switch (turn->copy.bytes) {
-    case 1: TURN_LINES(1); break;
-    case 2: TURN_LINES(2); break;
-    case 4:
-        if (turn->stream && ((uintptr_t)out | (uintptr_t)(out_stride * 4)) % LINE_BYTES == 0)
-            task->step->kernels->turn_streaming(out, out_stride, in, in_stride);
-        else
-            task->step->kernels->turn(out, out_stride, in, in_stride);
-        break;
-    case 8: TURN_LINES(8); break;
-    case 16: TURN_LINES(16); break;
-    default: break;
-    }
-}
 
 /* `rows` rows of the output of `count` units each. */
 static void turn_block(const mia__cpu_task *task, char *out, const char *in, int64_t rows, int64_t count) {
@@ -185,12 +156,14 @@ static void turn_block(const mia__cpu_task *task, char *out, const char *in, int
     const mia__cpu_loop *loop = &turn->copy.loop;
     int64_t bytes = (int64_t)turn->copy.bytes, edge = LINE_BYTES / bytes;
     int64_t out_stride = loop->stride[0][1], in_stride = loop->stride[1][0], along = loop->stride[1][1];
-    for (int64_t i = 0; i < count; i += edge)
-        for (int64_t j = 0; j < rows; j += edge) {
+    for (int64_t j = 0; j < rows; j += edge)
+        for (int64_t i = 0; i < count; i += edge) {
             char *to = out + (j * out_stride + i) * bytes;
             const char *from = in + (i * in_stride + j * along) * bytes;
             if (along == 1 && i + edge <= count && j + edge <= rows) {
-                turn_lines(task, to, out_stride, from, in_stride);
+                bool stream =
+                    turn->stream && ((uintptr_t)to | (uintptr_t)(out_stride * bytes)) % LINE_BYTES == 0;
+                task->step->kernels->turn_lines(turn->copy.bytes, stream, to, out_stride, from, in_stride);
                 continue;
             }
             for (int64_t row = 0; row < edge && j + row < rows; row++)
@@ -202,16 +175,18 @@ static void turn_block(const mia__cpu_task *task, char *out, const char *in, int
 static void run_turn(const mia__cpu_task *task, size_t begin, size_t end) {
     const mia__cpu_turn *turn = &task->step->as.turn;
     const mia__cpu_loop *loop = &turn->copy.loop;
-    int64_t bytes = (int64_t)turn->copy.bytes, edge = TILE_LINES * LINE_BYTES / bytes;
+    int64_t bytes = (int64_t)turn->copy.bytes, edge = LINE_BYTES / bytes;
+    int64_t width = TILE_WIDTH * edge, height = TILE_ROWS * edge;
     for (size_t unit = begin; unit < end; unit++) {
         int64_t at[2], tile = (int64_t)(unit % loop->pieces);
         mia__cpu_loop_offsets(loop, 2, unit / loop->pieces, 2, at);
-        int64_t i = tile / turn->tiles * edge, j = tile % turn->tiles * edge;
+        int64_t i = tile / turn->tiles * width, j = tile % turn->tiles * height;
         int64_t rows = loop->extent[1] - j, count = loop->extent[0] - i;
         turn_block(task, task->output + (at[0] + i + j * loop->stride[0][1]) * bytes,
                    task->inputs[0] + (at[1] + i * loop->stride[1][0] + j * loop->stride[1][1]) * bytes,
-                   rows < edge ? rows : edge, count < edge ? count : edge);
+                   rows < height ? rows : height, count < width ? count : width);
     }
+    if (turn->stream) task->step->kernels->end_stream();
 }
 
 static int64_t length_of(int64_t stride) {
@@ -238,9 +213,10 @@ static bool cut_tiles(mia__cpu_turn *turn) {
         loop->stride[i][along] = loop->stride[i][1];
         loop->stride[i][1] = stride;
     }
-    int64_t edge = TILE_LINES * LINE_BYTES / (int64_t)turn->copy.bytes;
-    turn->tiles = (extent + edge - 1) / edge;
-    loop->pieces = (size_t)(turn->tiles * ((loop->extent[0] + edge - 1) / edge));
+    int64_t edge = LINE_BYTES / (int64_t)turn->copy.bytes, width = TILE_WIDTH * edge,
+            height = TILE_ROWS * edge;
+    turn->tiles = (extent + height - 1) / height;
+    loop->pieces = (size_t)(turn->tiles * ((loop->extent[0] + width - 1) / width));
     loop->rows = extent > 0 ? loop->rows / (size_t)extent : 0;
     return true;
 }

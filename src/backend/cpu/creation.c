@@ -13,24 +13,22 @@
 
 /* --- arange ----------------------------------------------------------------------------------- */
 
-/* start + i step for elements [first, first + count), in f64. */
+/* start + i step for elements [first, first + count), in f64. Places are whole numbers that it holds, so that it makes
+ * no difference in which order they are added; those of a tile fit 32 bits, of which vectors can be made. */
 static void arange_reals(mia_dtype dtype, char *out, double start, double step, int64_t first,
                          int64_t count) {
+    double numbers[TILE], from = (double)first;
+    for (int32_t i = 0; i < (int32_t)count; i++) numbers[i] = start + (from + (double)i) * step;
     switch (dtype) {
     case MIA_f32:
-        for (int64_t i = 0; i < count; i++)
-            ((float *)(void *)out)[i] = (float)(start + (double)(first + i) * step);
+        for (int64_t i = 0; i < count; i++) ((float *)(void *)out)[i] = (float)numbers[i];
         break;
-    case MIA_f64:
-        for (int64_t i = 0; i < count; i++) ((double *)(void *)out)[i] = start + (double)(first + i) * step;
-        break;
+    case MIA_f64: memcpy(out, numbers, (size_t)count * sizeof *numbers); break;
     case MIA_f16:
-        for (int64_t i = 0; i < count; i++)
-            ((uint16_t *)(void *)out)[i] = mia__f64_to_f16(start + (double)(first + i) * step);
+        for (int64_t i = 0; i < count; i++) ((uint16_t *)(void *)out)[i] = mia__f64_to_f16(numbers[i]);
         break;
     default:
-        for (int64_t i = 0; i < count; i++)
-            ((uint16_t *)(void *)out)[i] = mia__f64_to_bf16(start + (double)(first + i) * step);
+        for (int64_t i = 0; i < count; i++) ((uint16_t *)(void *)out)[i] = mia__f64_to_bf16(numbers[i]);
         break;
     }
 }
@@ -51,17 +49,16 @@ static void run_arange(const mia__cpu_task *task, size_t begin, size_t end) {
     const mia__operand *output = &task->step->source->output;
     mia_dtype dtype = output->dtype;
     size_t bytes = mia_dtype_describe(dtype)->bytes;
-    bool real = mia_dtype_describe(dtype)->kind == MIA_KIND_FLOAT;
-    int64_t first = (int64_t)begin * TILE, last = (int64_t)end * TILE;
-    if (last > output->view.extent[0]) last = output->view.extent[0];
-    char *out = task->output + (size_t)first * bytes;
-    if (real) {
-        double start = mia__load(dtype, task->inputs[0], 0), step = mia__load(dtype, task->inputs[1], 0);
-        arange_reals(dtype, out, start, step, first, last - first);
-    } else {
-        int64_t start = mia__load_whole(dtype, task->inputs[0], 0),
-                step = mia__load_whole(dtype, task->inputs[1], 0);
-        arange_wholes(bytes, out, (uint32_t)(uint64_t)start, (uint32_t)(uint64_t)step, first, last - first);
+    for (size_t unit = begin; unit < end; unit++) {
+        int64_t first = (int64_t)unit * TILE, left = output->view.extent[0] - first;
+        int64_t count = left < TILE ? left : TILE;
+        char *out = task->output + (size_t)first * bytes;
+        const char *start = task->inputs[0], *step = task->inputs[1];
+        if (mia__is_float(dtype))
+            arange_reals(dtype, out, mia__load(dtype, start, 0), mia__load(dtype, step, 0), first, count);
+        else
+            arange_wholes(bytes, out, (uint32_t)(uint64_t)mia__load_whole(dtype, start, 0),
+                          (uint32_t)(uint64_t)mia__load_whole(dtype, step, 0), first, count);
     }
 }
 

@@ -102,9 +102,11 @@ typedef struct mia__cpu_kernels {
     void (*matvec_bf16)(const uint16_t *w, const float *x, int64_t k, float *out, unsigned n);
     float (*dot)(const float *a, const float *b, size_t count);
 
-    /* movement: 16 x 16 words of 4 bytes turned over (strides in words); streaming: past the caches, to lines */
-    void (*turn)(void *out, int64_t out_stride, const void *in, int64_t in_stride);
-    void (*turn_streaming)(void *out, int64_t out_stride, const void *in, int64_t in_stride);
+    /* movement: lines of 64 bytes, as many as each has units, turned over (strides in units); stream: past the
+     * caches, to aligned lines, until end_stream */
+    void (*turn_lines)(size_t bytes, bool stream, char *out, int64_t out_stride, const char *in,
+                       int64_t in_stride);
+    void (*end_stream)(void);
     /* random numbers: 4 words of each block from `first` on; normal ones of words in pairs, a multiple of 32 */
     void (*random_words)(uint64_t first, const uint32_t *key, size_t blocks, uint32_t *out);
     void (*normal_numbers)(float *out, const uint32_t *words, size_t count);

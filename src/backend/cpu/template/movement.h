@@ -1,12 +1,58 @@
-/* What movement needs of an instruction set: 16 x 16 words of 4 bytes turned over, so that each cache line of both
- * sides is met once; and blocks of random words. Included once for each instruction set. */
+/* What movement needs of an instruction set: as many lines turned over as each has elements, so that every cache line
+ * of both sides is met once; and blocks of random words. Included once for each instruction set. */
 #include "backend/cpu/template/simd.h"
 
 #include "base/philox.h"
 
-/* --- words turned over ------------------------------------------------------------------------ */
+/* --- lines turned over ------------------------------------------------------------------------ */
 
-/* Row j of `out` is column j of `in`: out[j * out_stride + i] = in[i * in_stride + j]. */
+#define LINE 64 /* bytes */
+
+/* A whole line, past the caches where it is streamed; `to` is aligned to lines then. */
+INLINE void store_line(void *to, const void *from, bool stream) {
+#if MIA_LANES == 16
+    __m512i line = _mm512_loadu_si512(from);
+    if (stream) {
+        _mm512_stream_si512((__m512i *)to, line);
+        return;
+    }
+    _mm512_storeu_si512(to, line);
+#elif MIA_LANES == 8
+    __m256i first = _mm256_loadu_si256((const __m256i *)from),
+            second = _mm256_loadu_si256((const __m256i *)from + 1);
+    if (stream) {
+        _mm256_stream_si256((__m256i *)to, first);
+        _mm256_stream_si256((__m256i *)to + 1, second);
+        return;
+    }
+    _mm256_storeu_si256((__m256i *)to, first);
+    _mm256_storeu_si256((__m256i *)to + 1, second);
+#else
+    (void)stream;
+    memcpy(to, from, LINE);
+#endif
+}
+
+/* What was streamed is there for other threads, whatever they wait with. */
+static void end_stream(void) {
+#if MIA_LANES > 4
+    _mm_sfence();
+#endif
+}
+
+/* Units of `size` bytes, as many as a line has both ways: row j of `out` is column j of `in`. */
+#define TURN_LINES(size)                                                                                     \
+    do {                                                                                                     \
+        enum { EDGE = LINE / (size) };                                                                       \
+        char rows_[EDGE][LINE], columns_[EDGE][LINE];                                                        \
+        for (int64_t i = 0; i < EDGE; i++) memcpy(rows_[i], in + i * in_stride * (size), LINE);              \
+        for (int64_t j = 0; j < EDGE; j++)                                                                   \
+            for (int64_t i = 0; i < EDGE; i++)                                                               \
+                memcpy(columns_[j] + i * (size), rows_[i] + j * (size), size);                               \
+        for (int64_t j = 0; j < EDGE; j++) store_line(out + j * out_stride * (size), columns_[j], stream);   \
+    } while (0)
+
+/* Words of 4 bytes are turned over in registers. */
 #if MIA_LANES == 16
 
 /* Four steps: pairs of words, pairs of two words, then quarters of vectors twice. */
@@ -38,16 +84,10 @@ INLINE void turn_vectors(const float *in, int64_t in_stride, __m512 *out) {
     }
 }
 
-static void turn(void *out, int64_t out_stride, const void *in, int64_t in_stride) {
+INLINE void turn_words(char *out, int64_t out_stride, const char *in, int64_t in_stride, bool stream) {
     __m512 columns[16];
-    turn_vectors(in, in_stride, columns);
-    EACH(j, 16) _mm512_storeu_ps((float *)out + (int64_t)j * out_stride, columns[j]);
-}
-
-static void turn_streaming(void *out, int64_t out_stride, const void *in, int64_t in_stride) {
-    __m512 columns[16];
-    turn_vectors(in, in_stride, columns);
-    EACH(j, 16) _mm512_stream_ps((float *)out + (int64_t)j * out_stride, columns[j]);
+    turn_vectors((const float *)(const void *)in, in_stride, columns);
+    EACH(j, 16) store_line(out + (int64_t)j * out_stride * 4, &columns[j], stream);
 }
 
 #elif MIA_LANES == 8
@@ -71,72 +111,89 @@ INLINE void turn_vectors(const float *in, int64_t in_stride, __m256 *out) {
     }
 }
 
-/* Halves of a line follow each other, so that a line that is streamed leaves as one. */
-#define TURN_WITH(store)                                                                                     \
-    for (int64_t j = 0; j < 16; j += 8) {                                                                    \
-        __m256 first[8], second[8];                                                                          \
-        turn_vectors((const float *)in + j, in_stride, first);                                               \
-        turn_vectors((const float *)in + j + 8 * in_stride, in_stride, second);                              \
-        EACH(k, 8) {                                                                                         \
-            store((float *)out + (j + (int64_t)k) * out_stride, first[k]);                                   \
-            store((float *)out + (j + (int64_t)k) * out_stride + 8, second[k]);                              \
-        }                                                                                                    \
+INLINE void turn_words(char *out, int64_t out_stride, const char *in, int64_t in_stride, bool stream) {
+    const float *from = (const float *)(const void *)in;
+    for (int64_t j = 0; j < 16; j += 8) {
+        __m256 halves[2][8];
+        turn_vectors(from + j, in_stride, halves[0]);
+        turn_vectors(from + j + 8 * in_stride, in_stride, halves[1]);
+        EACH(k, 8) {
+            const __m256 line[2] = {halves[0][k], halves[1][k]};
+            store_line(out + (j + (int64_t)k) * out_stride * 4, line, stream);
+        }
     }
-
-static void turn(void *out, int64_t out_stride, const void *in, int64_t in_stride) {
-    TURN_WITH(_mm256_storeu_ps)
-}
-
-static void turn_streaming(void *out, int64_t out_stride, const void *in, int64_t in_stride) {
-    TURN_WITH(_mm256_stream_ps)
 }
 
 #else
 
-static void turn(void *out, int64_t out_stride, const void *in, int64_t in_stride) {
-    uint32_t lines[16][16];
-    for (int64_t i = 0; i < 16; i++) memcpy(lines[i], (const char *)in + i * in_stride * 4, sizeof lines[i]);
-    for (int64_t j = 0; j < 16; j++)
-        for (int64_t i = 0; i < 16; i++) memcpy((char *)out + (j * out_stride + i) * 4, &lines[i][j], 4);
+INLINE void turn_words(char *out, int64_t out_stride, const char *in, int64_t in_stride, bool stream) {
+    TURN_LINES(4);
 }
-
-#define turn_streaming turn
 
 #endif
 
+static void turn_lines(size_t bytes, bool stream, char *out, int64_t out_stride, const char *in,
+                       int64_t in_stride) {
+    switch (bytes) {
+    case 1: TURN_LINES(1); break;
+    case 2: TURN_LINES(2); break;
+    case 4: turn_words(out, out_stride, in, in_stride, stream); break;
+    case 8: TURN_LINES(8); break;
+    default: TURN_LINES(16); break;
+    }
+}
+
 /* --- random words ----------------------------------------------------------------------------- */
 
-#define BLOCKS 16 /* at a time; the compiler makes vectors of the loops over them */
+typedef uint64_t vq __attribute__((vector_size(4 * MIA_LANES)));
 
-static void sixteen_blocks(uint64_t first, const uint32_t *key, uint32_t *out) {
-    uint32_t c0[BLOCKS], c1[BLOCKS], c2[BLOCKS], c3[BLOCKS], k0 = key[0], k1 = key[1];
-    for (unsigned b = 0; b < BLOCKS; b++) {
-        c0[b] = (uint32_t)(first + b);
-        c1[b] = (uint32_t)((first + b) >> 32);
-        c2[b] = c3[b] = 0;
+/* The low and the high words of products of 32 bits by 32. */
+INLINE vu product(vu x, uint32_t factor, vu *high) {
+#if MIA_LANES == 16
+    const __m512i f = _mm512_set1_epi32((int)factor);
+    vq even = (vq)_mm512_mul_epu32((__m512i)x, f), odd = (vq)_mm512_mul_epu32((__m512i)((vq)x >> 32), f);
+#elif MIA_LANES == 8
+    const __m256i f = _mm256_set1_epi32((int)factor);
+    vq even = (vq)_mm256_mul_epu32((__m256i)x, f), odd = (vq)_mm256_mul_epu32((__m256i)((vq)x >> 32), f);
+#else
+    vq even = ((vq)x & UINT32_MAX) * factor, odd = ((vq)x >> 32) * factor;
+#endif
+    *high = (vu)(even >> 32 | (odd & ~(uint64_t)UINT32_MAX));
+    return (vu)((even & UINT32_MAX) | odd << 32);
+}
+
+/* MIA_LANES blocks from `first` on: a block a lane. */
+INLINE void blocks_of(uint64_t first, const uint32_t *key, vu *c) {
+    uint32_t k0 = key[0], k1 = key[1];
+    uint32_t low[MIA_LANES], high[MIA_LANES];
+    for (unsigned lane = 0; lane < MIA_LANES; lane++) {
+        low[lane] = (uint32_t)(first + lane);
+        high[lane] = (uint32_t)((first + lane) >> 32);
     }
-    for (int round = 0; round < MIA__PHILOX_ROUNDS; round++) {
-        for (unsigned b = 0; b < BLOCKS; b++) {
-            uint64_t x = UINT64_C(0xD2511F53) * c0[b], y = UINT64_C(0xCD9E8D57) * c2[b];
-            c0[b] = (uint32_t)(y >> 32) ^ c1[b] ^ k0;
-            c1[b] = (uint32_t)y;
-            c2[b] = (uint32_t)(x >> 32) ^ c3[b] ^ k1;
-            c3[b] = (uint32_t)x;
-        }
+    memcpy(&c[0], low, sizeof low);
+    memcpy(&c[1], high, sizeof high);
+    c[2] = c[3] = (vu){0};
+    EACH(round, MIA__PHILOX_ROUNDS) {
+        vu a_high, b_high, a = product(c[0], 0xD2511F53, &a_high), b = product(c[2], 0xCD9E8D57, &b_high);
+        c[0] = b_high ^ c[1] ^ k0;
+        c[1] = b;
+        c[2] = a_high ^ c[3] ^ k1;
+        c[3] = a;
         k0 += 0x9E3779B9;
         k1 += 0xBB67AE85;
-    }
-    for (unsigned b = 0; b < BLOCKS; b++) {
-        out[4 * b] = c0[b];
-        out[4 * b + 1] = c1[b];
-        out[4 * b + 2] = c2[b];
-        out[4 * b + 3] = c3[b];
     }
 }
 
 static void random_words(uint64_t first, const uint32_t *key, size_t blocks, uint32_t *out) {
     size_t b = 0;
-    for (; b + BLOCKS <= blocks; b += BLOCKS) sixteen_blocks(first + b, key, out + 4 * b);
+    for (; b + MIA_LANES <= blocks; b += MIA_LANES) {
+        vu c[4];
+        uint32_t lanes[4][MIA_LANES];
+        blocks_of(first + b, key, c);
+        memcpy(lanes, c, sizeof lanes);
+        for (size_t lane = 0; lane < MIA_LANES; lane++)
+            for (size_t w = 0; w < 4; w++) out[4 * (b + lane) + w] = lanes[w][lane];
+    }
     for (; b < blocks; b++) mia__philox_block(first + b, key, out + 4 * b);
 }
 
@@ -180,11 +237,14 @@ INLINE void sine_and_cosine(vu word, vf *sine, vf *cosine) {
 /* Box and Muller: words 2 i and 2 i + 1 make numbers 2 i and 2 i + 1. `count` is a multiple of 2 * MIA_LANES. */
 static void normal_numbers(float *out, const uint32_t *words, size_t count) {
     for (size_t i = 0; i < count; i += 2 * (size_t)MIA_LANES) {
-        vu radius_words, angle_words;
+        uint32_t of_radius[MIA_LANES], of_angle[MIA_LANES];
         for (size_t k = 0; k < MIA_LANES; k++) {
-            radius_words[k] = words[i + 2 * k];
-            angle_words[k] = words[i + 2 * k + 1];
+            of_radius[k] = words[i + 2 * k];
+            of_angle[k] = words[i + 2 * k + 1];
         }
+        vu radius_words, angle_words;
+        memcpy(&radius_words, of_radius, sizeof of_radius);
+        memcpy(&angle_words, of_angle, sizeof of_angle);
         vf radius = vf_sqrt(-2.0f * log_of_rest(vi_to_vf((vi)(radius_words >> 8)) * 0x1p-24f)), sine, cosine;
         sine_and_cosine(angle_words, &sine, &cosine);
         cosine *= radius;
@@ -197,8 +257,8 @@ static void normal_numbers(float *out, const uint32_t *words, size_t count) {
 }
 
 FILL_FAMILY(movement) {
-    kernels->turn = turn;
-    kernels->turn_streaming = turn_streaming;
+    kernels->turn_lines = turn_lines;
+    kernels->end_stream = end_stream;
     kernels->random_words = random_words;
     kernels->normal_numbers = normal_numbers;
 }
