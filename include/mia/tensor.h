@@ -457,7 +457,9 @@ MIA_API mia_tensor mia_tensor_full(mia_device *device, mia_dtype dtype, mia_shap
 
 /* Host memory used where it is: it stays valid and unchanged until `release` (may be NULL) is called with
  * `user`, which happens once, from whatever thread ends the last use, and within this call where the backend
- * has to copy or the handle is poisoned. Owned like what mia_tensor_upload gives; never overwritten. */
+ * has to copy (cpu: memory that is not aligned to 16 bytes) or the handle is poisoned. It may use Mia, but not wait
+ * for work of that device. Owned like what mia_tensor_upload gives, and counted like it; never overwritten. Views of
+ * it, and handles of those, are uses; closing the device ends them all. */
 MIA_API mia_tensor mia_tensor_borrow(mia_device *device, mia_dtype dtype, mia_shape shape, const void *data,
                                      void (*release)(void *user), void *user, MIA__SITE_ARGS);
 
