@@ -132,13 +132,13 @@ static void test_scatter_types(void **state) {
     (void)state;
     const int32_t zero[4] = {0, 0, 0, 0};
     const int8_t bytes[2] = {100, 100}, byte = 100;
-    int8_t byte_out;
+    int8_t byte_out = 0;
     run(MIA_OP_scatter, step_modes(0, MIA_SCATTER_ADD, 0), step_compact(MIA_i8, &byte_out, 1, 1),
         STEP_INPUTS(step_compact(MIA_i8, &byte, 1, 1), step_compact(MIA_i32, zero, 1, 2),
                     step_compact(MIA_i8, bytes, 1, 2)));
     assert_int_equal(byte_out, 44);
     const uint8_t truths[3] = {0, 7, 0};
-    uint8_t truth = 0, truth_out;
+    uint8_t truth = 0, truth_out = 0;
     for (int style = MIA_SCATTER_ADD; style <= MIA_SCATTER_MAX; style++) {
         run(MIA_OP_scatter, step_modes(0, style, 0), step_compact(MIA_bool8, &truth_out, 1, 1),
             STEP_INPUTS(step_compact(MIA_bool8, &truth, 1, 1), step_compact(MIA_i32, zero, 1, 3),
@@ -146,14 +146,14 @@ static void test_scatter_types(void **state) {
         assert_int_equal(truth_out, style == MIA_SCATTER_ADD || style == MIA_SCATTER_MAX);
     }
     const float numbers[3] = {1, NAN, 2};
-    float number = 0, number_out;
+    float number = 0, number_out = 0;
     for (int style = MIA_SCATTER_MIN; style <= MIA_SCATTER_MAX; style++) {
         run(MIA_OP_scatter, step_modes(0, style, 0), step_compact(MIA_f32, &number_out, 1, 1),
             STEP_INPUTS(step_compact(MIA_f32, &number, 1, 1), step_compact(MIA_i32, zero, 1, 3),
                         step_compact(MIA_f32, numbers, 1, 3)));
         assert_true(isnan(number_out));
     }
-    uint16_t half = mia__f64_to_f16(2048), halves[4], half_out; /* 2048 + 1 is 2048 in f16 */
+    uint16_t half = mia__f64_to_f16(2048), halves[4], half_out = 0; /* 2048 + 1 is 2048 in f16 */
     for (int i = 0; i < 4; i++) halves[i] = mia__f64_to_f16(1);
     run(MIA_OP_scatter, step_modes(0, MIA_SCATTER_ADD, 0), step_compact(MIA_f16, &half_out, 1, 1),
         STEP_INPUTS(step_compact(MIA_f16, &half, 1, 1), step_compact(MIA_i32, zero, 1, 4),

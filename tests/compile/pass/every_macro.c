@@ -44,6 +44,37 @@ static void views_and_movement(void) {
     FINISH(mia_gather(ones(), mia_full(i32, device, MIA_SHAPE(2), 1)));
     FINISH(mia_embedding(ones(), mia_full(i32, device, MIA_SHAPE(2), 1)));
     FINISH(mia_update(ones(), mia_full(f32, device, MIA_SHAPE(4, 1), 2), index_of_one(), 1));
+    FINISH(mia_transpose(ones(), 0, 1));
+    FINISH(mia_squeeze(mia_unsqueeze(ones(), 1), MIA_ALL_MODES));
+}
+
+static mia_tensor_i32 indices(void) {
+    return mia_full(i32, device, MIA_SHAPE(2), 1);
+}
+
+static void places(void) {
+    FINISH(mia_take(ones(), indices(), 1));
+    FINISH(mia_take_along(ones(), mia_full(i32, device, MIA_SHAPE(2, 3), 1), 0));
+    FINISH(mia_scatter(ones(), indices(), mia_full(f32, device, MIA_SHAPE(4, 2), 2), 1, MIA_SCATTER_ADD));
+    FINISH(mia_scatter_along(ones(), mia_full(i32, device, MIA_SHAPE(2, 3), 1),
+                             mia_full(f32, device, MIA_SHAPE(2, 3), 2), 0, MIA_SCATTER_MAX));
+    FINISH(mia_roll(ones(), 0, -1));
+    FINISH(mia_tril(ones(), 0));
+    FINISH(mia_triu(ones(), 1));
+    FINISH(mia_arange(i32, device, 3, -1, 4));
+    FINISH(mia_random_uniform(f32, device, MIA_SHAPE(4, 3), 7));
+    FINISH(mia_random_normal(f16, device, MIA_SHAPE(4, 3), 7));
+}
+
+static void several(void) {
+    const int64_t sizes[2] = {1, 2};
+    const mia_tensor list[3] = {MIA_UNTYPED(ones()), MIA_UNTYPED(ones()), MIA_UNTYPED(ones())};
+    mia_tensor_f32 parts[2];
+    finish(mia_tensor_concat(list, 3, 0, __FILE__, __LINE__));
+    FINISH(mia_stack(ones(), ones(), 2));
+    mia_split(ones(), 1, sizes, 2, parts);
+    FINISH(parts[0]);
+    FINISH(parts[1]);
 }
 
 static void elementwise(void) {
@@ -108,6 +139,8 @@ int main(void) {
     mia_error error = {MIA_OK, ""};
     if (mia_device_open(&options, &device, &error) != MIA_OK) return 2;
     views_and_movement();
+    places();
+    several();
     elementwise();
     the_others();
     handles();

@@ -165,13 +165,10 @@ INLINE vu product(vu x, uint32_t factor, vu *high) {
 /* MIA_LANES blocks from `first` on: a block a lane. */
 INLINE void blocks_of(uint64_t first, const uint32_t *key, vu *c) {
     uint32_t k0 = key[0], k1 = key[1];
-    uint32_t low[MIA_LANES], high[MIA_LANES];
-    for (unsigned lane = 0; lane < MIA_LANES; lane++) {
-        low[lane] = (uint32_t)(first + lane);
-        high[lane] = (uint32_t)((first + lane) >> 32);
-    }
-    memcpy(&c[0], low, sizeof low);
-    memcpy(&c[1], high, sizeof high);
+    static const uint32_t lanes[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    memcpy(&c[0], lanes, sizeof c[0]);
+    c[0] += (uint32_t)first;
+    c[1] = (uint32_t)(first >> 32) - (vu)(c[0] < (uint32_t)first); /* a carry is a mask, minus one */
     c[2] = c[3] = (vu){0};
     EACH(round, MIA__PHILOX_ROUNDS) {
         vu a_high, b_high, a = product(c[0], 0xD2511F53, &a_high), b = product(c[2], 0xCD9E8D57, &b_high);
