@@ -288,15 +288,15 @@ struct mia__no_type;
 
 #define mia_copy(x)            MIA_UNARY(copy, ALL, x)
 #define mia_convert(type, x)   mia__convert_to_##type(MIA_UNTYPED(x), MIA__SITE)
-#define mia_concat(a, b, mode) MIA__CALL2(concat, PLAIN, a, b, (uint32_t)(mode), MIA__SITE)
+#define mia_concat(a, b, mode) MIA__CALL2(concat, ALL, a, b, (uint32_t)(mode), MIA__SITE)
 /* style: mia_pad_style; value: for MIA_PAD_CONSTANT. */
 #define mia_pad(x, mode, before, after, style, value)                                                        \
     MIA__CALL1(pad, PLAIN, x, mode, before, after, style, value, MIA__SITE)
-#define mia_gather(table, indices)    MIA__CALL2(gather, PLAIN, table, indices, MIA__SITE)
+#define mia_gather(table, indices)    MIA__CALL2(gather, ALL, table, indices, MIA__SITE)
 #define mia_embedding(table, indices) MIA__CALL_EMBEDDING(table, indices)
-#define mia_update(x, part, start, mode)                                                                     \
-    MIA__CALL3(update, PLAIN, x, part, start, (uint32_t)(mode), MIA__SITE)
-#define mia_take(x, indices, mode) MIA__CALL2(take, PLAIN, x, indices, (uint32_t)(mode), MIA__SITE)
+/* Along mode 0 of a block type the part goes to the block that `start` lies in. */
+#define mia_update(x, part, start, mode) MIA__CALL3(update, ALL, x, part, start, (uint32_t)(mode), MIA__SITE)
+#define mia_take(x, indices, mode)       MIA__CALL2(take, PLAIN, x, indices, (uint32_t)(mode), MIA__SITE)
 #define mia_take_along(x, indices, mode)                                                                     \
     MIA__CALL2(take_along, SINGLE, x, indices, (uint32_t)(mode), MIA__SITE)
 /* style: mia_scatter_style. In place when x is unshared. */
@@ -610,7 +610,7 @@ MIA_TYPES_REAL(MIA__MADE, random_normal)
         result.untyped = mia_tensor_stack(list, 2, mode, file, line);                                        \
         return result;                                                                                       \
     }
-MIA_TYPES_PLAIN(MIA__MADE, 0)
+MIA_TYPES_ALL(MIA__MADE, 0)
 #undef MIA__MADE
 #define MIA__MADE(type, unused)                                                                              \
     static inline void MIA__FN(type, split)(mia_tensor_##type x, uint32_t mode, const int64_t *sizes,        \
@@ -622,7 +622,7 @@ MIA_TYPES_ALL(MIA__MADE, 0)
 #ifdef __cplusplus
 MIA__PACKED_2(stack)
 #endif
-#define mia_stack(a, b, mode) MIA__CALL2(stack, PLAIN, a, b, (uint32_t)(mode), MIA__SITE)
+#define mia_stack(a, b, mode) MIA__CALL2(stack, ALL, a, b, (uint32_t)(mode), MIA__SITE)
 #define mia_split(x, mode, sizes, count, parts)                                                              \
     MIA__CALL1(split, ALL, x, mode, sizes, count, parts, MIA__SITE)
 

@@ -1,4 +1,5 @@
 /* MIA_DEBUG: a comma-separated list of plan and memory; lines go to the device's log callback. */
+#include "graph/ops.h"
 #include "runtime/device.h"
 
 #include <stdio.h>
@@ -52,7 +53,8 @@ static void log_steps(const mia_device *device, const mia__plan *plan) {
                                    operand_text(&step->inputs[i], text, sizeof text));
             used += written > 0 ? (size_t)written : 0;
         }
-        mia__device_log(device, "%4u  %-12s %s <- %s", (unsigned)s, mia_op_describe(step->op)->name,
+        mia__device_log(device, "%4u  %-12s %s <- %s", (unsigned)s,
+                        mia__op_row_of(step->op, step->custom)->info.name,
                         operand_text(&step->output, text, sizeof text), inputs);
     }
 }

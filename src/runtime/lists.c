@@ -87,7 +87,7 @@ static mia_tensor join_updates(const joining *j, size_t count, mia_tensor starts
 }
 
 static mia_tensor join(const joining *j, size_t count) {
-    if (j->list == NULL || count == 0) return mia__handle_lost(MIA_ERROR_INVALID_ARGUMENT);
+    if (j->list == NULL || count == 0) return mia__handle_lost(MIA_ERROR_INVALID_ARGUMENT, j->line);
     if (fits_updates(j, count)) {
         int64_t total = 0;
         mia_tensor starts = upload_starts(j, count, &total);
@@ -116,7 +116,7 @@ mia_tensor mia_tensor_stack(const mia_tensor *list, size_t count, uint32_t mode,
 /* A poisoned value beside x. */
 static mia_tensor refused(mia_tensor x, const mia_error *error, const mia__site *site) {
     mia__lock(x.device);
-    mia_tensor t = mia__handle_lost(MIA_ERROR_DEVICE_CLOSED);
+    mia_tensor t = mia__handle_lost(MIA_ERROR_DEVICE_CLOSED, site->line);
     if (!x.device->closed)
         t = mia__handle_new(x.device, mia__node_poisoned(x.device, error, site), false, site);
     mia__unlock(x.device);

@@ -51,7 +51,7 @@ static inline uint32_t tape_add(test_tape *t, mia_op op, const uint32_t *operand
         types[i] = (mia__type){t->entries[operands[i]].dtype, mia__view_shape(&t->entries[operands[i]].view)};
     }
     size_t bytes;
-    if (mia__op_result(op, types, count, &attributes, &result, NULL) != MIA_OK ||
+    if (mia__op_result(mia__op_find(op), types, count, &attributes, &result, NULL) != MIA_OK ||
         mia__shape_check(result.dtype, &result.shape, &bytes, "test", NULL) != MIA_OK)
         return UINT32_MAX;
     entry->dtype = result.dtype;

@@ -11,7 +11,7 @@
 #include "backend/reference/reference.h"
 #include "base/half.h"
 
-#define MIA__WALK_VIEWS 4
+#define MIA__WALK_VIEWS (MIA__MAX_OPERANDS + 1)
 
 /* Steps through every index of some modes, first mode fastest; at[i] is where view i is, in units from its
  * buffer. */
@@ -108,8 +108,8 @@ static inline void mia__store_whole(mia_dtype dtype, void *base, int64_t at, int
     }
 }
 
-/* Stores a number into any scalar type as convert does: rounded to nearest even, saturated, NaN as 0 where there is
- * none (convert.c). */
+/* Stores a number into any scalar type: rounded to nearest even, saturated at the ends of integer types, NaN
+ * as 0. */
 void mia__store_number(mia_dtype dtype, void *base, int64_t at, double value);
 
 /* --- the kernels, a family a file; reference.c lists them ------------------------------------- */
@@ -122,6 +122,8 @@ void mia__reference_update(const mia__kernel_args *args);
 void mia__reference_convert(const mia__kernel_args *args);
 void mia__reference_gather(const mia__kernel_args *args);
 void mia__reference_embedding(const mia__kernel_args *args);
+void mia__reference_custom(const mia__kernel_args *args);
+void mia__reference_custom_elementwise(const mia__kernel_args *args);
 void mia__reference_take(const mia__kernel_args *args);
 void mia__reference_take_along(const mia__kernel_args *args);
 void mia__reference_scatter(const mia__kernel_args *args);
