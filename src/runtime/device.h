@@ -289,7 +289,7 @@ struct mia_device {
 
     mia__storage *arena;
     mia__storage *constants;
-    mia__borrowed *ended; /* to be told once the lock is free */
+    mia__borrowed *ended;       /* to be told once the lock is free */
     struct mia__custom *custom; /* operations that were registered, the newest first */
     uint32_t custom_count;
     mia_device_counters counters;
