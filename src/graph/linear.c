@@ -108,7 +108,8 @@ static uint32_t flags_of(const mia__node *node) {
     uint32_t flags = mia__node_outlives(node) ? MIA__ENTRY_OUTLIVES : 0;
     if (node->state != MIA__READY) return flags;
     if (node->memory->constant) return flags | MIA__LEAF_CONSTANT;
-    return node->memory->dying == node->memory->nodes ? flags | MIA__LEAF_OVERWRITABLE : flags;
+    bool alone = node->memory->dying == node->memory->nodes && !node->memory->borrowed;
+    return alone ? flags | MIA__LEAF_OVERWRITABLE : flags;
 }
 
 /* At most this many words describe a node. */

@@ -22,6 +22,7 @@ typedef struct mia__cause {
 typedef struct mia__memory {
     uint32_t nodes; /* nodes that refer to it */
     bool constant;
+    bool borrowed; /* somebody else's: never overwritten */
     size_t bytes;
     mia__cause *cause; /* the run that was to fill it failed */
     uint64_t mark;     /* of the linearisation that saw it last */

@@ -306,6 +306,45 @@ static inline void magnitudes_pool(const program *p, const result *r, int64_t co
     }
 }
 
+/* The number of the output that number `at` of a part is for; -1 for none. */
+static inline int64_t scattered_to(const program *p, int64_t at) {
+    const operand *x = &p->operands[0], *indices = &p->operands[1], *part = &p->operands[2];
+    int64_t to = 0, stride = 1, rest = at;
+    for (uint32_t m = 0; m < x->shape.ndim; m++) {
+        int64_t place = rest % part->shape.extent[m];
+        rest /= part->shape.extent[m];
+        if (m == p->mode) place = (int64_t)indices->numbers[p->row->op == MIA_OP_scatter ? place : at];
+        if (place < 0 || place >= x->shape.extent[m]) return -1;
+        to += place * stride;
+        stride *= x->shape.extent[m];
+    }
+    return to;
+}
+
+/* The sum, or the product, of what meets in a place; the least and the greatest are exact. */
+static inline void magnitudes_scatter(const program *p, int64_t count, double *out) {
+    const operand *part = &p->operands[2];
+    bool adds = p->a == MIA_SCATTER_ADD, multiplies = p->a == MIA_SCATTER_MUL;
+    for (int64_t i = 0; i < count; i++) out[i] = adds || multiplies ? fabs(p->operands[0].numbers[i]) : 0;
+    for (int64_t i = 0; i < part->count; i++) {
+        int64_t to = scattered_to(p, i);
+        if (to < 0) continue;
+        if (adds) out[to] += fabs(part->numbers[i]);
+        if (multiplies) out[to] *= fabs(part->numbers[i]);
+    }
+}
+
+/* arange: what is added; normal numbers: the radius of the pair that a number belongs to. */
+static inline void magnitudes_creation(const program *p, const double *numbers, int64_t count, double *out) {
+    const double largest = 6; /* radius, of words of 24 bits, and nearly so of more */
+    for (int64_t i = 0; i < count; i++) {
+        if (p->row->op == MIA_OP_arange)
+            out[i] = fabs(p->operands[0].numbers[0]) + fabs((double)i * p->operands[1].numbers[0]);
+        else
+            out[i] = (i ^ 1) < count ? hypot(numbers[i], numbers[i ^ 1]) : largest;
+    }
+}
+
 /* Fills `slack` with how far each number may be off; infinite where sums in f32 may have overflowed. */
 static inline void tolerances(const program *p, const result *r, const double *numbers, int64_t count,
                               bool eight_bits, double *slack) {
@@ -340,9 +379,13 @@ static inline void tolerances(const program *p, const result *r, const double *n
         else
             magnitudes_pool(p, r, count, slack);
         break;
-    case MIA_CLASS_CREATION:
-        for (int64_t i = 0; i < count; i++) slack[i] = (double)INFINITY;
-        break;
+    case MIA_CLASS_CREATION: magnitudes_creation(p, numbers, count, slack); break;
+    case MIA_CLASS_MOVEMENT:
+        if (p->row->form == SIGNATURE_SCATTER) {
+            magnitudes_scatter(p, count, slack);
+            break;
+        }
+        /* fall through */
     default: sums = false; magnitudes_elementwise(p, r, numbers, count, slack);
     }
     for (int64_t i = 0; i < count; i++) {

@@ -148,14 +148,44 @@ typedef struct mia__cpu_lines {
     bool exclusive;
 } mia__cpu_lines;
 
-/* Rows of a table at indices; strides in bytes. */
-typedef struct mia__cpu_movement {
-    int64_t row_bytes;
-    int64_t row_length; /* elements of a row */
+/* A copy of all of a value; see copy.h. */
+typedef struct mia__cpu_copy {
+    mia__cpu_loop loop; /* operand 0 is written from operand 1 */
+    size_t bytes;       /* of what is moved at a time: short rows count as one unit */
+} mia__cpu_copy;
+
+/* A copy whose input runs along mode 1: in tiles. */
+typedef struct mia__cpu_turn {
+    mia__cpu_copy copy;
+    int64_t tiles; /* along mode 1 */
+    bool stream;   /* past the caches */
+} mia__cpu_turn;
+
+/* Elements found by index: out = in[index]. */
+typedef struct mia__cpu_taken {
+    mia__cpu_loop loop; /* operand 0 the output, 1 the input at index 0, 2 the indices */
+    size_t bytes;       /* of what is moved at a time */
     int64_t extent;     /* of the mode that is indexed */
-    int64_t in_stride, out_stride, index_stride;
-    mia_dtype dtype;
-} mia__cpu_movement;
+    int64_t stride;     /* of it, in the input */
+} mia__cpu_taken;
+
+/* Elements put where their index says: lines of the indexed mode, and what they are beside. */
+typedef struct mia__cpu_scattered {
+    mia__cpu_copy copy;  /* of what is overwritten, unless in place */
+    mia__cpu_loop lines; /* operand 0 the output, 1 the part, 2 the indices; without the indexed mode */
+    int64_t count;       /* indices of a line */
+    int64_t extent;      /* of the mode */
+    int64_t out_stride, part_stride, index_stride; /* along the mode */
+} mia__cpu_scattered;
+
+/* Numbers of a table at indices. */
+typedef struct mia__cpu_embedding {
+    mia__cpu_loop rows; /* operand 0 the output, 1 the indices */
+    int64_t length;     /* of a row */
+    int64_t extent;     /* rows of the table */
+    int64_t step;       /* from element to element of a row */
+    int64_t stride;     /* from row to row, in units */
+} mia__cpu_embedding;
 
 /* A convolution, out [W', H', outputs * groups, N]; strides in elements. One dimension has a second mode of
  * extent 1. */
@@ -197,9 +227,13 @@ struct mia__cpu_step {
         mia__cpu_attention attention;
         mia__cpu_reduce reduce;
         mia__cpu_lines lines;
-        mia__cpu_movement movement;
         mia__cpu_convolution convolution;
         mia__cpu_pool pool;
+        mia__cpu_copy copy;
+        mia__cpu_turn turn;
+        mia__cpu_taken taken;
+        mia__cpu_scattered scattered;
+        mia__cpu_embedding embedding;
     } as;
 };
 
@@ -256,8 +290,9 @@ bool mia__cpu_choose_copy(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_s
 bool mia__cpu_choose_concat(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_pad(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_update(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
-bool mia__cpu_choose_gather(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
-bool mia__cpu_choose_indexed(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
+bool mia__cpu_choose_embedding(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
+bool mia__cpu_choose_take(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
+bool mia__cpu_choose_scatter(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_shifted(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_creation(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_cumsum(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
@@ -277,6 +312,7 @@ int64_t mia__cpu_matmul_offset(const mia__cpu_matmul *matmul, const int64_t *str
 size_t mia__cpu_scratch_matmul(const mia__cpu *cpu, const mia__step *step);
 size_t mia__cpu_scratch_rows(const mia__cpu *cpu, const mia__step *step);
 size_t mia__cpu_scratch_attention(const mia__cpu *cpu, const mia__step *step);
+size_t mia__cpu_scratch_scatter(const mia__cpu *cpu, const mia__step *step);
 size_t mia__cpu_scratch_rope(const mia__cpu *cpu, const mia__step *step);
 size_t mia__cpu_scratch_window(const mia__cpu *cpu, const mia__step *step);
 size_t mia__cpu_scratch_reduce(const mia__cpu *cpu, const mia__step *step);

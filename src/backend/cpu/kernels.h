@@ -181,6 +181,14 @@ typedef struct mia__cpu_kernels {
     /* sums [columns_f64][8] += w [k][8] by x [k][columns_f64] */
     unsigned columns_f64;
     void (*product_f64)(const double *w, const double *x, int64_t k, double *sums);
+    /* movement: lines of 64 bytes, as many as each has units, turned over (strides in units); stream: past the
+     * caches, to aligned lines, until end_stream */
+    void (*turn_lines)(size_t bytes, bool stream, char *out, int64_t out_stride, const char *in,
+                       int64_t in_stride);
+    void (*end_stream)(void);
+    /* random numbers: 4 words of each block from `first` on; normal ones of words in pairs, a multiple of 32 */
+    void (*random_words)(uint64_t first, const uint32_t *key, size_t blocks, uint32_t *out);
+    void (*normal_numbers)(float *out, const uint32_t *words, size_t count);
 
     /* matmul of 8-bit activations: x is [blocks][tile->m] */
     unsigned quantised_columns;
@@ -201,7 +209,8 @@ void mia__cpu_kernels_fill(mia__cpu_kernels *kernels, mia__cpu_isa isa);
 /* Each file of an instruction set fills in its family. */
 #define MIA__CPU_FAMILIES(X, isa)                                                                            \
     X(isa, elementwise)                                                                                      \
-    X(isa, lanes) X(isa, rows) X(isa, attention) X(isa, matmul) X(isa, sums) X(isa, quantised)
+    X(isa, lanes)                                                                                            \
+    X(isa, rows) X(isa, movement) X(isa, attention) X(isa, matmul) X(isa, sums) X(isa, quantised)
 #define MIA__CPU_DECLARE_FILL(isa, family) void mia__cpu_##isa##_##family(mia__cpu_kernels *kernels);
 MIA__CPU_FAMILIES(MIA__CPU_DECLARE_FILL, generic)
 MIA__CPU_FAMILIES(MIA__CPU_DECLARE_FILL, avx2)

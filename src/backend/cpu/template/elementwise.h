@@ -189,8 +189,9 @@ INLINE vf op_clamp(vf x, vf low, vf high) {
     X(square)                                                                                                \
     X(relu)                                                                                                  \
     X(sqrt)                                                                                                  \
-    X(rsqrt) X(reciprocal) X(exp) X(log) X(tanh) X(sigmoid) X(silu) X(gelu) X(gelu_tanh) X(sign) X(sin)      \
-        X(cos) X(erf) X(floor) X(ceil) X(round) X(softplus) X(hardswish) X(squared_relu)
+    X(rsqrt)                                                                                                 \
+    X(reciprocal) X(exp) X(log) X(tanh) X(sigmoid) X(silu) X(gelu) X(gelu_tanh) X(sign) X(sin) X(cos) X(erf) \
+        X(floor) X(ceil) X(round) X(softplus) X(hardswish) X(squared_relu)
 #define EACH_BINARY(X)          X(add) X(sub) X(mul) X(div) X(min) X(max) X(pow) X(mod) X(fmod)
 #define EACH_WITH_ATTRIBUTES(X) X(leaky_relu) X(elu) X(clamp)
 
