@@ -29,7 +29,7 @@ enum {
 };
 
 typedef struct mia__entry {
-    mia_op op;                        /* MIA_OP_NONE: a leaf */
+    mia_op op; /* MIA_OP_NONE: a leaf */
     mia_dtype dtype;
     uint32_t flags;
     uint32_t operand_count;

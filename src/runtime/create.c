@@ -216,6 +216,28 @@ mia_tensor mia_tensor_random_normal(mia_device *device, mia_dtype dtype, mia_sha
     return mia_op_reshape(row, shape, file, line);
 }
 
+mia_tensor mia_tensor_input(mia_device *device, mia_dtype dtype, mia_shape shape, const char *file,
+                            int line) {
+    mia__site site = {"input", file, line};
+    mia_error error = {0};
+    size_t bytes;
+    if (device == NULL) return mia__handle_lost(MIA_ERROR_INVALID_ARGUMENT);
+    mia__lock(device);
+    mia__view view = {0};
+    mia__storage *storage = NULL;
+    if (mia__shape_check(dtype, &shape, &bytes, "input", &error) == MIA_OK) {
+        storage = mia__storage_new(device, 0, &error);
+        view = mia__view_compact(dtype, &shape);
+    }
+    if (storage != NULL) {
+        storage->memory.bytes = bytes;
+        storage->placeholder = true;
+    }
+    mia_tensor t = finish(device, own(device, dtype, &view, storage, &site), false, &site, &error);
+    mia__unlock(device);
+    return t;
+}
+
 /* --- weights ---------------------------------------------------------------------------------- */
 
 /* Called once when the owner closes the weights: their constants' handles end here. */

@@ -49,6 +49,7 @@ struct mia__storage {
     uint32_t runs;      /* queued runs that use it */
     bool allocated;     /* buffer holds memory (allocated or adopted) */
     bool filled;        /* of a constant: the bytes are there */
+    bool placeholder;   /* an input to record a tape with: no numbers, and no memory for any */
     mia__buffer buffer;
     mia__constant *constant; /* NULL: an ordinary value's */
 };
@@ -193,7 +194,8 @@ struct mia_ticket {
     uint32_t buffer_count;   /* of the plan */
     mia__storage **storages; /* one a plan buffer, retained; of the arena's buffers all the same one */
     mia__place *places;
-    bool run_it; /* RUN follows LOAD */
+    bool run_it;  /* RUN follows LOAD */
+    bool nobodys; /* begun by the runtime for what comes after it: frees itself when done */
     mia__run run;
     bool (*progress)(void *user, double fraction);
     void *progress_user;
@@ -205,6 +207,8 @@ struct mia_ticket {
 
 /* All under the lock. */
 mia_ticket *mia__ticket_new(mia_device *device, uint32_t buffers);
+/* Frees a ticket that nobody has seen. */
+void mia__ticket_drop(mia_ticket *ticket);
 /* Fails a ticket that was not queued. */
 void mia__ticket_fail(mia_ticket *ticket, const mia_error *error);
 /* A failed ticket without a device, that work which could not be begun is answered with. */
@@ -222,6 +226,11 @@ void mia__queue_drain(mia_device *device);
 mia_ticket *mia__open_begin(const mia_device_options *options, mia_device **out, mia_error *error);
 mia_ticket *mia__eval_begin(const mia_tensor *list, size_t count);
 mia_ticket *mia__read_begin(mia_tensor t, void *out, size_t bytes, const mia__site *site);
+
+/* --- tapes (recorded.c) ------------------------------------------------------------------------ */
+
+/* Tapes outlive the device as shells: lets go of what they hold of it. */
+void mia__tapes_orphan(mia_device *device);
 
 /* --- operations that programs register (custom.c) --------------------------------------------- */
 
@@ -266,6 +275,7 @@ struct mia_device {
 
     mia__storage *arena;
     mia__storage *constants;
+    mia_tape *tapes;            /* open ones */
     struct mia__custom *custom; /* operations that were registered, the newest first */
     uint32_t custom_count;
     mia_device_counters counters;
