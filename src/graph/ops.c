@@ -1,6 +1,8 @@
 /* The table of operations, and the type rules. The shape rules are in rules.c. */
 #include "graph/ops.h"
 
+#include <stdio.h>
+
 #define TYPE_BIT(type, unused) | (UINT64_C(1) << MIA_##type)
 
 /* Each signature's operands, and its attributes: integers and reals. */
@@ -85,6 +87,19 @@ static mia_status wrong_type(const char *name, uint32_t operand, mia_dtype dtype
                              mia_error *error) {
     return mia_error_set(error, MIA_ERROR_TYPE_MISMATCH, "%s: operand %u is %s; it takes %s", name,
                          (unsigned)operand, mia_dtype_describe(dtype)->name, wanted);
+}
+
+/* "f32, f16 or i32": the types of a mask. */
+static void list_types(uint64_t types, char *text, size_t capacity) {
+    size_t used = 0;
+    for (int dtype = 1; dtype < MIA_DTYPE_LIMIT; dtype++) {
+        if ((types >> dtype & 1) == 0) continue;
+        const char *before = used == 0 ? "" : types >> dtype == 1 ? " or " : ", ";
+        int written = snprintf(text + used, capacity - used, "%s%s", before,
+                               mia_dtype_describe((mia_dtype)dtype)->name);
+        if (written < 0 || (size_t)written >= capacity - used) return; /* cut */
+        used += (size_t)written;
+    }
 }
 
 static bool is_real(mia_dtype dtype) {
@@ -223,8 +238,9 @@ static mia_status custom_result(const mia__custom *custom, const mia__type *oper
 
 static mia_status check_type(const mia__op_row *row, mia_dtype typed, mia_error *error) {
     if ((row->info.types >> typed & 1) != 0) return MIA_OK;
-    return mia_error_set(error, MIA_ERROR_TYPE_MISMATCH, "%s does not take %s", row->info.name,
-                         mia_dtype_describe(typed)->name);
+    char wanted[200] = "";
+    list_types(row->info.types, wanted, sizeof wanted);
+    return wrong_type(row->info.name, row->typed, typed, wanted, error);
 }
 
 mia_status mia__op_result(const mia__op_row *row, const mia__type *operands, uint32_t count,

@@ -28,8 +28,8 @@ typedef struct mia__step {
         attributes; /* one that names a mode counts the modes of the views, a packed type's inner one too */
     mia__operand output; /* compact, unless the operation updates in place (then input 0's view) */
     mia__operand inputs[MIA__MAX_OPERANDS];
-    uint32_t scratch;     /* buffer that holds the kernel's scratch memory, or MIA__NO_BUFFER */
-    size_t scratch_bytes; /* as the rules asked */
+    uint32_t scratch;                 /* buffer that holds the kernel's scratch memory, or MIA__NO_BUFFER */
+    size_t scratch_bytes;             /* as the rules asked */
     const struct mia__custom *custom; /* of an operation that a program registered */
 } mia__step;
 

@@ -150,8 +150,8 @@ static mia_status drop_handles(mia_device *device, mia_error *error) {
         if (slot->constant) {
             mia__handle_end(device, i, &site);
         } else if (++leaked <= 4 && slot->file != NULL) {
-            int written = snprintf(places + used, sizeof places - used, "%s%s:%d", named > 0 ? ", " : "",
-                                   slot->file, slot->line);
+            int written = snprintf(places + used, sizeof places - used, "%s%s:%d (%s)", named > 0 ? ", " : "",
+                                   slot->file, slot->line, slot->what);
             if (written > 0 && used + (size_t)written < sizeof places) used += (size_t)written;
             named++;
         }
