@@ -87,6 +87,25 @@ MIA_API size_t mia_tape_output_count(const mia_tape *tape);
 MIA_API mia_tape_value mia_tape_input(const mia_tape *tape, size_t index);
 MIA_API mia_tape_value mia_tape_output(const mia_tape *tape, size_t index);
 
+/* Writes the tape into a file: a GGUF file that holds the operations in its metadata and the constants as its
+ * tensors (docs/tape-format.md). Constants that come from a weights file keep the names that they have there;
+ * without_weights leaves those out: the file then needs that one to be loaded. Blocks. Fails with IO (a full
+ * disk; what was written is removed), NO_MEMORY. */
+typedef struct mia_tape_save_options {
+    bool without_weights;
+    const mia_allocator *allocator; /* NULL: the C library's */
+} mia_tape_save_options;
+MIA_API MIA_MUST_CHECK mia_status mia_tape_save(mia_tape *tape, const char *path,
+                                                const mia_tape_save_options *options, mia_error *error);
+
+/* The tape of a file (mia_weights_open_file opens it), on any device. Constants are read when a run needs them.
+ * more: where constants that the file does not hold are looked up; may be NULL. The tape keeps what it needs of
+ * both open. Operations that programs register have to be registered under the same names. Fails with FORMAT (no
+ * tape, another version, a corrupt one; the message names the file and the fault), NOT_FOUND (a constant or an
+ * operation, named), NO_MEMORY. */
+MIA_API MIA_MUST_CHECK mia_status mia_tape_load(mia_device *device, mia_weights *file, mia_weights *more,
+                                                mia_tape **out, mia_error *error);
+
 /* Before its device is closed. NULL is fine. */
 MIA_API void mia_tape_close(mia_tape *tape);
 

@@ -66,6 +66,10 @@ void mia__device_account(mia_device *device, size_t bytes);
 mia_status mia__constant_reserve(mia_device *device, mia__storage *storage, mia_error *error);
 mia__prepared *mia__constant_reserve_form(mia_device *device, mia__storage *storage,
                                           const mia__plan_buffer *wanted, mia_error *error);
+/* A constant without a handle, for a tape's leaf: the bytes of a tensor of the weights, as the entry wants them.
+ * NULL with the error set. */
+mia__storage *mia__constant_new(mia_device *device, mia_weights *weights, const mia_tensor_info *info,
+                                const mia__entry *entry, mia_error *error);
 /* Observes weights (weights/weights.h); user is the device. */
 void mia__weights_closed(const mia_weights *weights, void *user);
 mia__prepared *mia__constant_find_form(const mia__storage *storage, const mia__plan_buffer *wanted);
@@ -252,6 +256,7 @@ void mia__tapes_orphan(mia_device *device);
 struct mia__custom;
 /* The operation of that number, NULL for none; it stays until the device is freed. Takes the lock. */
 const struct mia__custom *mia__custom_find(mia_device *device, mia_op op);
+const struct mia__custom *mia__custom_find_name(mia_device *device, const char *name);
 void mia__custom_free(mia_device *device);
 
 /* --- the device ------------------------------------------------------------------------------- */

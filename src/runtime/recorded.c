@@ -44,8 +44,7 @@ static void free_tape(mia_tape *tape) {
     mia_release(&allocator, tape, sizeof *tape);
 }
 
-/* A tape that is not listed; with the lock. */
-static void drop(mia_tape *tape) {
+void mia__tape_drop(mia_tape *tape) {
     if (tape == NULL) return;
     let_go(tape);
     free_tape(tape);
@@ -63,7 +62,7 @@ mia_tape *mia__tape_new(mia_device *device, uint32_t inputs, uint32_t outputs, u
     tape->outputs = array_of(device, outputs, sizeof *tape->outputs);
     tape->leaves = array_of(device, leaves, sizeof *tape->leaves);
     if (tape->inputs != NULL && tape->outputs != NULL && tape->leaves != NULL) return tape;
-    drop(tape);
+    mia__tape_drop(tape);
     return NULL;
 }
 
@@ -113,6 +112,12 @@ bool mia__tape_name(mia_tape *tape, mia__tape_value *values, uint32_t index, con
     }
     memcpy(values[index].name, name, bytes);
     return true;
+}
+
+void mia__tape_describe(mia_tape *tape, mia__tape_value *value, uint32_t entry) {
+    value->entry = entry;
+    value->dtype = tape->tape.entries[entry].dtype;
+    value->shape = mia__view_shape(&tape->tape.entries[entry].view);
 }
 
 /* --- recording -------------------------------------------------------------------------------- */
@@ -167,11 +172,9 @@ static uint32_t find_places(recording *r) {
 static void set_inputs(const recording *r, mia_tape *tape) {
     for (uint32_t i = 0; i < r->input_count; i++) {
         const mia__node *node = r->inputs[i];
-        tape->inputs[i].entry = i;
-        tape->inputs[i].dtype = node->dtype;
-        tape->inputs[i].shape = mia__view_shape(&node->view);
         tape->tape.entries[i] =
             (mia__entry){.dtype = node->dtype, .alias = i, .bytes = node->memory->bytes, .view = node->view};
+        mia__tape_describe(tape, &tape->inputs[i], i);
     }
 }
 
@@ -229,7 +232,7 @@ static mia_tape *make(const recording *r, mia__node *const *outputs, uint32_t ou
     uint32_t count = r->input_count + others + (linear->count - linear->leaf_count);
     if (tape != NULL) tape->tape.entries = mia_allocate_zeroed(&tape->allocator, count, sizeof(mia__entry));
     if (tape == NULL || tape->tape.entries == NULL) {
-        drop(tape);
+        mia__tape_drop(tape);
         (void)mia_error_set(error, MIA_ERROR_NO_MEMORY, "record: no memory for a tape of %u operations",
                             (unsigned)count);
         return NULL;
@@ -238,11 +241,9 @@ static mia_tape *make(const recording *r, mia__node *const *outputs, uint32_t ou
     tape->tape.leaf_count = r->input_count + others;
     set_entries(r, tape);
     for (uint32_t i = 0; i < output_count; i++) {
-        mia__tape_value *value = &tape->outputs[i];
-        value->entry = r->places[outputs[i]->index];
-        value->dtype = outputs[i]->dtype;
-        value->shape = mia__view_shape(&outputs[i]->view);
-        tape->tape.entries[value->entry].flags |= MIA__ENTRY_OUTLIVES;
+        uint32_t entry = r->places[outputs[i]->index];
+        mia__tape_describe(tape, &tape->outputs[i], entry);
+        tape->tape.entries[entry].flags |= MIA__ENTRY_OUTLIVES;
     }
     return tape;
 }

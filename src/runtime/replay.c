@@ -282,7 +282,7 @@ mia_ticket *mia_tape_run_begin(mia_tape *tape, const mia_tensor *inputs, mia_ten
         mia_error error = {0};
         (void)mia_error_set(&error, MIA_ERROR_DEVICE_CLOSED, "tape: its device was closed");
         for (uint32_t i = 0; i < tape->input_count; i++) mia_op_unref(inputs[i], file, line);
-        for (uint32_t i = 0; i < tape->output_count; i++) outputs[i] = mia__handle_lost(error.status);
+        for (uint32_t i = 0; i < tape->output_count; i++) outputs[i] = mia__handle_lost(error.status, line);
         return mia__ticket_failed(&tape->allocator, &error);
     }
     mia__lock(r.device);

@@ -3,9 +3,8 @@
 #ifndef MIA_RUNTIME_TAPES_H
 #define MIA_RUNTIME_TAPES_H
 
+#include "graph/tape_words.h"
 #include "runtime/submit.h"
-
-#define MIA__NO_INPUT UINT32_MAX
 
 /* An input or an output. */
 typedef struct mia__tape_value {
@@ -49,6 +48,12 @@ void mia__tape_list(mia_tape *tape);
 /* Copies a name; false with the error set when it is empty, taken, or there is no memory. */
 bool mia__tape_name(mia_tape *tape, mia__tape_value *values, uint32_t index, const char *name,
                     mia_error *error);
+
+/* The entry, type and shape of an input or output that the tape's entries already say. */
+void mia__tape_describe(mia_tape *tape, mia__tape_value *value, uint32_t entry);
+
+/* Frees a tape that is not listed; with the lock. NULL is fine. */
+void mia__tape_drop(mia_tape *tape);
 
 /* The plan for inputs of which those may be overwritten; retained for the caller, NULL with the error set. With
  * the lock. */

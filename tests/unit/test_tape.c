@@ -196,7 +196,7 @@ static void test_refusals(void **state) {
 
     float numbers[3];
     expect(mia_read(mia_ref(y), numbers, 3, &error), MIA_ERROR_INVALID_ARGUMENT, &error,
-           "an input that a tape is recorded with has no numbers to compute with");
+           "a run of 1 step: an input that a tape is recorded with has no numbers to compute with");
     expect(mia_read(mia_ref(x), numbers, 3, &error), MIA_ERROR_INVALID_ARGUMENT, &error,
            "read: an input that a tape is recorded with has no numbers");
 
