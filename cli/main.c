@@ -23,6 +23,7 @@ static const struct {
     {"bench", mia__cli_bench, "measure tokens a second"},
     {"export", mia__cli_export, "write a model's step as a tape"},
     {"exec", mia__cli_exec, "run a saved tape on NumPy files"},
+    {"graph", mia__cli_graph, "draw a tape or a model's step"},
     {"layout", mia__cli_layout, "work out an expression of the layout algebra"},
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };

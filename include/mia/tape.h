@@ -106,6 +106,19 @@ MIA_API MIA_MUST_CHECK mia_status mia_tape_save(mia_tape *tape, const char *path
 MIA_API MIA_MUST_CHECK mia_status mia_tape_load(mia_device *device, mia_weights *file, mia_weights *more,
                                                 mia_tape **out, mia_error *error);
 
+/* How a drawing is written down: for a page, for Graphviz, for a program. */
+typedef enum mia_drawing_format {
+    MIA_DRAWING_MERMAID = 0,
+    MIA_DRAWING_DOT = 1,
+    MIA_DRAWING_JSON = 2
+} mia_drawing_format;
+
+/* Draws the tape, or with `plan` the steps that would run, with their buffers and bytes. Text goes to `write` in
+ * pieces, which must not use the tape's device. Fails with DEVICE_CLOSED, NO_MEMORY, UNSUPPORTED. */
+MIA_API MIA_MUST_CHECK mia_status mia_tape_draw(mia_tape *tape, mia_drawing_format format, bool plan,
+                                                void (*write)(void *user, const char *text, size_t length),
+                                                void *user, mia_error *error);
+
 /* Before its device is closed. NULL is fine. */
 MIA_API void mia_tape_close(mia_tape *tape);
 

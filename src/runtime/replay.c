@@ -207,23 +207,29 @@ static bool make_outputs(replay *r, const mia_ticket *ticket, mia__storage *empt
 }
 
 /* An output that is an input, or looks at one, keeps that one from being overwritten. */
-static void keep_outputs(replay *r) {
-    for (uint32_t i = 0; i < r->tape->output_count; i++) {
-        uint32_t entry = r->tape->outputs[i].entry;
-        while (entry >= r->tape->tape.leaf_count &&
-               mia__op_row_of(r->tape->tape.entries[entry].op, r->tape->tape.entries[entry].custom)
-                       ->info.op_class == MIA_CLASS_VIEW)
-            entry = r->tape->tape.entries[entry].operands[0];
-        if (entry >= r->tape->tape.leaf_count) continue;
-        uint32_t input = r->tape->tape.entries[entry].alias;
-        if (input < r->tape->input_count) r->overwritable[input] = false;
+static void keep_outputs(const mia_tape *tape, bool *overwritable) {
+    for (uint32_t i = 0; i < tape->output_count; i++) {
+        uint32_t entry = tape->outputs[i].entry;
+        while (
+            entry >= tape->tape.leaf_count &&
+            mia__op_row_of(tape->tape.entries[entry].op, tape->tape.entries[entry].custom)->info.op_class ==
+                MIA_CLASS_VIEW)
+            entry = tape->tape.entries[entry].operands[0];
+        if (entry >= tape->tape.leaf_count) continue;
+        uint32_t input = tape->tape.entries[entry].alias;
+        if (input < tape->input_count) overwritable[input] = false;
     }
+}
+
+void mia__tape_overwrite_all(const mia_tape *tape, bool *overwritable) {
+    for (uint32_t i = 0; i < tape->input_count; i++) overwritable[i] = true;
+    keep_outputs(tape, overwritable);
 }
 
 /* A ticket that is ready to be queued, failed, or NULL; with the outputs' nodes made when it is ready. */
 static mia_ticket *reserve(replay *r, mia_error *error) {
     find_overwritable(r);
-    keep_outputs(r);
+    keep_outputs(r->tape, r->overwritable);
     if (!set_leaves(r->tape, r->inputs, error)) return NULL;
     mia__cached *plan = mia__tape_plan_for(r->tape, r->overwritable, error);
     mia_ticket *ticket = plan != NULL ? mia__reserve(r->device, plan, error) : NULL;
@@ -321,7 +327,6 @@ mia_status mia_tape_plan(mia_tape *tape, mia_plan_info *out, mia_error *error) {
     *out = (mia_plan_info){0};
     mia_device *device = tape->device;
     if (device == NULL) return mia_error_set(error, MIA_ERROR_DEVICE_CLOSED, "tape: its device was closed");
-    replay r = {.tape = tape, .device = device, .site = {"tape", NULL, 0}};
     mia_error local = {0};
     mia__lock(device);
     bool *overwritable = mia_allocate_zeroed(&device->allocator, tape->input_count + 1u, sizeof(bool));
@@ -329,9 +334,7 @@ mia_status mia_tape_plan(mia_tape *tape, mia_plan_info *out, mia_error *error) {
     if (overwritable == NULL) {
         (void)mia_error_set(&local, MIA_ERROR_NO_MEMORY, "tape: no memory for a plan");
     } else {
-        for (uint32_t i = 0; i < tape->input_count; i++) overwritable[i] = true;
-        r.overwritable = overwritable;
-        keep_outputs(&r);
+        mia__tape_overwrite_all(tape, overwritable);
         plan = mia__tape_plan_for(tape, overwritable, &local);
         mia_release(&device->allocator, overwritable, tape->input_count + 1u);
     }

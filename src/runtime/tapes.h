@@ -55,6 +55,9 @@ void mia__tape_describe(mia_tape *tape, mia__tape_value *value, uint32_t entry);
 /* Frees a tape that is not listed; with the lock. NULL is fine. */
 void mia__tape_drop(mia_tape *tape);
 
+/* Which inputs a run may overwrite when nobody else refers to them. */
+void mia__tape_overwrite_all(const mia_tape *tape, bool *overwritable);
+
 /* The plan for inputs of which those may be overwritten; retained for the caller, NULL with the error set. With
  * the lock. */
 mia__cached *mia__tape_plan_for(mia_tape *tape, const bool *overwritable, mia_error *error);
