@@ -41,6 +41,7 @@ case $target in
             esac
         done
         has_library cmocka || need libcmocka-dev
+        has dot || wanted="$wanted graphviz" # drawings as SVG
         if has python3 && ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 9))' 2>/dev/null; then
             need python3
         fi
