@@ -135,7 +135,8 @@ static inline void magnitudes_attention(const program *p, const result *r, doubl
         }
 }
 
-/* One number of a product: sum of |w| |x|, and what rounding x to 8 bits a block of 32 may add. */
+/* One number of a product: sum of |w| |x|, and what rounding x to 8 bits a block of 32 may add: half a step, and what
+ * is lost of a step that is no normal number. */
 static inline double product_magnitude(const double *w, const double *x, int64_t depth, double *rounded) {
     double sum = 0;
     *rounded = 0;
@@ -146,7 +147,7 @@ static inline double product_magnitude(const double *w, const double *x, int64_t
             weights += fabs(w[i]);
             most = larger(fabs(x[i]), most);
         }
-        *rounded += weights * most / 254;
+        *rounded += weights * (most / 254 + 127 * 0x1p-150);
     }
     return sum;
 }

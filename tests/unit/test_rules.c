@@ -137,11 +137,8 @@ static const rule_case cases[] = {
      {OPERAND(u8, 1, INT64_MAX), OPERAND(u8, 1, 1)},
      I(0),
      "concat: shapes [9223372036854775807] and [1] are too large together"},
-    {MIA_OP_concat,
-     {OPERAND(q8_0, 1, 32), OPERAND(q8_0, 1, 32)},
-     I(0),
-     "concat: operand 0 is q8_0; it takes f32, f16, bf16, f64, i32, u32, i8, u8, bool8, f32x4, f16x4 or "
-     "u8x4"},
+    {MIA_OP_concat, {OPERAND(q8_0, 1, 32), OPERAND(q8_0, 1, 96)}, I(0), "q8_0 [128]"},
+    {MIA_OP_concat, {OPERAND(q6_K, 2, 512, 3), OPERAND(q6_K, 2, 512, 4)}, I(1), "q6_K [512, 7]"},
     {MIA_OP_concat,
      {OPERAND(f32, 1, 3), OPERAND(f16, 1, 3)},
      I(0),
@@ -188,15 +185,15 @@ static const rule_case cases[] = {
     {MIA_OP_embedding,
      {OPERAND(i32, 2, 5, 2), OPERAND(i32, 1, 3)},
      I(0),
-     "embedding: operand 0 is i32; it takes f32, f16, bf16, f64, q8_0 or q4_0"},
-    {MIA_OP_embedding,
-     {OPERAND(q4_K, 2, 256, 2), OPERAND(i32, 1, 3)},
-     I(0),
-     "embedding: operand 0 is q4_K; it takes f32, f16, bf16, f64, q8_0 or q4_0"},
+     "embedding: operand 0 is i32; it takes f32, f16, bf16, f64, q8_0, q4_0, q4_1, q5_0, q5_1, q4_K, q5_K or "
+     "q6_K"},
+    {MIA_OP_embedding, {OPERAND(q4_K, 2, 256, 2), OPERAND(i32, 1, 3)}, I(0), "f32 [256, 3]"},
+    {MIA_OP_gather, {OPERAND(q4_K, 2, 256, 2), OPERAND(i32, 1, 3)}, I(0), "q4_K [256, 3]"},
 
     /* UPDATE */
     {MIA_OP_update, {OPERAND(f16, 2, 3, 9), OPERAND(f16, 2, 3, 2), NUMBER(i32)}, I(1), "f16 [3, 9]"},
     {MIA_OP_update, {OPERAND(i32, 1, 9), OPERAND(i32, 1, 9), OPERAND(i32, 2, 1, 1)}, I(0), "i32 [9]"},
+    {MIA_OP_update, {OPERAND(q5_1, 1, 96), OPERAND(q5_1, 1, 32), NUMBER(i32)}, I(0), "q5_1 [96]"},
     {MIA_OP_update,
      {OPERAND(f32, 1, 9), OPERAND(f32, 1, 3), NUMBER(i32)},
      I(1),
@@ -313,6 +310,7 @@ static const rule_case cases[] = {
 
     /* MATMUL */
     {MIA_OP_matmul, {OPERAND(q8_0, 2, 64, 7), OPERAND(f16, 2, 64, 3)}, I(0), "f16 [7, 3]"},
+    {MIA_OP_matmul, {OPERAND(q5_K, 2, 256, 7), OPERAND(bf16, 2, 256, 3)}, I(0), "bf16 [7, 3]"},
     {MIA_OP_matmul, {OPERAND(f32, 2, 64, 7), OPERAND(f32, 1, 64)}, I(0), "f32 [7]"},
     {MIA_OP_matmul, {OPERAND(f32, 3, 6, 7, 4), OPERAND(f32, 1, 6)}, I(0), "f32 [7, 1, 4]"},
     {MIA_OP_matmul, {OPERAND(f32, 2, 6, 7), OPERAND(f32, 4, 6, 3, 2, 5)}, I(0), "f32 [7, 3, 2, 5]"},
@@ -337,7 +335,8 @@ static const rule_case cases[] = {
     {MIA_OP_matmul,
      {OPERAND(i32, 2, 6, 7), OPERAND(f32, 2, 6, 3)},
      I(0),
-     "matmul: operand 0 is i32; it takes f32, f16, bf16, f64, q8_0 or q4_0"},
+     "matmul: operand 0 is i32; it takes f32, f16, bf16, f64, q8_0, q4_0, q4_1, q5_0, q5_1, q4_K, q5_K or "
+     "q6_K"},
     {MIA_OP_matmul,
      {OPERAND(f32, 2, 32, 7), OPERAND(q8_0, 2, 32, 3)},
      I(0),

@@ -30,6 +30,7 @@ static mia_status choose(const mia__cpu *cpu, const mia__plan *plan, const mia__
     for (uint32_t i = 0; i < source->input_count; i++) out->input_offset[i] = view_offset(&source->inputs[i]);
     mia__cpu_chooser chooser =
         source->custom != NULL ? mia__cpu_choose_custom : mia__cpu_chooser_find(source->op);
+    if (mia__cpu_moves_blocks(source)) chooser = mia__cpu_choose_blocks;
     if (chooser != NULL && chooser(cpu, plan, out)) {
         for (uint32_t i = 0; i < out->phase_count; i++)
             if (out->phases[i].units > 1 && out->work >= cpu->shared_nanoseconds) out->shared = true;

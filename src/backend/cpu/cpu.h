@@ -56,9 +56,11 @@ typedef struct mia__cpu_matmul {
     int64_t batches;
     int64_t n_tiles, m_tiles, n_tile, m_tile; /* how the output is cut into units */
     int64_t panels;                           /* of activations, a batch */
-    mia_dtype dtype;                          /* of w */
+    mia_dtype dtype, x_dtype;                 /* of w, of x and the output */
+    size_t x_bytes;                           /* of scratch memory that x is brought into */
     bool prepared;                            /* w is in the form of forms.h */
     bool packed;                              /* x is brought into panels by phase 0 */
+    bool narrows; /* the output is made in f32, behind x, and narrowed at the end */
 } mia__cpu_matmul;
 
 /* Rows of a mode 0 that lies without gaps; rows of the other operand by its strides. */
@@ -163,6 +165,10 @@ static inline bool mia__cpu_is_float(mia_dtype dtype) {
 bool mia__cpu_choose_elementwise(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_custom(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_convert(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
+bool mia__cpu_choose_conversion(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
+bool mia__cpu_choose_blocks(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
+/* Whether a step moves blocks, which the family of the line above does whatever the operation. */
+bool mia__cpu_moves_blocks(const mia__step *step);
 bool mia__cpu_choose_copy(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_concat(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_pad(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);

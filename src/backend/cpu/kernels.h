@@ -24,13 +24,13 @@ typedef enum mia__cpu_isa {
 typedef struct mia__cpu_block {
     int8_t quants[MIA__CPU_BLOCK];
     float scale;
-    int32_t sum; /* of quants */
+    int16_t sum, half; /* of quants; of the first half of them */
 } mia__cpu_block;
 
-/* A group of 16 rows of prepared block-quantised weights (forms.h draws it). */
+/* A group of 16 rows of prepared block-quantised weights (blocks.h draws it). */
 typedef struct mia__cpu_quants {
     const uint8_t *quants;
-    const uint16_t *scales; /* f16, 16 a block */
+    const uint8_t *scales;
 } mia__cpu_quants;
 
 /* (x - centre - shift) * factor: the mean in two parts, so that no digit of a large one is lost. */
@@ -45,6 +45,12 @@ typedef struct mia__cpu_tile {
     unsigned n, m;
     bool more; /* adds to what is there */
 } mia__cpu_tile;
+
+/* A group of weights by columns of activations; and the weights alone. `blocks` of 32 elements: whole blocks
+ * of the format. */
+typedef void (*mia__cpu_product)(mia__cpu_quants w, const mia__cpu_block *x, size_t blocks,
+                                 const mia__cpu_tile *tile);
+typedef void (*mia__cpu_unpack)(mia__cpu_quants w, size_t blocks, float *out);
 
 /* Attention of `rows` queries of one group of heads, see template/attention.h. */
 #define MIA__CPU_ATTENTION_ROWS 8
@@ -65,6 +71,11 @@ static inline unsigned mia__cpu_unary(mia_op op) {
 }
 static inline unsigned mia__cpu_binary(mia_op op) {
     return (unsigned)op - MIA_OP_add;
+}
+/* Of block formats: their tags follow each other, too. */
+#define MIA__CPU_FORMATS 8
+static inline unsigned mia__cpu_format(mia_dtype dtype) {
+    return (unsigned)dtype - MIA_q8_0;
 }
 
 typedef struct mia__cpu_kernels {
@@ -105,13 +116,8 @@ typedef struct mia__cpu_kernels {
     /* matmul of 8-bit activations: x is [blocks][tile->m] */
     unsigned quantised_columns;
     void (*quantise)(const float *x, size_t blocks, mia__cpu_block *out, size_t stride);
-    void (*product_q8_0)(mia__cpu_quants w, const mia__cpu_block *x, size_t blocks,
-                         const mia__cpu_tile *tile);
-    void (*product_q4_0)(mia__cpu_quants w, const mia__cpu_block *x, size_t blocks,
-                         const mia__cpu_tile *tile);
-    /* prepared blocks as f32 [k][16] */
-    void (*unpack_q8_0)(mia__cpu_quants w, size_t blocks, float *out);
-    void (*unpack_q4_0)(mia__cpu_quants w, size_t blocks, float *out);
+    mia__cpu_product products[MIA__CPU_FORMATS]; /* by mia__cpu_format(dtype) */
+    mia__cpu_unpack unpacks[MIA__CPU_FORMATS];   /* prepared blocks as f32 [k][16] */
 } mia__cpu_kernels;
 
 /* What the processor has, capped by the environment variable MIA_CPU_ISA (generic, avx2, avx512) and by the

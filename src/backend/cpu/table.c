@@ -2,6 +2,8 @@
  * without a chooser runs on its reference kernel, and so does a step that its chooser turns down. */
 #include "backend/cpu/cpu.h"
 
+#include <string.h>
+
 mia__cpu_chooser mia__cpu_chooser_find(mia_op op) {
     const mia_op_info *info = mia_op_describe(op);
     if (info == NULL) return NULL;
@@ -14,7 +16,7 @@ mia__cpu_chooser mia__cpu_chooser_find(mia_op op) {
     }
     switch ((int)op) {
     case MIA_OP_copy: return mia__cpu_choose_copy;
-    case MIA_OP_convert: return mia__cpu_choose_convert;
+    case MIA_OP_convert: return mia__cpu_choose_conversion;
     case MIA_OP_concat: return mia__cpu_choose_concat;
     case MIA_OP_pad: return mia__cpu_choose_pad;
     case MIA_OP_update: return mia__cpu_choose_update;
@@ -65,10 +67,8 @@ size_t mia__cpu_scratch(const void *context, const mia__step *step) {
 static void keep_quantised(mia__cpu_kernels *kernels, const mia__cpu_kernels *before) {
     kernels->quantised_columns = before->quantised_columns;
     kernels->quantise = before->quantise;
-    kernels->product_q8_0 = before->product_q8_0;
-    kernels->product_q4_0 = before->product_q4_0;
-    kernels->unpack_q8_0 = before->unpack_q8_0;
-    kernels->unpack_q4_0 = before->unpack_q4_0;
+    memcpy(kernels->products, before->products, sizeof kernels->products);
+    memcpy(kernels->unpacks, before->unpacks, sizeof kernels->unpacks);
 }
 
 #define FILL(isa, family) mia__cpu_##isa##_##family(kernels);

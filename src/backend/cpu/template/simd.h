@@ -104,6 +104,20 @@ INLINE vf vf_load_bf16(const uint16_t *from) {
 #endif
 }
 
+/* Signed bytes, MIA_LANES of them. */
+INLINE vf vf_load_i8(const void *from) {
+#if MIA_LANES == 16
+    return (vf)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)from)));
+#elif MIA_LANES == 8
+    return (vf)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)from)));
+#else
+    const int8_t *bytes = (const int8_t *)from;
+    vf x = {0};
+    for (int i = 0; i < MIA_LANES; i++) x[i] = (float)bytes[i];
+    return x;
+#endif
+}
+
 INLINE void vf_store_f16(uint16_t *to, vf x) {
 #if MIA_LANES == 16
     _mm256_storeu_si256((__m256i *)(void *)to, _mm512_cvtps_ph((__m512)x, _MM_FROUND_TO_NEAREST_INT));
