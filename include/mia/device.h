@@ -50,6 +50,8 @@ typedef struct mia_device_options {
     uint32_t threads;    /* of the cpu backend; 0: one a processor */
     uint64_t max_bytes;  /* most device memory; 0: no limit. Kept before work starts */
     mia_precision precision;
+    bool no_fusion; /* element-wise operations run one by one, not as one step where that is possible: the
+                       numbers are the same */
     const mia_allocator *allocator;            /* copied; NULL: the C library's */
     void (*log)(void *user, const char *line); /* MIA_DEBUG output; NULL: none */
     void *log_user;

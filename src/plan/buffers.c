@@ -69,7 +69,8 @@ static bool may_overwrite(const mia__planner *planner, uint32_t s, uint32_t i) {
     const mia__step *step = &planner->plan->steps[s];
     const mia__operand *input = &step->inputs[i], *output = &step->output;
     const mia__plan_value *value = &planner->values[input->buffer];
-    bool elementwise = mia__op_row_of(step->op, step->custom)->info.op_class == MIA_CLASS_ELEMENTWISE;
+    bool elementwise = step->op == MIA__OP_FUSED ||
+                       mia__op_row_of(step->op, step->custom)->info.op_class == MIA_CLASS_ELEMENTWISE;
     bool part = step->op == MIA_OP_update || step->op == MIA_OP_scatter || step->op == MIA_OP_scatter_along;
     if (!elementwise && !(part && i == 0)) return false;
     if (value->outlives || value->last_use != s || (value->is_leaf && !value->overwritable)) return false;

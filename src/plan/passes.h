@@ -3,6 +3,7 @@
  *
  *   lower.c    tape entries become steps: views resolved, packed types spelt out, broadcasts aligned, copies
  *              put in
+ *   fuse.c     chains of element-wise steps become one step each, where the rules take such
  *   buffers.c  values get buffers: in place where that is sound, constants in the forms that kernels want,
  *              scratch
  *   arena.c    temporaries get places in one arena, best fit over lifetimes */
@@ -36,11 +37,13 @@ typedef struct mia__planner {
 } mia__planner;
 
 bool mia__plan_lower(mia__planner *planner);
+bool mia__plan_fuse(mia__planner *planner);
 bool mia__plan_buffers(mia__planner *planner);
 bool mia__plan_arena(mia__planner *planner);
 
 /* Each adds a zeroed element and returns it, NULL without memory. */
 mia__step *mia__plan_add_step(mia__plan *plan);
+mia__instruction *mia__plan_add_instruction(mia__plan *plan);
 mia__plan_buffer *mia__plan_add_buffer(mia__plan *plan);
 mia__plan_result *mia__plan_add_result(mia__plan *plan);
 

@@ -23,6 +23,14 @@ mia__step *mia__plan_add_step(mia__plan *plan) {
     return step;
 }
 
+mia__instruction *mia__plan_add_instruction(mia__plan *plan) {
+    void *array = plan->instructions;
+    mia__instruction *made =
+        add(&plan->allocator, &array, &plan->instruction_count, &plan->instruction_capacity, sizeof *made);
+    plan->instructions = array;
+    return made;
+}
+
 mia__plan_buffer *mia__plan_add_buffer(mia__plan *plan) {
     void *array = plan->buffers;
     mia__plan_buffer *buffer =
@@ -43,6 +51,7 @@ void mia__plan_free(mia__plan *plan) {
     if (plan == NULL) return;
     mia_allocator allocator = plan->allocator;
     mia_release(&allocator, plan->steps, plan->step_capacity * sizeof *plan->steps);
+    mia_release(&allocator, plan->instructions, plan->instruction_capacity * sizeof *plan->instructions);
     mia_release(&allocator, plan->buffers, plan->buffer_capacity * sizeof *plan->buffers);
     mia_release(&allocator, plan->results, plan->result_capacity * sizeof *plan->results);
     mia_release(&allocator, plan, sizeof *plan);
@@ -77,7 +86,8 @@ mia_status mia__plan_make(const mia__tape *tape, const mia__plan_rules *rules, c
     if (allocator != NULL) plan->allocator = *allocator;
     plan->leaf_count = tape->leaf_count;
     mia__planner planner = {.allocator = plan->allocator, .tape = tape, .rules = rules, .plan = plan};
-    bool made = mia__plan_lower(&planner) && mia__plan_buffers(&planner) && mia__plan_arena(&planner);
+    bool made = mia__plan_lower(&planner) && mia__plan_fuse(&planner) && mia__plan_buffers(&planner) &&
+                mia__plan_arena(&planner);
     mia_release(allocator, planner.values, planner.value_capacity * sizeof *planner.values);
     mia_release(allocator, planner.base, tape->count * sizeof *planner.base);
     if (!made) {

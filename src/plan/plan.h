@@ -20,17 +20,36 @@ typedef struct mia__operand {
     mia__view view; /* offset and strides in units of dtype from the start of the buffer */
 } mia__operand;
 
-typedef struct mia__step {
+/* The op of a step that is several element-wise operations in one (fuse.c); no row of ops.def. */
+#define MIA__OP_FUSED ((mia_op)0x7fffffff)
+
+/* One operation of a fused step: element-wise, or a conversion between scalar types. Its operands are inputs
+ * of the step, or results of instructions before it, which are of the step's extents and are rounded, or
+ * wrapped, to their type as if they were written to memory. The last one's result is the step's output. */
+#define MIA__MOST_INSTRUCTIONS    16
+#define MIA__INSTRUCTION_OPERANDS MIA__MAX_OPERANDS
+typedef struct mia__instruction {
     mia_op op;
+    mia_dtype dtype; /* of its result */
+    uint32_t entry;  /* the tape entry that it computes */
+    uint8_t operand_count;
+    uint8_t operands[MIA__INSTRUCTION_OPERANDS]; /* an input, or MIA__MAX_OPERANDS + an instruction */
+    mia__attributes attributes;
+    const struct mia__custom *custom; /* of an operation that a program registered */
+} mia__instruction;
+
+typedef struct mia__step {
+    mia_op op; /* MIA__OP_FUSED: see instructions */
     uint32_t input_count;
     uint32_t entry; /* the tape entry that it computes, for names in messages and traces */
     mia__attributes
         attributes; /* one that names a mode counts the modes of the views, a packed type's inner one too */
     mia__operand output; /* compact, unless the operation updates in place (then input 0's view) */
     mia__operand inputs[MIA__MAX_OPERANDS];
-    uint32_t scratch;                 /* buffer that holds the kernel's scratch memory, or MIA__NO_BUFFER */
-    size_t scratch_bytes;             /* as the rules asked */
-    const struct mia__custom *custom; /* of an operation that a program registered */
+    uint32_t scratch;     /* buffer that holds the kernel's scratch memory, or MIA__NO_BUFFER */
+    size_t scratch_bytes; /* as the rules asked */
+    uint32_t first_instruction, instruction_count; /* of a fused step, in plan->instructions */
+    const struct mia__custom *custom;              /* of an operation that a program registered */
 } mia__step;
 
 typedef enum mia__buffer_kind {
@@ -64,6 +83,8 @@ typedef struct mia__plan {
     mia_allocator allocator;
     mia__step *steps;
     uint32_t step_count, step_capacity;
+    mia__instruction *instructions; /* of fused steps */
+    uint32_t instruction_count, instruction_capacity;
     mia__plan_buffer *buffers;
     uint32_t buffer_count, buffer_capacity;
     mia__plan_result *results;
@@ -86,11 +107,12 @@ typedef struct mia__form {
  * operands' dtypes, views and attributes are final, buffer indices are not). Function pointers may be NULL:
  * no scratch, everything taken, no forms. */
 typedef struct mia__plan_rules {
-    const void *context; /* handed to the functions */
-    size_t alignment;    /* of every buffer's place; a power of two */
+    const void *context;   /* handed to the functions */
+    size_t alignment;      /* of every buffer's place; a power of two */
+    uint32_t fused_inputs; /* most inputs of a fused step; 0: steps stay single */
     size_t (*scratch)(const void *context, const mia__step *step);
     bool (*takes)(const void *context, const mia__step *step,
-                  uint32_t input); /* false: copy it to compact first */
+                  uint32_t input); /* false: copy it to compact first; asked before steps are fused */
     mia__form (*form)(const void *context, const mia__step *step,
                       uint32_t input); /* of a constant, compact input */
 } mia__plan_rules;

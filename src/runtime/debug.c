@@ -43,10 +43,31 @@ static const char *operand_text(const mia__operand *operand, char *text, size_t 
     return text;
 }
 
+/* "add", or "fused: mul add gelu" with what each instruction reads: "mul(0, 1) add(#0, 2)". */
+static const char *operations_text(const mia__plan *plan, const mia__step *step, char *text,
+                                   size_t capacity) {
+    if (step->op != MIA__OP_FUSED) return mia__op_row_of(step->op, step->custom)->info.name;
+    size_t used = (size_t)snprintf(text, capacity, "fused:");
+    for (uint32_t n = 0; n < step->instruction_count; n++) {
+        const mia__instruction *made = &plan->instructions[step->first_instruction + n];
+        for (uint32_t k = 0; k < made->operand_count && used < capacity; k++) {
+            uint32_t operand = made->operands[k];
+            bool result = operand >= MIA__MAX_OPERANDS;
+            int written =
+                snprintf(text + used, capacity - used, "%s%s%s%s%u%s", k == 0 ? " " : ", ",
+                         k == 0 ? mia__op_row_of(made->op, made->custom)->info.name : "", k == 0 ? "(" : "",
+                         result ? "#" : "", (unsigned)(result ? operand - MIA__MAX_OPERANDS : operand),
+                         k + 1u == made->operand_count ? ")" : "");
+            used += written > 0 ? (size_t)written : 0;
+        }
+    }
+    return text;
+}
+
 static void log_steps(const mia_device *device, const mia__plan *plan) {
     for (uint32_t s = 0; s < plan->step_count; s++) {
         const mia__step *step = &plan->steps[s];
-        char text[200], inputs[300] = "";
+        char text[200], operations[400], inputs[300] = "";
         size_t used = 0;
         for (uint32_t i = 0; i < step->input_count && used < sizeof inputs; i++) {
             int written = snprintf(inputs + used, sizeof inputs - used, "%s%s", i > 0 ? ", " : "",
@@ -54,7 +75,7 @@ static void log_steps(const mia_device *device, const mia__plan *plan) {
             used += written > 0 ? (size_t)written : 0;
         }
         mia__device_log(device, "%4u  %-12s %s <- %s", (unsigned)s,
-                        mia__op_row_of(step->op, step->custom)->info.name,
+                        operations_text(plan, step, operations, sizeof operations),
                         operand_text(&step->output, text, sizeof text), inputs);
     }
 }

@@ -44,7 +44,7 @@ static inline void magnitudes_elementwise(const program *p, const result *r, con
     modes of = modes_of(r->dtype, &r->shape);
     mia_op op = p->row->op;
     bool sums = op == MIA_OP_add || op == MIA_OP_sub || op == MIA_OP_silu || op == MIA_OP_gelu ||
-                op == MIA_OP_gelu_tanh;
+                op == MIA_OP_gelu_tanh || op == MIA_OP_hardswish;
     for (int64_t i = 0; i < count; i++) {
         out[i] = fabs(numbers[i]);
         for (uint32_t k = 0; sums && k < p->count; k++) {

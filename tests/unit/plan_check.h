@@ -314,6 +314,58 @@ static inline void run_step(const plan_memory *memory, const mia__step *step, bo
     if (step->scratch != MIA__NO_BUFFER) scrub(memory, step->scratch);
 }
 
+/* A step of several operations: each instruction has to find under its operands what the tape says of its
+ * entry, in memory, or be given the result of the instruction that makes it, element by element in order. */
+static inline void run_fused(plan_memory *memory, const mia__step *step, bool backwards) {
+    static places real[MIA__MAX_OPERANDS], to;
+    static places expected[MIA__MOST_INSTRUCTIONS][MIA__INSTRUCTION_OPERANDS];
+    const mia__instruction *made = memory->plan->instructions + step->first_instruction;
+    assert_in_range(step->instruction_count, 2, MIA__MOST_INSTRUCTIONS);
+    assert_in_range(step->input_count, 1, memory->rules->fused_inputs);
+    assert_int_equal(made[step->instruction_count - 1].entry, step->entry);
+    find_places(step->output.dtype, &step->output.view, &to);
+    for (uint32_t i = 0; i < step->input_count; i++) {
+        find_places(step->inputs[i].dtype, &step->inputs[i].view, &real[i]);
+        assert_int_equal(real[i].count, to.count);
+    }
+    for (uint32_t n = 0; n < step->instruction_count; n++) {
+        const mia__entry *entry = &memory->tape->entries[made[n].entry];
+        assert_true(made[n].op == entry->op && made[n].operand_count == entry->operand_count);
+        assert_memory_equal(&made[n].attributes, &entry->attributes, sizeof made[n].attributes);
+        assert_false(memory->computed[made[n].entry]);
+        memory->computed[made[n].entry] = true;
+        for (uint32_t k = 0; k < entry->operand_count; k++) {
+            const mia__entry *operand = &memory->tape->entries[entry->operands[k]];
+            mia__view view =
+                entry->op == MIA_OP_convert ? operand->view : repeated(&operand->view, &entry->view);
+            find_places(operand->dtype, &view, &expected[n][k]);
+            assert_int_equal(expected[n][k].count, to.count);
+        }
+    }
+    if (step->scratch != MIA__NO_BUFFER) scrub(memory, step->scratch);
+    for (size_t i = 0; i < to.count; i++) {
+        size_t e = backwards ? to.count - 1 - i : i;
+        for (uint32_t n = 0; n < step->instruction_count; n++)
+            for (uint32_t k = 0; k < made[n].operand_count; k++) {
+                uint32_t value = memory->base[memory->tape->entries[made[n].entry].operands[k]];
+                uint32_t from = made[n].operands[k];
+                if (from >= MIA__MAX_OPERANDS) {
+                    assert_true(from - MIA__MAX_OPERANDS < n);
+                    assert_int_equal(made[from - MIA__MAX_OPERANDS].entry, value);
+                    assert_int_equal(expected[n][k].at[e], e * expected[n][k].bytes);
+                    continue;
+                }
+                assert_true(from < step->input_count);
+                if (memory->plan->buffers[step->inputs[from].buffer].kind == MIA__BUFFER_FORM)
+                    check_form(memory, step, from, value);
+                else
+                    check_element(memory, step->inputs[from].buffer, &real[from], &expected[n][k], e, value);
+            }
+        write_element(memory, step, &to, e, step->entry);
+    }
+    if (step->scratch != MIA__NO_BUFFER) scrub(memory, step->scratch);
+}
+
 /* --- the whole plan --------------------------------------------------------------------------- */
 
 /* Arena: aligned places whose end is what the plan says, and no byte shared by buffers in use at the same
@@ -388,8 +440,11 @@ static inline void check_plan(const mia__tape *tape, const mia__plan_rules *rule
         const mia__step *step = &plan->steps[s];
         assert_true(step->entry >= tape->leaf_count && step->entry < tape->count);
         assert_false(memory.computed[step->entry]);
-        bool main_step = s + 1 == plan->step_count || plan->steps[s + 1].entry != step->entry;
-        if (main_step) {
+        bool copy = step->op == MIA_OP_copy && tape->entries[step->entry].op != MIA_OP_copy;
+        bool last = s + 1 == plan->step_count || plan->steps[s + 1].entry != step->entry;
+        if (step->op == MIA__OP_FUSED) {
+            run_fused(&memory, step, backwards);
+        } else if (!copy && last) {
             run_step(&memory, step, backwards);
             memory.computed[step->entry] = true;
         } else {

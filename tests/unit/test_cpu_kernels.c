@@ -3,6 +3,7 @@
  * backend's own compile and run. */
 #include "backend/cpu/blocks.h"
 #include "backend/cpu/cpu.h"
+#include "backend/reference/element.h"
 #include "base/block.h"
 #include "base/half.h"
 
@@ -141,7 +142,7 @@ static float draw_special(unsigned odds) {
     return odds > 0 && draw_below(odds) == 0 ? special[draw_below(9)] : draw_float();
 }
 
-/* Fills memory of a float or block type; one in `odds` numbers is unusual. */
+/* Fills memory of a scalar or block type; one in `odds` numbers is unusual. */
 static void fill(mia_dtype dtype, void *memory, size_t bytes, unsigned odds) {
     const mia__block_format *format = mia__block_find(dtype);
     if (format != NULL) {
@@ -155,6 +156,9 @@ static void fill(mia_dtype dtype, void *memory, size_t bytes, unsigned odds) {
     size_t size = mia_dtype_describe(dtype)->bytes;
     for (size_t i = 0; i < bytes / size; i++) {
         float x = draw_special(odds);
+        if (dtype >= MIA_i32)
+            mia__store_whole(dtype, memory, (int64_t)i, (int64_t)(draw() >> draw_below(64)));
+        if (dtype == MIA_bool8) ((uint8_t *)memory)[i] = (uint8_t)(draw() % 3);
         if (dtype == MIA_f32) ((float *)memory)[i] = x;
         if (dtype == MIA_f64) ((double *)memory)[i] = (double)x;
         if (dtype == MIA_f16) ((uint16_t *)memory)[i] = mia__f32_to_f16(x);
@@ -240,8 +244,7 @@ static uint64_t run_on(mia__backend *backend, const problem *p, bool prepared, v
 static double number(mia_dtype dtype, const void *memory, size_t i) {
     if (dtype == MIA_f32) return (double)((const float *)memory)[i];
     if (dtype == MIA_f64) return ((const double *)memory)[i];
-    uint16_t bits = ((const uint16_t *)memory)[i];
-    return dtype == MIA_f16 ? mia__f16_to_f64(bits) : mia__bf16_to_f64(bits);
+    return mia__load(dtype, memory, (int64_t)i);
 }
 
 static double epsilon_of(mia_dtype dtype) {
@@ -314,6 +317,13 @@ static int64_t draw_depth(mia_dtype dtype) {
     return elements * (1 + draw_below(elements == 32 ? 19 : 3));
 }
 
+/* Operations whose error counts in the magnitude of their operands; of the others it does in that of the
+ * result. */
+static bool counts_operands(mia_op op) {
+    return op == MIA_OP_add || op == MIA_OP_sub || op == MIA_OP_silu || op == MIA_OP_gelu ||
+           op == MIA_OP_gelu_tanh || op == MIA_OP_hardswish;
+}
+
 /* A result is compared with the magnitude of its own operands: one element a problem row would be slow, so
  * numbers are small unless `odds` asks for unusual ones, and then the bound is checked element by element. */
 static double *own_bounds(const problem *p, double bound) {
@@ -324,7 +334,8 @@ static double *own_bounds(const problem *p, double bound) {
     for (size_t i = 0; i < count; i++) {
         double largest = fabs(number(dtype, expected, i));
         size_t rest = i;
-        int64_t at[2] = {p->step.inputs[0].view.offset, p->step.inputs[1].view.offset};
+        int64_t at[MIA__MAX_OPERANDS];
+        for (uint32_t k = 0; k < p->step.input_count; k++) at[k] = p->step.inputs[k].view.offset;
         for (uint32_t mode = 0; mode < p->step.output.view.ndim; mode++) {
             int64_t index = (int64_t)(rest % (size_t)p->step.output.view.extent[mode]);
             rest /= (size_t)p->step.output.view.extent[mode];
@@ -332,7 +343,7 @@ static double *own_bounds(const problem *p, double bound) {
                 if (mode < p->step.inputs[k].view.ndim && p->step.inputs[k].view.extent[mode] != 1)
                     at[k] += index * p->step.inputs[k].view.stride[mode];
         }
-        for (uint32_t k = 0; k < p->step.input_count; k++)
+        for (uint32_t k = 0; k < p->step.input_count && counts_operands(p->step.op); k++)
             largest = fmax(largest, fabs(number(dtype, p->memory[k], (size_t)at[k])));
         bounds[i] =
             isfinite(largest) ? bound * epsilon_of(dtype) * largest + (dtype == MIA_f16 ? 6e-8 : 1e-40) : 0;
@@ -341,21 +352,22 @@ static double *own_bounds(const problem *p, double bound) {
     return bounds;
 }
 
-static void check_elementwise(mia_op op, uint32_t operands, mia_dtype dtype, unsigned odds) {
+static void check_elementwise(mia_op op, mia_dtype dtype, unsigned odds) {
+    uint32_t operands = mia_op_describe(op)->operands;
     int64_t extent[3] = {draw_size(), draw_size() % 60, 1 + draw_below(3)};
-    if (extent[1] == 0) extent[1] = 2100; /* longer than a piece of a row */
-    problem p = {.step = {.op = op}};
+    if (extent[1] == 0) extent[1] = 2100; /* longer than a tile */
+    problem p = {.step = {.op = op, .attributes.f = {-0.75, 1.5}}};
     for (uint32_t i = 0; i < operands; i++) {
         int64_t own[3];
+        mia_dtype type = op == MIA_OP_where && i == 0 ? MIA_bool8 : dtype;
         for (unsigned mode = 0; mode < 3; mode++)
             own[mode] = draw_below(4) == 0 && operands > 1 ? 1 : extent[mode];
-        mia__view view = make_view(dtype, 3, own, draw_below(2) ? STRIDED : COMPACT, draw_below(2));
+        mia__view view = make_view(type, 3, own, draw_below(2) ? STRIDED : COMPACT, draw_below(2));
         if (draw_below(3) == 0 && operands > 1) view.stride[1] = 0; /* a broadcast view */
-        add_input(&p, dtype, view, odds);
-        for (unsigned mode = 0; mode < 3; mode++)
-            if (own[mode] != extent[mode] && operands == 1) extent[mode] = own[mode];
+        add_input(&p, type, view, odds);
     }
-    set_output(&p, dtype, 3, extent);
+    bool compares = op >= MIA_OP_equal && op <= MIA_OP_greater_equal;
+    set_output(&p, compares ? MIA_bool8 : dtype, 3, extent);
     double bound = mia_op_describe(op)->bound, *bounds = own_bounds(&p, bound);
     check(&p, MIA_PRECISION_DEFAULT, false, bound, bounds, true);
     free(bounds);
@@ -364,19 +376,21 @@ static void check_elementwise(mia_op op, uint32_t operands, mia_dtype dtype, uns
 
 static void test_elementwise(void **state) {
     (void)state;
-    for (int op = MIA_OP_add; op <= MIA_OP_gelu_tanh; op++) {
-        if (mia_op_describe((mia_op)op) == NULL) continue;
-        for (unsigned i = 0; i < 12; i++)
-            check_elementwise((mia_op)op, op <= MIA_OP_max ? 2 : 1, float_types[i % 3], i < 6 ? 0 : 6);
+    for (int op = MIA_OP_add; op <= MIA_OP_clamp; op++) {
+        const mia_op_info *info = mia_op_describe((mia_op)op);
+        for (int dtype = MIA_f32; info != NULL && dtype <= MIA_bool8; dtype++)
+            for (unsigned i = 0; i < 4 && (info->types >> dtype & 1) != 0; i++)
+                check_elementwise((mia_op)op, (mia_dtype)dtype, i < 2 ? 0 : 6);
     }
 }
 
 /* Every magnitude of the one-argument functions, not only those near 1. */
 static void test_unary_everywhere(void **state) {
     (void)state;
-    for (int op = MIA_OP_neg; op <= MIA_OP_gelu_tanh; op++) {
+    for (int op = MIA_OP_neg; op <= MIA_OP_clamp; op++) {
+        if ((mia_op_describe((mia_op)op)->types >> MIA_f32 & 1) == 0) continue;
         int64_t extent = 40000;
-        problem p = {.step = {.op = (mia_op)op}};
+        problem p = {.step = {.op = (mia_op)op, .attributes.f = {0.25, 2}}};
         add_input(&p, MIA_f32, make_view(MIA_f32, 1, &extent, COMPACT, true), 0);
         for (int64_t i = 0; i < extent; i++) {
             uint32_t bits = (uint32_t)draw();
@@ -391,14 +405,39 @@ static void test_unary_everywhere(void **state) {
     }
 }
 
+/* Of all magnitudes, and pairs that make results of all magnitudes. */
+static void test_binary_everywhere(void **state) {
+    (void)state;
+    for (int op = MIA_OP_add; op <= MIA_OP_fmod; op++) {
+        int64_t extent = 40000;
+        problem p = {.step = {.op = (mia_op)op}};
+        for (unsigned k = 0; k < 2; k++)
+            add_input(&p, MIA_f32, make_view(MIA_f32, 1, &extent, COMPACT, true), 0);
+        for (int64_t i = 0; i < extent; i++) {
+            float *a = (float *)p.memory[0] + i, *b = (float *)p.memory[1] + i;
+            uint32_t first = (uint32_t)draw(), second = (uint32_t)draw();
+            *a = mia__f32_of_bits(first);
+            *b = i % 3 == 0   ? mia__f32_of_bits(second)
+                 : i % 3 == 1 ? (float)draw_below(9) - 4
+                              : draw_float() * 20;
+            if (i % 3 == 2) *a = fabsf(draw_float()) * 8;
+        }
+        set_output(&p, MIA_f32, 1, &extent);
+        double *bounds = own_bounds(&p, mia_op_describe((mia_op)op)->bound);
+        check(&p, MIA_PRECISION_DEFAULT, false, 0, bounds, true);
+        free(bounds);
+        free_problem(&p);
+    }
+}
+
 static void test_convert(void **state) {
     (void)state;
-    for (unsigned i = 0; i < 27; i++) {
+    for (unsigned i = 0; i < 2 * 9 * 9; i++) {
         int64_t extent[2] = {draw_size(), draw_size()};
-        problem p = {.step = {.op = MIA_OP_convert, .attributes.i[0] = float_types[i / 3 % 3]}};
-        add_input(&p, float_types[i % 3],
-                  make_view(float_types[i % 3], 2, extent, i % 2 ? STRIDED : COMPACT, i % 4 == 1), 10);
-        set_output(&p, float_types[i / 3 % 3], 2, extent);
+        mia_dtype from = (mia_dtype)(MIA_f32 + i % 9), to = (mia_dtype)(MIA_f32 + i / 9 % 9);
+        problem p = {.step = {.op = MIA_OP_convert, .attributes.i[0] = to}};
+        add_input(&p, from, make_view(from, 2, extent, i % 2 ? STRIDED : COMPACT, i % 4 == 1), 10);
+        set_output(&p, to, 2, extent);
         check(&p, MIA_PRECISION_DEFAULT, false, 0, NULL, true);
         free_problem(&p);
     }
@@ -684,16 +723,20 @@ static void test_block_constants(void **state) {
     }
 }
 
-/* What the cpu backend has no kernel for still runs, and is counted. */
+/* What the cpu backend has no kernel for (a result with gaps, which no plan has) still runs, and is counted. */
 static void test_fallback(void **state) {
     (void)state;
     int64_t extent[2] = {5, 7};
     problem p = {.step = {.op = MIA_OP_add}, .largest = 8};
     for (unsigned i = 0; i < 2; i++) add_input(&p, MIA_f64, make_view(MIA_f64, 2, extent, STRIDED, false), 0);
     set_output(&p, MIA_f64, 2, extent);
-    check(&p, MIA_PRECISION_DEFAULT, false, 0, NULL, false);
-    double out[35];
+    p.step.output.view.stride[1] = 6;
+    p.out_bytes = view_bytes(&p.step.output);
+    double out[41], *expected = run_reference(&p);
     assert_int_equal(run_on(backends[0][0][0], &p, false, out), 1);
+    for (int i = 0; i < 41; i++)
+        if (i % 6 < 5) assert_true(out[i] == expected[i]);
+    free(expected);
     free_problem(&p);
 }
 
@@ -704,6 +747,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_elementwise),
         cmocka_unit_test(test_unary_everywhere),
+        cmocka_unit_test(test_binary_everywhere),
         cmocka_unit_test(test_convert),
         cmocka_unit_test(test_normalise),
         cmocka_unit_test(test_large_mean),

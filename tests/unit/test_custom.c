@@ -206,6 +206,44 @@ static void test_refusals(void **state) {
     close_device(device);
 }
 
+/* Its neighbours run in the same step, on either side of it, with the numbers of steps of their own. */
+static void test_fuses(void **state) {
+    (void)state;
+    for (int type = 0; type < 2; type++) {
+        float out[2][257];
+        uint64_t kernels[2];
+        for (int plain = 0; plain < 2; plain++) {
+            int calls = 0;
+            mia_error error = {0};
+            mia_device *device = NULL;
+            mia_device_options options = {.no_fusion = plain == 1};
+            if (mia_device_open(&options, &device, &error) != MIA_OK) fail_msg("%s", error.message);
+            mia_op_description description = {.name = "blend",
+                                              .operands = 2,
+                                              .number = blend_number,
+                                              .floats = type == 0 ? blend_floats : NULL,
+                                              .user = &calls};
+            mia_op blend = must_register(device, &description);
+            float numbers[257];
+            for (int i = 0; i < 257; i++) numbers[i] = (float)i / 17 - 8;
+            mia_tensor_f32 x = mia_upload(f32, device, MIA_SHAPE(257), numbers);
+            const mia_tensor operands[2] = {MIA_UNTYPED(mia_tanh(mia_ref(x))),
+                                            MIA_UNTYPED(mia_mul(mia_ref(x), 3))};
+            const mia_attributes third = {.f = {1.0 / 3}};
+            mia_tensor_f32 y = mia_call(f32, blend, operands, 2, &third);
+            y = mia_exp(mia_sub(y, x));
+            uint64_t before = mia_device_count(device).kernels;
+            if (mia_read(y, out[plain], 257, &error) != MIA_OK) fail_msg("%s", error.message);
+            kernels[plain] = mia_device_count(device).kernels - before;
+            assert_int_equal(mia_device_count(device).fallbacks, 0);
+            close_device(device);
+        }
+        assert_int_equal(kernels[0], 1);
+        assert_int_equal(kernels[1], 5);
+        assert_memory_equal(out[0], out[1], sizeof out[0]);
+    }
+}
+
 /* What it consumed is named after it. */
 static void test_named_in_messages(void **state) {
     (void)state;
@@ -224,11 +262,9 @@ static void test_named_in_messages(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_elementwise),
-        cmocka_unit_test(test_other_types),
-        cmocka_unit_test(test_shaped),
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_named_in_messages),
+        cmocka_unit_test(test_elementwise), cmocka_unit_test(test_other_types),
+        cmocka_unit_test(test_shaped),      cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_fuses),       cmocka_unit_test(test_named_in_messages),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

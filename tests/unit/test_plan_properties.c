@@ -42,13 +42,14 @@ static mia__plan_rules random_rules(const answers *context) {
     if (below(2) == 0) rules.scratch = scratch;
     if (below(2) == 0) rules.takes = takes;
     if (below(2) == 0) rules.form = form;
+    if (below(2) == 0) rules.fused_inputs = 1 + (uint32_t)below(MIA__MAX_OPERANDS);
     return rules;
 }
 
 /* --- tapes ------------------------------------------------------------------------------------ */
 
-static const mia_dtype types[] = {MIA_f32,   MIA_f32,   MIA_f32,  MIA_f16,  MIA_i32,
-                                  MIA_f32x4, MIA_f16x4, MIA_u8x4, MIA_u4x8, MIA_q8_0};
+static const mia_dtype types[] = {MIA_f32,   MIA_f32,  MIA_f32,  MIA_f16,  MIA_i32,  MIA_f32x4,
+                                  MIA_f16x4, MIA_u8x4, MIA_u4x8, MIA_q8_0, MIA_bool8};
 
 static mia_shape random_shape(mia_dtype dtype) {
     mia_shape shape = {.ndim = (uint32_t)below(4)};
@@ -152,11 +153,11 @@ static bool add_operation(test_tape *t) {
     static const struct {
         mia_op op;
         uint32_t operands;
-    } ops[] = {{MIA_OP_add, 2},    {MIA_OP_mul, 2},      {MIA_OP_add, 2},     {MIA_OP_neg, 1},
-               {MIA_OP_exp, 1},    {MIA_OP_relu, 1},     {MIA_OP_copy, 1},    {MIA_OP_convert, 1},
-               {MIA_OP_concat, 2}, {MIA_OP_pad, 1},      {MIA_OP_update, 3},  {MIA_OP_update, 3},
-               {MIA_OP_gather, 2}, {MIA_OP_sum, 1},      {MIA_OP_softmax, 1}, {MIA_OP_matmul, 2},
-               {MIA_OP_matmul, 2}, {MIA_OP_embedding, 2}};
+    } ops[] = {{MIA_OP_add, 2},     {MIA_OP_mul, 2},     {MIA_OP_add, 2},    {MIA_OP_neg, 1},
+               {MIA_OP_exp, 1},     {MIA_OP_relu, 1},    {MIA_OP_less, 2},   {MIA_OP_where, 3},
+               {MIA_OP_copy, 1},    {MIA_OP_convert, 1}, {MIA_OP_concat, 2}, {MIA_OP_pad, 1},
+               {MIA_OP_update, 3},  {MIA_OP_update, 3},  {MIA_OP_gather, 2}, {MIA_OP_sum, 1},
+               {MIA_OP_softmax, 1}, {MIA_OP_matmul, 2},  {MIA_OP_matmul, 2}, {MIA_OP_embedding, 2}};
     size_t which = (size_t)below(sizeof ops / sizeof ops[0]);
     uint32_t operands[3];
     for (uint32_t i = 0; i < ops[which].operands; i++)
@@ -196,7 +197,7 @@ static void random_tape(test_tape *t) {
 
 /* What the random tapes are made to reach. */
 typedef struct reached {
-    long steps, reuses, overwritten, copies, forms, outputs, aliases;
+    long steps, reuses, overwritten, copies, forms, outputs, aliases, instructions;
 } reached;
 
 static void note_reached(const test_tape *t, const mia__plan *plan, reached *sums) {
@@ -211,6 +212,7 @@ static void note_reached(const test_tape *t, const mia__plan *plan, reached *sum
             sums->forms += plan->buffers[step->inputs[i].buffer].kind == MIA__BUFFER_FORM;
         }
     }
+    sums->instructions += plan->instruction_count;
     sums->outputs += plan->output_count;
     for (uint32_t i = 0; i < t->tape.leaf_count; i++) sums->aliases += t->entries[i].alias != i;
 }
@@ -229,10 +231,12 @@ static void test_random_tapes(void **state) {
         note_reached(&t, plan, &sums);
         mia__plan_free(plan);
     }
-    printf(
-        "%ld steps: %ld in place, %ld over leaves, %ld copies put in, %ld forms, %ld outputs, %ld aliases\n",
-        sums.steps, sums.reuses, sums.overwritten, sums.copies, sums.forms, sums.outputs, sums.aliases);
+    printf("%ld steps of %ld instructions: %ld in place, %ld over leaves, %ld copies put in, %ld forms, %ld "
+           "outputs, %ld aliases\n",
+           sums.steps, sums.instructions, sums.reuses, sums.overwritten, sums.copies, sums.forms,
+           sums.outputs, sums.aliases);
     assert_true(sums.reuses > rounds / 100 && sums.overwritten > rounds / 100 && sums.copies > rounds / 100);
+    assert_true(sums.instructions > rounds / 10);
     assert_true(sums.forms > rounds / 100 && sums.outputs > rounds && sums.aliases > rounds / 10);
 }
 

@@ -436,12 +436,13 @@ static void run_program(mia_device *device, uint64_t seed, uint64_t pattern) {
 static uint64_t seed;
 
 /* Devices are opened anew now and then: constants live as long as they do. */
-static void run_programs(const char *backend, long count) {
+static void run_programs(const char *backend, bool no_fusion, long count) {
     uint64_t hits = 0, plans = 0;
     for (long i = 0; i < count;) {
         test_allocator allocator;
         test_allocator_init(&allocator);
-        mia_device_options options = {.backend = backend, .threads = 2, .allocator = &allocator.hook};
+        mia_device_options options = {
+            .backend = backend, .threads = 2, .no_fusion = no_fusion, .allocator = &allocator.hook};
         mia_device *device = NULL;
         mia_error error = {0};
         if (mia_device_open(&options, &device, &error) != MIA_OK) {
@@ -468,16 +469,22 @@ static long rounds(void) {
 
 static void test_on_reference(void **state) {
     (void)state;
-    run_programs("reference", rounds());
+    run_programs("reference", false, rounds());
 }
 
 static void test_on_cpu(void **state) {
     (void)state;
-    run_programs("cpu", rounds());
+    run_programs("cpu", false, rounds());
+}
+
+static void test_without_fusion(void **state) {
+    (void)state;
+    run_programs("cpu", true, rounds() / 2);
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_on_reference), cmocka_unit_test(test_on_cpu)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_on_reference), cmocka_unit_test(test_on_cpu),
+                                       cmocka_unit_test(test_without_fusion)};
     seed = test_seed();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -24,9 +24,11 @@ static size_t view_offset(const mia__operand *operand) {
 }
 
 static mia_status choose(const mia__cpu *cpu, const mia__plan *plan, const mia__step *source,
-                         mia__cpu_step *out, mia_error *error) {
-    *out = (mia__cpu_step){
-        .source = source, .kernels = &cpu->kernels, .output_offset = view_offset(&source->output)};
+                         mia__cpu_instruction *room, mia__cpu_step *out, mia_error *error) {
+    *out = (mia__cpu_step){.source = source,
+                           .kernels = &cpu->kernels,
+                           .output_offset = view_offset(&source->output),
+                           .instructions = room};
     for (uint32_t i = 0; i < source->input_count; i++) out->input_offset[i] = view_offset(&source->inputs[i]);
     mia__cpu_chooser chooser =
         source->custom != NULL ? mia__cpu_choose_custom : mia__cpu_chooser_find(source->op);
@@ -44,11 +46,23 @@ static mia_status choose(const mia__cpu *cpu, const mia__plan *plan, const mia__
     return MIA_OK;
 }
 
+/* Bytes of a program; *instructions is where those of element-wise steps begin. False when it is too long. */
+static bool measure(const mia__plan *plan, size_t *instructions, size_t *bytes) {
+    size_t count = 0, room;
+    for (uint32_t i = 0; i < plan->step_count; i++)
+        if (!mia__size_add(count, mia__cpu_instructions_most(&plan->steps[i]), &count)) return false;
+    if (!mia__size_multiply(plan->step_count, sizeof(mia__cpu_step), bytes) ||
+        !mia__size_add(*bytes, sizeof(mia__cpu_program), bytes) ||
+        !mia__size_multiply(count, sizeof(mia__cpu_instruction), &room))
+        return false;
+    *instructions = *bytes;
+    return mia__size_add(*bytes, room, bytes);
+}
+
 mia_status mia__cpu_compile(mia__backend *backend, const mia__plan *plan, void **program, mia_error *error) {
     const mia__cpu *cpu = (const mia__cpu *)backend;
-    size_t bytes;
-    if (!mia__size_multiply(plan->step_count, sizeof(mia__cpu_step), &bytes) ||
-        !mia__size_add(bytes, sizeof(mia__cpu_program), &bytes))
+    size_t instructions, bytes;
+    if (!measure(plan, &instructions, &bytes))
         return mia_error_set(error, MIA_ERROR_NO_MEMORY, "compile: a plan of %u steps is too long",
                              plan->step_count);
     mia__cpu_program *made = mia_allocate(cpu->host.allocator, bytes, _Alignof(max_align_t));
@@ -56,8 +70,10 @@ mia_status mia__cpu_compile(mia__backend *backend, const mia__plan *plan, void *
         return mia_error_set(error, MIA_ERROR_NO_MEMORY, "compile: no memory for the %u steps of a plan",
                              plan->step_count);
     *made = (mia__cpu_program){.count = plan->step_count, .bytes = bytes};
+    mia__cpu_instruction *room = (mia__cpu_instruction *)(void *)((char *)made + instructions);
     for (uint32_t i = 0; i < plan->step_count; i++) {
-        mia_status status = choose(cpu, plan, &plan->steps[i], &made->steps[i], error);
+        mia_status status = choose(cpu, plan, &plan->steps[i], room, &made->steps[i], error);
+        room += mia__cpu_instructions_most(&plan->steps[i]);
         if (status != MIA_OK) {
             mia__cpu_discard(backend, made);
             return status;

@@ -36,6 +36,7 @@ static void cpu_open(const mia_device_options *options, mia__backend **out, mia_
     mia__cpu_kernels_fill(&cpu->kernels, cpu->isa);
     cpu->host.base.rules.scratch = mia__cpu_scratch;
     cpu->host.base.rules.form = mia__cpu_form;
+    cpu->host.base.rules.fused_inputs = options != NULL && options->no_fusion ? 0 : MIA__MAX_OPERANDS;
     *out = &cpu->host.base;
     mia__complete(completion, MIA_OK, NULL);
 }

@@ -14,6 +14,7 @@
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/pool.h"
 #include "backend/host.h"
+#include "graph/ops.h"
 
 #define MIA__CPU_MAX_PHASES 3
 
@@ -45,6 +46,26 @@ typedef struct mia__cpu_loop {
     size_t rows;   /* product of the outer extents */
     size_t pieces; /* units that a row is cut into */
 } mia__cpu_loop;
+
+/* One instruction of an element-wise step, its operands and its result in registers (elementwise.c). */
+typedef struct mia__cpu_instruction {
+    mia__cpu_span_kernel kernel;
+    mia__cpu_span span; /* attributes; the rest is filled in when it runs */
+    uint8_t out, in[MIA__INSTRUCTION_OPERANDS];
+    uint8_t operand_count;
+} mia__cpu_instruction;
+
+/* Tiles of a compact output, and how inputs lie beside it: modes that every input continues are merged. */
+typedef struct mia__cpu_elementwise {
+    size_t count, tile; /* elements, of all and of a unit */
+    uint32_t ndim;      /* at least 1 */
+    int64_t extent[MIA__VIEW_MODES];
+    int64_t stride[MIA__MAX_OPERANDS][MIA__VIEW_MODES];
+    uint8_t access[MIA__MAX_OPERANDS];
+    uint8_t result;        /* the register that the last instruction leaves the numbers in */
+    bool lands;            /* that is an input, which is brought straight to the output */
+    uint32_t instructions; /* in step->instructions */
+} mia__cpu_elementwise;
 
 /* out[N, M, batch] = w[K, N, batch] by x[K, M, batch] */
 typedef struct mia__cpu_matmul {
@@ -113,7 +134,9 @@ struct mia__cpu_step {
     bool fallback; /* runs on a reference kernel */
     double work;   /* estimate of nanoseconds on one thread */
     size_t input_offset[MIA__MAX_OPERANDS], output_offset; /* of views, in bytes */
+    mia__cpu_instruction *instructions;                    /* room for mia__cpu_instructions_most(source) */
     union {
+        mia__cpu_elementwise elementwise;
         mia__cpu_loop loop;
         mia__cpu_matmul matmul;
         mia__cpu_rows rows;
@@ -163,6 +186,8 @@ static inline bool mia__cpu_is_float(mia_dtype dtype) {
 
 /* --- families: choosers ----------------------------------------------------------------------- */
 bool mia__cpu_choose_elementwise(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
+/* The kernel of a registered element-wise operation on tiles of a lane. */
+mia__cpu_span_kernel mia__cpu_custom_kernel(mia__cpu_lane lane);
 bool mia__cpu_choose_custom(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_convert(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_conversion(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
@@ -190,6 +215,15 @@ size_t mia__cpu_scratch_matmul(const mia__cpu *cpu, const mia__step *step);
 size_t mia__cpu_scratch_rope(const mia__cpu *cpu, const mia__step *step);
 size_t mia__cpu_scratch_window(const mia__cpu *cpu, const mia__step *step);
 size_t mia__cpu_scratch_scan(const mia__cpu *cpu, const mia__step *step);
+
+/* Most instructions that a step is compiled to. */
+static inline uint32_t mia__cpu_instructions_most(const mia__step *step) {
+    if (step->op == MIA__OP_FUSED)
+        return 2 * step->instruction_count; /* each may be followed by a rounding */
+    const mia__op_row *row = mia__op_row_of(step->op, step->custom);
+    bool elementwise = row != NULL && row->info.op_class == MIA_CLASS_ELEMENTWISE;
+    return step->op == MIA_OP_convert || elementwise ? 1 : 0;
+}
 
 /* --- cpu.c ------------------------------------------------------------------------------------ */
 extern const mia__backend_type mia__backend_cpu;

@@ -8,7 +8,7 @@
 #ifndef MIA_BACKEND_CPU_KERNELS_H
 #define MIA_BACKEND_CPU_KERNELS_H
 
-#include <mia/ops.h>
+#include <mia/custom.h>
 
 typedef enum mia__cpu_isa {
     MIA__CPU_GENERIC = 0,
@@ -78,10 +78,47 @@ static inline unsigned mia__cpu_format(mia_dtype dtype) {
     return (unsigned)dtype - MIA_q8_0;
 }
 
+#define MIA__CPU_UNARIES     (MIA_OP_squared_relu - MIA_OP_neg + 1)
+#define MIA__CPU_BINARIES    (MIA_OP_fmod - MIA_OP_add + 1)
+#define MIA__CPU_ELEMENTWISE (MIA_OP_clamp - MIA_OP_add + 1)
+
+/* The types that element-wise operations compute in. Narrower ones are widened first: f16 and bf16 to f32; i8,
+ * u8 and bool8 to i32. */
+typedef enum mia__cpu_lane {
+    MIA__CPU_LANE_F32,
+    MIA__CPU_LANE_F64,
+    MIA__CPU_LANE_I32,
+    MIA__CPU_LANE_U32,
+    MIA__CPU_LANES
+} mia__cpu_lane;
+
+/* One operation on contiguous elements of a lane; out may be an operand. Conditions, and results of
+ * comparisons, are i32. */
+typedef struct mia__cpu_span {
+    void *out;
+    const void *in[MIA_CUSTOM_OPERANDS];
+    size_t count;
+    double f[2];                                    /* the operation's real attributes */
+    double (*real)(const double *, const double *); /* for the kernel that goes by a function of numbers */
+    const mia_op_description *custom;               /* of an operation that a program registered */
+    const mia_attributes *attributes;
+    mia_dtype dtype; /* of its result */
+    uint32_t operands;
+} mia__cpu_span;
+typedef void (*mia__cpu_span_kernel)(const mia__cpu_span *span);
+
 typedef struct mia__cpu_kernels {
     /* element-wise: out may be an operand */
-    void (*unary[16])(float *out, const float *x, size_t count);                 /* by mia__cpu_unary(op) */
-    void (*binary[8])(float *out, const float *a, const float *b, size_t count); /* by mia__cpu_binary(op) */
+    void (*unary[MIA__CPU_UNARIES])(float *out, const float *x, size_t count); /* by mia__cpu_unary(op) */
+    void (*binary[MIA__CPU_BINARIES])(float *out, const float *a, const float *b,
+                                      size_t count);                  /* by mia__cpu_binary(op) */
+    mia__cpu_span_kernel spans[MIA__CPU_LANES][MIA__CPU_ELEMENTWISE]; /* by op - MIA_OP_add; NULL: none */
+    mia__cpu_span_kernel convert[MIA__CPU_LANES][MIA_bool8 + 1];      /* to a type; NULL: the numbers stay */
+    mia__cpu_span_kernel fit[MIA_bool8 + 1]; /* rounds, or wraps, to a narrower type; NULL: none is needed */
+    void (*widen_i8)(int32_t *out, const int8_t *x, size_t count);
+    void (*widen_u8)(int32_t *out, const uint8_t *x, size_t count);
+    void (*widen_bool8)(int32_t *out, const uint8_t *x, size_t count);
+    void (*narrow_bytes)(uint8_t *out, const int32_t *x, size_t count);
     void (*widen_f16)(float *out, const uint16_t *x, size_t count);
     void (*widen_bf16)(float *out, const uint16_t *x, size_t count);
     void (*narrow_f16)(uint16_t *out, const float *x, size_t count);
@@ -131,7 +168,7 @@ void mia__cpu_kernels_fill(mia__cpu_kernels *kernels, mia__cpu_isa isa);
 
 /* Each file of an instruction set fills in its family. */
 #define MIA__CPU_FAMILIES(X, isa)                                                                            \
-    X(isa, elementwise) X(isa, rows) X(isa, attention) X(isa, matmul) X(isa, quantised)
+    X(isa, elementwise) X(isa, lanes) X(isa, rows) X(isa, attention) X(isa, matmul) X(isa, quantised)
 #define MIA__CPU_DECLARE_FILL(isa, family) void mia__cpu_##isa##_##family(mia__cpu_kernels *kernels);
 MIA__CPU_FAMILIES(MIA__CPU_DECLARE_FILL, generic)
 MIA__CPU_FAMILIES(MIA__CPU_DECLARE_FILL, avx2)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 mia__cpu_chooser mia__cpu_chooser_find(mia_op op) {
+    if (op == MIA__OP_FUSED) return mia__cpu_choose_elementwise;
     const mia_op_info *info = mia_op_describe(op);
     if (info == NULL) return NULL;
     switch (info->op_class) {

@@ -38,6 +38,14 @@ void mia__reference_matmul_part(const mia__kernel_args *args, size_t begin, size
  * `backend` is named in the message. */
 mia_status mia__reference_check(const mia__step *step, const char *backend, mia_error *error);
 
+/* What an element-wise operation makes of floating-point operands x and real attributes f: NULL for one that
+ * has no such meaning, and for `where`. */
+typedef double (*mia__real_function)(const double *x, const double *f);
+mia__real_function mia__reference_real(mia_op op);
+
+/* The attributes as kernels take them: a clamp's ends brought into the type of x. */
+mia__attributes mia__elementwise_attributes(mia_op op, mia_dtype dtype, const mia__attributes *attributes);
+
 extern const mia__backend_type mia__backend_reference;
 
 #endif

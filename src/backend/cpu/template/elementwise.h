@@ -1,7 +1,7 @@
 /* Element-wise operations on contiguous f32, and conversions between f32 and 16-bit floats. Included once
  * for each instruction set. A lane's result depends on that lane alone, so it does not matter where a row is
  * cut. */
-#include "backend/cpu/template/simd.h"
+#include "backend/cpu/template/functions.h"
 
 /* --- functions of a vector -------------------------------------------------------------------- */
 
@@ -29,16 +29,48 @@ INLINE vf op_reciprocal(vf x) {
 INLINE vf op_exp(vf x) {
     return vf_exp(x);
 }
+/* Below 0 it is exp(x) / (1 + exp(x)), which does not overflow where the result has still digits. */
 INLINE vf op_sigmoid(vf x) {
-    return 1.0f / (1.0f + vf_exp(-x));
+    vf e = vf_exp(-vf_abs(x));
+    return vf_select(x < 0.0f, e, vf_set(1)) / (1.0f + e);
 }
 INLINE vf op_silu(vf x) {
     return x / (1.0f + vf_exp(-x));
 }
 
 INLINE vf op_log(vf x) {
-    for (int i = 0; i < MIA_LANES; i++) x[i] = logf(x[i]);
-    return x;
+    return vf_log(x);
+}
+INLINE vf op_sign(vf x) {
+    return vf_select(x > 0.0f, vf_set(1), vf_select(x < 0.0f, vf_set(-1), x));
+}
+INLINE vf op_sin(vf x) {
+    return vf_select(x == 0.0f, x, vf_sin(x, 0, sin));
+}
+INLINE vf op_cos(vf x) {
+    return vf_sin(x, 1, cos);
+}
+INLINE vf op_erf(vf x) {
+    return vf_erf(x);
+}
+INLINE vf op_floor(vf x) {
+    return vf_floor(x);
+}
+INLINE vf op_ceil(vf x) {
+    return -vf_floor(-x);
+}
+INLINE vf op_round(vf x) {
+    return vf_round(x);
+}
+INLINE vf op_softplus(vf x) {
+    return vf_softplus(x);
+}
+INLINE vf op_hardswish(vf x) {
+    return x * (vf_min(vf_max(x + 3.0f, vf_set(0)), vf_set(6)) * (1.0f / 6.0f));
+}
+INLINE vf op_squared_relu(vf x) {
+    vf positive = op_relu(x);
+    return positive * positive;
 }
 
 /* Near 0 an odd polynomial, which keeps the digits that 1 - 2 / (e^2x + 1) loses there. */
@@ -93,6 +125,28 @@ INLINE vf op_min(vf a, vf b) {
 INLINE vf op_max(vf a, vf b) {
     return vf_max(a, b);
 }
+INLINE vf op_pow(vf a, vf b) {
+    return vf_pow(a, b);
+}
+INLINE vf op_mod(vf a, vf b) {
+    return vf_rest(a, b, true);
+}
+INLINE vf op_fmod(vf a, vf b) {
+    return vf_rest(a, b, false);
+}
+
+/* With attributes. */
+INLINE vf op_leaky_relu(vf x, vf slope, vf unused) {
+    (void)unused;
+    return vf_select(x < 0.0f, slope * x, x);
+}
+INLINE vf op_elu(vf x, vf alpha, vf unused) {
+    (void)unused;
+    return vf_select(x < 0.0f, alpha * vf_expm1(x), x);
+}
+INLINE vf op_clamp(vf x, vf low, vf high) {
+    return vf_min(vf_max(x, low), high);
+}
 
 /* --- rows ------------------------------------------------------------------------------------- */
 
@@ -101,6 +155,9 @@ INLINE vf op_max(vf a, vf b) {
         size_t i = 0;                                                                                        \
         for (; i + MIA_LANES <= count; i += MIA_LANES) vf_store(out + i, op_##name(vf_load(x + i)));         \
         if (i < count) vf_store_part(out + i, op_##name(vf_load_part(x + i, count - i)), count - i);         \
+    }                                                                                                        \
+    static void span_##name(const mia__cpu_span *span) {                                                     \
+        unary_##name(span->out, span->in[0], span->count);                                                   \
     }
 
 #define BINARY(name)                                                                                         \
@@ -111,17 +168,34 @@ INLINE vf op_max(vf a, vf b) {
         if (i == count) return;                                                                              \
         vf last = op_##name(vf_load_part(a + i, count - i), vf_load_part(b + i, count - i));                 \
         vf_store_part(out + i, last, count - i);                                                             \
+    }                                                                                                        \
+    static void span_##name(const mia__cpu_span *span) {                                                     \
+        binary_##name(span->out, span->in[0], span->in[1], span->count);                                     \
+    }
+
+#define WITH_ATTRIBUTES(name)                                                                                \
+    static void span_##name(const mia__cpu_span *span) {                                                     \
+        float *out = span->out;                                                                              \
+        const float *x = span->in[0];                                                                        \
+        vf f = vf_set((float)span->f[0]), g = vf_set((float)span->f[1]);                                     \
+        size_t i = 0, rest = span->count % MIA_LANES, whole = span->count - rest;                            \
+        for (; i < whole; i += MIA_LANES) vf_store(out + i, op_##name(vf_load(x + i), f, g));                \
+        if (rest > 0) vf_store_part(out + i, op_##name(vf_load_part(x + i, rest), f, g), rest);              \
     }
 
 #define EACH_UNARY(X)                                                                                        \
     X(neg)                                                                                                   \
     X(abs)                                                                                                   \
     X(square)                                                                                                \
-    X(relu) X(sqrt) X(rsqrt) X(reciprocal) X(exp) X(log) X(tanh) X(sigmoid) X(silu) X(gelu) X(gelu_tanh)
-#define EACH_BINARY(X) X(add) X(sub) X(mul) X(div) X(min) X(max)
+    X(relu)                                                                                                  \
+    X(sqrt) X(rsqrt) X(reciprocal) X(exp) X(log) X(tanh) X(sigmoid) X(silu) X(gelu) X(gelu_tanh) X(sign)     \
+        X(sin) X(cos) X(erf) X(floor) X(ceil) X(round) X(softplus) X(hardswish) X(squared_relu)
+#define EACH_BINARY(X)          X(add) X(sub) X(mul) X(div) X(min) X(max) X(pow) X(mod) X(fmod)
+#define EACH_WITH_ATTRIBUTES(X) X(leaky_relu) X(elu) X(clamp)
 
 EACH_UNARY(UNARY)
 EACH_BINARY(BINARY)
+EACH_WITH_ATTRIBUTES(WITH_ATTRIBUTES)
 
 #define WIDEN(type, scalar)                                                                                  \
     static void widen_##type(float *out, const uint16_t *x, size_t count) {                                  \
@@ -143,12 +217,35 @@ static void narrow_bf16(uint16_t *out, const float *x, size_t count) {
     for (size_t i = 0; i < count; i++) out[i] = mia__f32_to_bf16(x[i]);
 }
 
-#define SET_UNARY(name)  kernels->unary[mia__cpu_unary(MIA_OP_##name)] = unary_##name;
-#define SET_BINARY(name) kernels->binary[mia__cpu_binary(MIA_OP_##name)] = binary_##name;
+/* f32 rounded to a 16-bit type and back, a few numbers at a time. */
+#define FIT(type)                                                                                            \
+    static void fit_##type(const mia__cpu_span *span) {                                                      \
+        float *out = span->out;                                                                              \
+        const float *x = span->in[0];                                                                        \
+        uint16_t halves[64];                                                                                 \
+        for (size_t i = 0; i < span->count; i += 64) {                                                       \
+            size_t count = span->count - i < 64 ? span->count - i : 64;                                      \
+            narrow_##type(halves, x + i, count);                                                             \
+            widen_##type(out + i, halves, count);                                                            \
+        }                                                                                                    \
+    }
+FIT(f16)
+FIT(bf16)
+
+#define SET_SPAN(name) kernels->spans[MIA__CPU_LANE_F32][MIA_OP_##name - MIA_OP_add] = span_##name;
+#define SET_UNARY(name)                                                                                      \
+    kernels->unary[mia__cpu_unary(MIA_OP_##name)] = unary_##name;                                            \
+    SET_SPAN(name)
+#define SET_BINARY(name)                                                                                     \
+    kernels->binary[mia__cpu_binary(MIA_OP_##name)] = binary_##name;                                         \
+    SET_SPAN(name)
 
 FILL_FAMILY(elementwise) {
     EACH_UNARY(SET_UNARY)
     EACH_BINARY(SET_BINARY)
+    EACH_WITH_ATTRIBUTES(SET_SPAN)
+    kernels->fit[MIA_f16] = kernels->convert[MIA__CPU_LANE_F32][MIA_f16] = fit_f16;
+    kernels->fit[MIA_bf16] = kernels->convert[MIA__CPU_LANE_F32][MIA_bf16] = fit_bf16;
     kernels->widen_f16 = widen_f16;
     kernels->widen_bf16 = widen_bf16;
     kernels->narrow_f16 = narrow_f16;

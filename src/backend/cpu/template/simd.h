@@ -195,22 +195,28 @@ INLINE float vf_greatest(vf x) {
 
 /* --- e to the x ------------------------------------------------------------------------------- */
 
-/* x = n ln 2 + r with |r| <= ln 2 / 2; e^r by a polynomial, 2^n in two factors so that subnormal results
- * round once. Below -104 gives 0, above 88.73 infinity; NaN stays. */
-INLINE vf vf_exp(vf x) {
-    vf clamped = vf_select(x > 89.0f, vf_set(89.0f), vf_select(x < -105.0f, vf_set(-105.0f), x));
+/* x = n ln 2 + r with |r| <= ln 2 / 2; e^r - 1 by a polynomial, and n. */
+INLINE vf vf_exp_rest(vf x, vi *whole) {
     const vf magic = vf_set(0x1.8p23f); /* adding it rounds to a whole number */
-    vf shifted = clamped * 0x1.715476p0f + magic;
+    vf shifted = x * 0x1.715476p0f + magic;
     vf n = shifted - magic;
-    vf r = vf_fma(n, vf_set(-0x1.62e4p-1f), clamped); /* ln 2 in two parts; the first has trailing zeros */
+    vf r = vf_fma(n, vf_set(-0x1.62e4p-1f), x); /* ln 2 in two parts; the first has trailing zeros */
     r = vf_fma(n, vf_set(-0x1.7f7d1cp-20f), r);
     vf p = vf_set(0x1.6db4e8p-10f);
     p = vf_fma(p, r, vf_set(0x1.123bdep-7f));
     p = vf_fma(p, r, vf_set(0x1.55545ep-5f));
     p = vf_fma(p, r, vf_set(0x1.55548ep-3f));
     p = vf_fma(p, r, vf_set(0x1p-1f));
-    p = vf_fma(p * r, r, r) + 1.0f;
-    vi whole = (vi)shifted - (vi)magic;
+    *whole = (vi)shifted - (vi)magic;
+    return vf_fma(p * r, r, r);
+}
+
+/* 2^n in two factors, so that subnormal results round once. Below -104 gives 0, above 88.73 infinity; NaN
+ * stays. */
+INLINE vf vf_exp(vf x) {
+    vf clamped = vf_select(x > 89.0f, vf_set(89.0f), vf_select(x < -105.0f, vf_set(-105.0f), x));
+    vi whole;
+    vf p = vf_exp_rest(clamped, &whole) + 1.0f;
     vi half = whole >> 1;
     vf result = p * (vf)((half + 127) << 23) * (vf)((whole - half + 127) << 23);
     return vf_select(vf_is_nan(x), x, result);

@@ -1,0 +1,4 @@
+/* Element-wise operations on integers and f64, in AVX2 with FMA and F16C. The code is the template. */
+#define MIA_ISA   avx2
+#define MIA_LANES 8
+#include "backend/cpu/template/lanes.h"

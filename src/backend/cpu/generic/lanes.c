@@ -1,0 +1,4 @@
+/* Element-wise operations on integers and f64, in portable C. The code is the template. */
+#define MIA_ISA   generic
+#define MIA_LANES 4
+#include "backend/cpu/template/lanes.h"
