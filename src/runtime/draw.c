@@ -183,6 +183,24 @@ static uint32_t step_box(const plan_drawing *p, uint32_t step) {
     return p->plan->buffer_count + step;
 }
 
+/* "12 matmul", "13 mul, add, gelu" */
+static void step_title(const mia__plan *plan, uint32_t number, char *text) {
+    const mia__step *step = &plan->steps[number];
+    int used = snprintf(text, TEXT, "%u ", (unsigned)number);
+    if (step->op != MIA__OP_FUSED) {
+        (void)snprintf(text + used, TEXT - (size_t)used, "%s",
+                       mia__op_row_of(step->op, step->custom)->info.name);
+        return;
+    }
+    for (uint32_t n = 0; n < step->instruction_count; n++) {
+        const mia__instruction *made = &plan->instructions[step->first_instruction + n];
+        int more = snprintf(text + used, TEXT - (size_t)used, "%s%s", n > 0 ? ", " : "",
+                            mia__op_row_of(made->op, made->custom)->info.name);
+        if (more < 0 || more >= TEXT - used) return;
+        used += more;
+    }
+}
+
 static void plan_boxes(mia__drawing *d, const plan_drawing *p) {
     static const char *const places[] = {"leaf", "form", "arena", "output"};
     char title[TEXT], note[2 * TEXT], bytes[32], type[TEXT];
@@ -202,12 +220,14 @@ static void plan_boxes(mia__drawing *d, const plan_drawing *p) {
     for (uint32_t s = 0; s < p->plan->step_count; s++) {
         const mia__step *step = &p->plan->steps[s];
         const mia__plan_buffer *buffer = &p->plan->buffers[step->output.buffer];
-        const mia__op_row *row = mia__op_row_of(step->op, step->custom);
+        bool fused = step->op == MIA__OP_FUSED;
         (void)snprintf(note, sizeof note, "%s, %s b%u",
                        type_text(step->output.dtype, &step->output.view, type), places[buffer->kind],
                        (unsigned)step->output.buffer);
-        (void)snprintf(title, sizeof title, "%u %s", (unsigned)s, row->info.name);
-        mia__draw_box(d, step_box(p, s), kind_of(row), title, note);
+        step_title(p->plan, s, title);
+        mia__draw_box(d, step_box(p, s),
+                      fused ? MIA__BOX_ELEMENTWISE : kind_of(mia__op_row_of(step->op, step->custom)), title,
+                      note);
     }
     for (uint32_t i = 0; i < p->tape->output_count; i++)
         mia__draw_box(d, step_box(p, p->plan->step_count) + i, MIA__BOX_OUTPUT, p->tape->outputs[i].name, "");
