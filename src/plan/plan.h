@@ -92,6 +92,7 @@ typedef struct mia__plan {
     uint32_t leaf_count;
     uint32_t output_count; /* buffers of kind OUTPUT */
     size_t arena_bytes;
+    uint64_t arena_looks; /* places looked at to find room: what the cost of that grows with */
     size_t output_bytes;
 } mia__plan;
 

@@ -257,8 +257,9 @@ static inline void draw_parameters(uint64_t *seed, program *p) {
 
 static inline void draw_modes(uint64_t *seed, program *p) {
     mia_shape shape = draw_shape(seed, p->dtype, draw_ndim(seed, is_block(p->dtype) ? 1 : 0));
-    p->mode = (uint32_t)test_below(seed, MIA_ALL_MODES + 1);
-    (void)add_operand(seed, p, p->dtype, &shape);
+    p->mode = test_below(seed, 3) == 0 ? MIA_ALL_MODES : (uint32_t)test_below(seed, MIA_ALL_MODES + 1);
+    operand *x = add_operand(seed, p, p->dtype, &shape);
+    if (!is_block(p->dtype) && test_below(seed, 3) == 0) operand_repeat(seed, x);
 }
 
 #include "ops/draw_indexed.h"

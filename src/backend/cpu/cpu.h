@@ -109,11 +109,34 @@ typedef struct mia__cpu_attention {
     mia_dtype k_dtype, v_dtype;
 } mia__cpu_attention;
 
+typedef struct mia__cpu_partial mia__cpu_partial; /* reduce.h */
+typedef void (*mia__cpu_take)(const mia__cpu_kernels *kernels, mia__cpu_partial *partial, const void *x,
+                              size_t count, int64_t first);
+
 typedef struct mia__cpu_reduce {
     mia__cpu_loop kept;    /* operand 0 the output, 1 the input, over the modes that stay */
     mia__cpu_loop reduced; /* operand 1 the input, over the modes that go */
     int64_t count;         /* elements that enter a result */
+    int64_t results;
+    int64_t columns; /* neighbouring results that a unit makes */
+    size_t parts;    /* that the reduced modes are cut into; of more than one, the results are combined */
+    bool as_they_lie, rows_added; /* how elements are walked; otherwise they are brought out */
+    mia__cpu_take take;
 } mia__cpu_reduce;
+
+/* Lines along one mode (scan.c, sort.c); strides in elements. */
+typedef struct mia__cpu_lines {
+    mia__cpu_loop outer; /* over the other modes: operand 0 the output, 1 the input */
+    int64_t count;       /* of lines */
+    int64_t length;      /* of the operand's line */
+    int64_t kept;        /* of the result's */
+    int64_t in_stride, out_stride;
+    int64_t pieces; /* that a line is cut into, which are worked on at once */
+    int64_t lanes;  /* that lines are dealt out to, each with scratch of its own */
+    int64_t room;   /* items in the scratch of a lane or piece, half of them to sort with */
+    bool flipped;   /* the greatest first; of a running sum from the end */
+    bool exclusive;
+} mia__cpu_lines;
 
 /* Rows of a table at indices; strides in bytes. */
 typedef struct mia__cpu_movement {
@@ -143,6 +166,7 @@ struct mia__cpu_step {
         mia__cpu_rope rope;
         mia__cpu_attention attention;
         mia__cpu_reduce reduce;
+        mia__cpu_lines lines;
         mia__cpu_movement movement;
     } as;
 };
@@ -178,6 +202,8 @@ void mia__cpu_loop_make(mia__cpu_loop *loop, const mia__view *shape, uint32_t fi
 /* Offsets, in elements, of operands [0, count) at the `row`-th pass of the modes from first_mode on. */
 void mia__cpu_loop_offsets(const mia__cpu_loop *loop, uint32_t first_mode, size_t row, uint32_t count,
                            int64_t *offsets);
+/* Lines along a mode of a step's operand 0 and its output: outer, count, length, kept and strides. */
+mia__cpu_lines mia__cpu_lines_make(const mia__step *step, uint32_t mode);
 /* Appends a phase. */
 void mia__cpu_phase_add(mia__cpu_step *step, mia__cpu_function function, size_t units);
 static inline bool mia__cpu_is_float(mia_dtype dtype) {
@@ -214,7 +240,9 @@ bool mia__cpu_choose_matmul(const mia__cpu *cpu, const mia__plan *plan, mia__cpu
 size_t mia__cpu_scratch_matmul(const mia__cpu *cpu, const mia__step *step);
 size_t mia__cpu_scratch_rope(const mia__cpu *cpu, const mia__step *step);
 size_t mia__cpu_scratch_window(const mia__cpu *cpu, const mia__step *step);
-size_t mia__cpu_scratch_scan(const mia__cpu *cpu, const mia__step *step);
+size_t mia__cpu_scratch_reduce(const mia__cpu *cpu, const mia__step *step);
+size_t mia__cpu_scratch_cumsum(const mia__cpu *cpu, const mia__step *step);
+size_t mia__cpu_scratch_sort(const mia__cpu *cpu, const mia__step *step);
 
 /* Most instructions that a step is compiled to. */
 static inline uint32_t mia__cpu_instructions_most(const mia__step *step) {

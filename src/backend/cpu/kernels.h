@@ -128,6 +128,14 @@ typedef struct mia__cpu_kernels {
     float (*sum)(const float *x, float centre, size_t count);            /* of x - centre */
     float (*sum_of_squares)(const float *x, float centre, size_t count); /* of x - centre */
     float (*greatest)(const float *x, size_t count);                     /* NaN if any is; count > 0 */
+    float (*least)(const float *x, size_t count);                        /* NaN if any is; count > 0 */
+    size_t (*find)(const float *x, float value, size_t count); /* where it is first, or a NaN; or count */
+    /* best[i] and its number, where sign * x[i] is greater, or the first NaN. */
+    void (*keep_best)(float *best, int32_t *numbers, const float *x, float sign, int32_t number,
+                      size_t count);
+    /* The product as mantissa * 2^exponent; count is at most 2048. False, and nothing, if a factor is zero,
+     * subnormal or not finite. */
+    bool (*multiply)(const float *x, size_t count, double *mantissa, int64_t *exponent);
     float (*exponentials)(float *out, const float *x, float greatest,
                           size_t count); /* exp(x - greatest); their sum */
     void (*scale)(float *out, const float *x, float factor, size_t count);

@@ -50,16 +50,18 @@ mia__cpu_chooser mia__cpu_chooser_find(mia_op op) {
 }
 
 size_t mia__cpu_scratch(const void *context, const mia__step *step) {
+    const mia_op_info *info = mia_op_describe(step->op);
+    if (info != NULL && info->op_class == MIA_CLASS_REDUCTION) return mia__cpu_scratch_reduce(context, step);
     switch ((int)step->op) {
     case MIA_OP_rope: return mia__cpu_scratch_rope(context, step);
     case MIA_OP_matmul: return mia__cpu_scratch_matmul(context, step);
     case MIA_OP_conv1d:
     case MIA_OP_conv2d: return mia__cpu_scratch_window(context, step);
-    case MIA_OP_cumsum:
+    case MIA_OP_cumsum: return mia__cpu_scratch_cumsum(context, step);
     case MIA_OP_sort:
     case MIA_OP_argsort:
     case MIA_OP_top_k:
-    case MIA_OP_top_k_indices: return mia__cpu_scratch_scan(context, step);
+    case MIA_OP_top_k_indices: return mia__cpu_scratch_sort(context, step);
     default: return 0;
     }
 }

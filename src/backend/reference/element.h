@@ -11,6 +11,8 @@
 #include "backend/reference/reference.h"
 #include "base/half.h"
 
+#include <math.h>
+
 #define MIA__WALK_VIEWS (MIA__MAX_OPERANDS + 1)
 
 /* Steps through every index of some modes, first mode fastest; at[i] is where view i is, in units from its
@@ -53,6 +55,22 @@ static inline bool mia__is_float(mia_dtype dtype) {
 /* Extent of a mode, 1 past the last. */
 static inline int64_t mia__extent(const mia__view *view, uint32_t mode) {
     return mode < view->ndim ? view->extent[mode] : 1;
+}
+
+/* A sum in double that keeps what each addition loses (Neumaier): what sums of f64 are held against. */
+typedef struct mia__long_sum {
+    double sum, lost;
+} mia__long_sum;
+
+static inline void mia__long_sum_add(mia__long_sum *s, double x) {
+    double sum = s->sum + x;
+    s->lost += fabs(s->sum) >= fabs(x) ? (s->sum - sum) + x : (x - sum) + s->sum;
+    s->sum = sum;
+}
+
+/* What is lost means nothing where the sum is infinite or NaN. */
+static inline double mia__long_sum_value(const mia__long_sum *s) {
+    return isfinite(s->sum) ? s->sum + s->lost : s->sum;
 }
 
 /* --- one element ------------------------------------------------------------------------------ */

@@ -170,6 +170,19 @@ INLINE vi vf_is_nan(vf x) {
     return ((vi)x & 0x7fffffff) > 0x7f800000;
 }
 
+/* Whether a lane of a mask is set. */
+INLINE bool vi_any(vi mask) {
+#if MIA_LANES == 16
+    return _mm512_movepi32_mask((__m512i)mask) != 0;
+#elif MIA_LANES == 8
+    return _mm256_movemask_ps((__m256)mask) != 0;
+#else
+    uint64_t half[2];
+    memcpy(half, &mask, sizeof half);
+    return (half[0] | half[1]) != 0;
+#endif
+}
+
 /* The greater; NaN if either is. */
 INLINE vf vf_max(vf a, vf b) {
     return vf_select((a > b) | vf_is_nan(a), a, b);
@@ -187,10 +200,23 @@ INLINE float vf_sum(vf x) {
     return lane[0];
 }
 
+/* The same tree for the greatest and the least; NaN if any is. */
 INLINE float vf_greatest(vf x) {
-    float most = x[0];
-    for (int i = 1; i < MIA_LANES; i++) most = x[i] > most || x[i] != x[i] ? x[i] : most;
-    return most;
+    float lane[MIA_LANES];
+    memcpy(lane, &x, sizeof lane);
+    for (int width = MIA_LANES / 2; width > 0; width /= 2)
+        for (int i = 0; i < width; i++)
+            lane[i] = lane[i + width] > lane[i] || isnan(lane[i + width]) ? lane[i + width] : lane[i];
+    return lane[0];
+}
+
+INLINE float vf_least(vf x) {
+    float lane[MIA_LANES];
+    memcpy(lane, &x, sizeof lane);
+    for (int width = MIA_LANES / 2; width > 0; width /= 2)
+        for (int i = 0; i < width; i++)
+            lane[i] = lane[i + width] < lane[i] || isnan(lane[i + width]) ? lane[i + width] : lane[i];
+    return lane[0];
 }
 
 /* --- e to the x ------------------------------------------------------------------------------- */
