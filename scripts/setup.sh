@@ -41,6 +41,7 @@ case $target in
             esac
         done
         has_library cmocka || need libcmocka-dev
+        has dot || wanted="$wanted graphviz" # drawings as SVG
         # ONNX's tests, and what reads their files
         has_library libprotobuf-c || wanted="$wanted libprotobuf-c-dev"
         has protoc-c || wanted="$wanted protobuf-c-compiler"

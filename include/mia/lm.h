@@ -3,7 +3,7 @@
 #ifndef MIA_LM_H
 #define MIA_LM_H
 
-#include <mia/tensor.h>
+#include <mia/tape.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -225,6 +225,16 @@ typedef struct mia_generation_stats {
 } mia_generation_stats;
 
 MIA_API mia_generation_stats mia_generation_describe(const mia_generation *generation);
+
+/* --- a step as a tape --------------------------------------------------------------------------- */
+
+/* Records what the model does with `rows` tokens, with room for `capacity` of them in its caches, as a tape that
+ * can be saved, drawn and run anywhere. Inputs: ids, positions i32 [rows]; start i32 [1], the row of the caches
+ * that the first token is written to; length i32 [1], rows in use afterwards; cache.N f32 for every N, keys [head,
+ * capacity, kv heads] and values in turn. Outputs: logits f32 [vocabulary, rows], and the new caches by the same
+ * names. Fails with INVALID_ARGUMENT (rows or capacity outside 1 .. context, rows over capacity), NO_MEMORY. */
+MIA_API MIA_MUST_CHECK mia_status mia_lm_record_step(mia_lm *lm, int64_t rows, int64_t capacity,
+                                                     mia_tape **out, mia_error *error);
 
 #ifdef __cplusplus
 }

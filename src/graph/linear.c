@@ -28,6 +28,12 @@ static bool grow_nodes(const mia_allocator *allocator, mia__node ***array, uint3
     return true;
 }
 
+bool mia__linear_reserve(mia__linear *linear, uint32_t count) {
+    while (linear->node_capacity < count)
+        if (!grow_nodes(&linear->allocator, &linear->nodes, &linear->node_capacity)) return false;
+    return true;
+}
+
 static bool push(mia__linear *linear, uint32_t *depth, mia__node *node) {
     if (*depth == linear->stack_capacity &&
         !grow_nodes(&linear->allocator, &linear->stack, &linear->stack_capacity))

@@ -73,6 +73,8 @@ typedef struct mia__linear {
 
 void mia__linear_init(mia__linear *linear, const mia_allocator *allocator);
 void mia__linear_free(mia__linear *linear);
+/* Makes room for `count` nodes; false without memory. */
+bool mia__linear_reserve(mia__linear *linear, uint32_t count);
 
 /* Puts all that the roots need and has not run into linear order: fills nodes, marks, indices, uses and the
  * key. Iterative; time is linear in what is pending. Fails with a poisoned node's cause, or NO_MEMORY. */

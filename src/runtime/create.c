@@ -281,6 +281,28 @@ mia_tensor mia_tensor_random_normal(mia_device *device, mia_dtype dtype, mia_sha
     return mia_op_reshape(row, shape, file, line);
 }
 
+mia_tensor mia_tensor_input(mia_device *device, mia_dtype dtype, mia_shape shape, const char *file,
+                            int line) {
+    mia__site site = {"input", file, line};
+    mia_error error = {0};
+    size_t bytes;
+    if (device == NULL) return mia__handle_lost(MIA_ERROR_INVALID_ARGUMENT, line);
+    mia__lock(device);
+    mia__view view = {0};
+    mia__storage *storage = NULL;
+    if (mia__shape_check(dtype, &shape, &bytes, "input", &error) == MIA_OK) {
+        storage = mia__storage_new(device, 0, &error);
+        view = mia__view_compact(dtype, &shape);
+    }
+    if (storage != NULL) {
+        storage->memory.bytes = bytes;
+        storage->placeholder = true;
+    }
+    mia_tensor t = finish(device, own(device, dtype, &view, storage, &site), false, &site, &error);
+    mia__unlock(device);
+    return t;
+}
+
 /* --- weights ---------------------------------------------------------------------------------- */
 
 /* Called once when the owner closes the weights: their constants' handles end here. */
@@ -290,7 +312,7 @@ void mia__weights_closed(const mia_weights *weights, void *user) {
     mia__lock(device);
     for (mia__storage *storage = device->constants; storage != NULL;) {
         mia__storage *next = storage->constant->next;
-        if (storage->constant->weights == weights)
+        if (storage->constant->weights == weights && storage->constant->handle.device != NULL)
             mia__handle_retire(device, storage->constant->handle, &site);
         storage = next;
     }
@@ -300,7 +322,7 @@ void mia__weights_closed(const mia_weights *weights, void *user) {
 static mia__storage *find_constant(const mia_device *device, const mia_weights *weights,
                                    const mia_tensor_info *info, bool *observed) {
     for (mia__storage *storage = device->constants; storage != NULL; storage = storage->constant->next) {
-        if (storage->constant->weights != weights) continue;
+        if (storage->constant->weights != weights || storage->constant->handle.device == NULL) continue;
         *observed = true;
         if (storage->constant->info == info) return storage;
     }
@@ -309,9 +331,9 @@ static mia__storage *find_constant(const mia_device *device, const mia_weights *
 
 /* A storage for a tensor of the weights, with nothing read yet. */
 static mia__storage *describe(mia_device *device, mia_weights *weights, const mia_tensor_info *info,
-                              mia_error *error) {
+                              mia_dtype dtype, const mia_shape *shape, mia_error *error) {
     mia__storage *storage = mia_allocate_zeroed(&device->allocator, 1, sizeof *storage);
-    if (storage == NULL || !make_constant(device, storage, info->dtype, &info->shape)) {
+    if (storage == NULL || !make_constant(device, storage, dtype, shape)) {
         mia_release(&device->allocator, storage, sizeof *storage);
         (void)mia_error_set(error, MIA_ERROR_NO_MEMORY, "no memory for a constant");
         return NULL;
@@ -324,12 +346,22 @@ static mia__storage *describe(mia_device *device, mia_weights *weights, const mi
     return storage;
 }
 
+mia__storage *mia__constant_new(mia_device *device, mia_weights *weights, const mia_tensor_info *info,
+                                const mia__entry *entry, mia_error *error) {
+    mia_shape shape = mia__view_shape(&entry->view);
+    bool whole = mia__view_is_compact(entry->dtype, &entry->view) &&
+                 mia__view_bytes(entry->dtype, &entry->view) == entry->bytes;
+    if (whole) return describe(device, weights, info, entry->dtype, &shape, error);
+    shape = (mia_shape){1, {(int64_t)entry->bytes}};
+    return describe(device, weights, info, MIA_i8, &shape, error);
+}
+
 /* A handle of a tensor that the device has not seen before. The weights are observed last: an observer whose
  * constant could not be made would outlive the device. */
 static mia_tensor new_weights_constant(mia_device *device, mia_weights *weights, const mia_tensor_info *info,
                                        bool observed, const mia__site *site) {
     mia_error error = {0};
-    mia__storage *storage = describe(device, weights, info, &error);
+    mia__storage *storage = describe(device, weights, info, info->dtype, &info->shape, &error);
     mia__view view = {0};
     if (storage != NULL) view = mia__view_compact(info->dtype, &info->shape);
     mia__node *node = own(device, info->dtype, &view, storage, site);

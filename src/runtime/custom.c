@@ -125,6 +125,14 @@ const mia__custom *mia__custom_find(mia_device *device, mia_op op) {
     return custom;
 }
 
+const mia__custom *mia__custom_find_name(mia_device *device, const char *name) {
+    mia__lock(device);
+    const mia__custom *custom = device->custom;
+    while (custom != NULL && strcmp(custom->row.info.name, name) != 0) custom = custom->next;
+    mia__unlock(device);
+    return custom;
+}
+
 const mia_op_info *mia_op_describe_on(mia_device *device, mia_op op) {
     const mia_op_info *info = mia_op_describe(op);
     if (info != NULL || device == NULL) return info;

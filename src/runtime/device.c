@@ -180,6 +180,7 @@ mia_status mia_device_close(mia_device *device, mia_error *error) {
     mia__lock(device);
     mia__queue_drain(device);
     stop_driver(device);
+    mia__tapes_orphan(device);
     mia_status status = drop_handles(device, error);
     mia__cache_clear(device);
     if (device->arena != NULL) {

@@ -56,6 +56,7 @@ struct mia__storage {
     uint32_t runs;      /* queued runs that use it */
     bool allocated;     /* buffer holds memory (allocated or adopted) */
     bool filled;        /* of a constant: the bytes are there */
+    bool placeholder;   /* an input to record a tape with: no numbers, and no memory for any */
     mia__buffer buffer;
     mia__constant *constant; /* NULL: an ordinary value's */
     mia__borrowed *borrowed; /* NULL: the memory is ours, or nobody wants to be told */
@@ -73,6 +74,10 @@ void mia__device_account(mia_device *device, size_t bytes);
 mia_status mia__constant_reserve(mia_device *device, mia__storage *storage, mia_error *error);
 mia__prepared *mia__constant_reserve_form(mia_device *device, mia__storage *storage,
                                           const mia__plan_buffer *wanted, mia_error *error);
+/* A constant without a handle, for a tape's leaf: the bytes of a tensor of the weights, as the entry wants them.
+ * NULL with the error set. */
+mia__storage *mia__constant_new(mia_device *device, mia_weights *weights, const mia_tensor_info *info,
+                                const mia__entry *entry, mia_error *error);
 /* Observes weights (weights/weights.h); user is the device. */
 void mia__weights_closed(const mia_weights *weights, void *user);
 mia__prepared *mia__constant_find_form(const mia__storage *storage, const mia__plan_buffer *wanted);
@@ -216,7 +221,8 @@ struct mia_ticket {
     uint32_t buffer_count;   /* of the plan */
     mia__storage **storages; /* one a plan buffer, retained; of the arena's buffers all the same one */
     mia__place *places;
-    bool run_it; /* RUN follows LOAD */
+    bool run_it;  /* RUN follows LOAD */
+    bool nobodys; /* begun by the runtime for what comes after it: frees itself when done */
     mia__run run;
     bool (*progress)(void *user, double fraction);
     void *progress_user;
@@ -228,6 +234,8 @@ struct mia_ticket {
 
 /* All under the lock. */
 mia_ticket *mia__ticket_new(mia_device *device, uint32_t buffers);
+/* Frees a ticket that nobody has seen. */
+void mia__ticket_drop(mia_ticket *ticket);
 /* Fails a ticket that was not queued. */
 void mia__ticket_fail(mia_ticket *ticket, const mia_error *error);
 /* A failed ticket without a device, that work which could not be begun is answered with. */
@@ -246,11 +254,17 @@ mia_ticket *mia__open_begin(const mia_device_options *options, mia_device **out,
 mia_ticket *mia__eval_begin(const mia_tensor *list, size_t count);
 mia_ticket *mia__read_begin(mia_tensor t, void *out, size_t bytes, const mia__site *site);
 
+/* --- tapes (recorded.c) ------------------------------------------------------------------------ */
+
+/* Tapes outlive the device as shells: lets go of what they hold of it. */
+void mia__tapes_orphan(mia_device *device);
+
 /* --- operations that programs register (custom.c) --------------------------------------------- */
 
 struct mia__custom;
 /* The operation of that number, NULL for none; it stays until the device is freed. Takes the lock. */
 const struct mia__custom *mia__custom_find(mia_device *device, mia_op op);
+const struct mia__custom *mia__custom_find_name(mia_device *device, const char *name);
 void mia__custom_free(mia_device *device);
 
 /* --- the device ------------------------------------------------------------------------------- */
@@ -290,6 +304,7 @@ struct mia_device {
     mia__storage *arena;
     mia__storage *constants;
     mia__borrowed *ended;       /* to be told once the lock is free */
+    mia_tape *tapes;            /* open ones */
     struct mia__custom *custom; /* operations that were registered, the newest first */
     uint32_t custom_count;
     mia_device_counters counters;

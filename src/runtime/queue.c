@@ -186,6 +186,16 @@ static void end_run(mia_ticket *ticket) {
     device->counters.fallbacks = device->backend->fallbacks;
 }
 
+static void free_ticket(mia_ticket *ticket) {
+    mia_allocator allocator = ticket->allocator;
+    mia_release(&allocator, ticket, ticket_bytes(ticket->buffer_count));
+}
+
+void mia__ticket_drop(mia_ticket *ticket) {
+    ticket->device->tickets--;
+    free_ticket(ticket);
+}
+
 /* The first ticket of the queue is done. Its callback is called without the lock. */
 static void end_ticket(mia_ticket *ticket) {
     mia_device *device = ticket->device;
@@ -194,6 +204,10 @@ static void end_ticket(mia_ticket *ticket) {
     if (ticket->run_it) poison_results(ticket); /* it has not run, or not well */
     mia__ticket_let_go(ticket);
     ticket->done = true;
+    if (ticket->nobodys) {
+        mia__ticket_drop(ticket);
+        return;
+    }
     void (*then)(void *, mia_status) = ticket->then;
     if (then != NULL) {
         void *user = ticket->then_user;
@@ -318,11 +332,6 @@ void mia_ticket_then(mia_ticket *ticket, void (*then)(void *user, mia_status sta
     }
     mia__unlock(ticket->device);
     if (done) then(user, status);
-}
-
-static void free_ticket(mia_ticket *ticket) {
-    mia_allocator allocator = ticket->allocator;
-    mia_release(&allocator, ticket, ticket_bytes(ticket->buffer_count));
 }
 
 /* The end of a ticket that failed before there was a device. */

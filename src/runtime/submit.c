@@ -68,6 +68,9 @@ static mia_status find_place(mia_device *device, mia_ticket *ticket, uint32_t in
     switch (buffer->kind) {
     case MIA__BUFFER_LEAF:
         storage = leaf_storage(device, buffer);
+        if (storage->placeholder)
+            return mia_error_set(error, MIA_ERROR_INVALID_ARGUMENT,
+                                 "an input that a tape is recorded with has no numbers to compute with");
         if (storage->constant != NULL && mia__constant_reserve(device, storage, error) != MIA_OK)
             return MIA_ERROR_NO_MEMORY;
         if (!storage->filled) ticket->phase = MIA__PHASE_LOAD;
@@ -121,7 +124,7 @@ mia_ticket *mia__reserve(mia_device *device, mia__cached *plan, mia_error *error
 }
 
 /* Memory for values with no elements, which have no buffer: made before anything changes. */
-static bool make_empty(mia_device *device, const mia_ticket *ticket, mia__storage **out, mia_error *error) {
+bool mia__make_empty(mia_device *device, const mia_ticket *ticket, mia__storage **out, mia_error *error) {
     const mia__plan *plan = ticket->plan->plan;
     *out = NULL;
     for (uint32_t r = 0; r < plan->result_count; r++) {
@@ -155,7 +158,7 @@ static void commit(mia_device *device, const mia_ticket *ticket, mia__storage *e
 }
 
 /* A failed ticket, so that begin functions have one way to return. */
-static mia_ticket *failed(mia_device *device, const mia_error *error) {
+mia_ticket *mia__submit_failed(mia_device *device, const mia_error *error) {
     mia_ticket *ticket = mia__ticket_new(device, 0);
     if (ticket != NULL) mia__ticket_fail(ticket, error);
     return ticket;
@@ -163,8 +166,9 @@ static mia_ticket *failed(mia_device *device, const mia_error *error) {
 
 /* Plans and reserves what the roots need and commits: a ticket that is ready to be queued, failed,
  * or NULL. */
-static mia_ticket *submit(mia_device *device, mia__node *const *roots, size_t count, mia_error *error) {
-    if (mia__linearise(&device->linear, roots, count, error) != MIA_OK) return failed(device, error);
+mia_ticket *mia__submit(mia_device *device, mia__node *const *roots, size_t count, mia_error *error) {
+    if (mia__linearise(&device->linear, roots, count, error) != MIA_OK)
+        return mia__submit_failed(device, error);
     mia_ticket *ticket;
     if (device->linear.leaf_count == device->linear.count) { /* all there, or on the way */
         ticket = mia__ticket_new(device, 0);
@@ -173,10 +177,10 @@ static mia_ticket *submit(mia_device *device, mia__node *const *roots, size_t co
     }
     mia__cached *plan = mia__cache_get(device, error);
     ticket = plan != NULL ? mia__reserve(device, plan, error) : NULL;
-    if (ticket == NULL) return failed(device, error);
+    if (ticket == NULL) return mia__submit_failed(device, error);
     if (ticket->done) return ticket;
     mia__storage *empty;
-    if (!make_empty(device, ticket, &empty, error)) {
+    if (!mia__make_empty(device, ticket, &empty, error)) {
         mia__ticket_let_go(ticket);
         mia__ticket_fail(ticket, error);
         return ticket;
@@ -211,9 +215,9 @@ mia_ticket *mia__eval_begin(const mia_tensor *list, size_t count) {
     mia_ticket *ticket;
     mia__lock(device);
     if (mia__borrow_list(device, list, count, "eval", &roots, &error) != MIA_OK) {
-        ticket = failed(device, &error);
+        ticket = mia__submit_failed(device, &error);
     } else {
-        ticket = submit(device, roots, count, &error);
+        ticket = mia__submit(device, roots, count, &error);
         mia_release(&device->allocator, roots, count * sizeof(mia__node *));
     }
     if (ticket != NULL && !ticket->done) mia__ticket_queue(ticket);
@@ -244,6 +248,9 @@ static mia_ticket *read_node(mia_device *device, mia__node *node, void *out, siz
     mia_ticket *ticket = NULL;
     if (cause != NULL) {
         (void)mia_error_set(error, cause->status, "%s", cause->message);
+    } else if (node->state == MIA__READY && ((const mia__storage *)node->memory)->placeholder) {
+        (void)mia_error_set(error, MIA_ERROR_INVALID_ARGUMENT,
+                            "read: an input that a tape is recorded with has no numbers");
     } else if (has != bytes) {
         mia_shape shape = mia__view_shape(&node->view);
         char text[200];
@@ -256,7 +263,7 @@ static mia_ticket *read_node(mia_device *device, mia__node *node, void *out, siz
         node = readable(device, node, site);
         if (node == NULL) (void)mia_error_set(error, MIA_ERROR_NO_MEMORY, "read: no memory to record a copy");
     }
-    if (error->status == MIA_OK) ticket = submit(device, &node, 1, error);
+    if (error->status == MIA_OK) ticket = mia__submit(device, &node, 1, error);
     if (ticket != NULL && !ticket->done && bytes > 0) {
         mia__storage *source = (mia__storage *)node->memory;
         source->runs++;
@@ -267,7 +274,7 @@ static mia_ticket *read_node(mia_device *device, mia__node *node, void *out, siz
         if (!ticket->run_it) ticket->phase = MIA__PHASE_DOWNLOAD;
     }
     mia__node_release(device, node);
-    return ticket != NULL ? ticket : failed(device, error);
+    return ticket != NULL ? ticket : mia__submit_failed(device, error);
 }
 
 mia_ticket *mia__read_begin(mia_tensor t, void *out, size_t bytes, const mia__site *site) {
@@ -276,7 +283,7 @@ mia_ticket *mia__read_begin(mia_tensor t, void *out, size_t bytes, const mia__si
     mia__lock(device);
     mia__node *node = mia__handle_take(device, t, -1, site, &error);
     mia_ticket *ticket =
-        node == NULL ? failed(device, &error) : read_node(device, node, out, bytes, site, &error);
+        node == NULL ? mia__submit_failed(device, &error) : read_node(device, node, out, bytes, site, &error);
     if (ticket != NULL && !ticket->done) mia__ticket_queue(ticket);
     if (ticket != NULL || !mia__device_shell_free(device)) mia__unlock(device);
     return ticket;

@@ -16,4 +16,15 @@ mia_ticket *mia__reserve(mia_device *device, mia__cached *plan, mia_error *error
 mia_status mia__borrow_list(mia_device *device, const mia_tensor *list, size_t count, const char *what,
                             mia__node ***out, mia_error *error);
 
+/* Plans and reserves what the roots need and lets the nodes have their results: a ticket that is ready to be
+ * queued, failed, or NULL. */
+mia_ticket *mia__submit(mia_device *device, mia__node *const *roots, size_t count, mia_error *error);
+
+/* A failed ticket, so that begin functions have one way to return. */
+mia_ticket *mia__submit_failed(mia_device *device, const mia_error *error);
+
+/* Memory for results with no elements, which have no buffer: made before anything changes. *out is NULL where
+ * there are none. */
+bool mia__make_empty(mia_device *device, const mia_ticket *ticket, mia__storage **out, mia_error *error);
+
 #endif
