@@ -128,7 +128,7 @@ INLINE vf vf_exp2(vf n, vf f) {
     p = vf_fma(p, f, vf_set(0x1.62e43p-1f));
     p = vf_fma(p, f, vf_set(1));
     const vf magic = vf_set(0x1.8p23f);
-    vi whole = (vi)(n + magic) - (vi)magic, half = whole >> 1;
+    vi whole = (vi)((vu)(n + magic) - (vu)magic), half = whole >> 1;
     return p * (vf)((half + 127) << 23) * (vf)((whole - half + 127) << 23);
 }
 
@@ -190,7 +190,7 @@ INLINE vf vf_sin(vf x, int turns, double (*one)(double)) {
         vd_into(&n, half, whole);
     }
     const vf magic = vf_set(0x1.8p23f);
-    vi quarter = (vi)(n + magic) - (vi)magic + turns;
+    vi quarter = (vi)((vu)(n + magic) - (vu)magic + (uint32_t)turns);
     vf u = r * r;
     vf s = vf_fma(vf_fma(vf_set(-0x1.9ac9bp-13f), u, vf_set(0x1.110c28p-7f)), u, vf_set(-0x1.555552p-3f));
     vf c = vf_fma(vf_fma(vf_set(0x1.9bd89cp-16f), u, vf_set(-0x1.6c12d2p-10f)), u, vf_set(0x1.555554p-5f));
