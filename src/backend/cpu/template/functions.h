@@ -160,10 +160,11 @@ INLINE vf vf_rest(vf a, vf b, bool of_divisor) {
         vd x = vd_of(a, half), y = vd_of(b, half), s = vd_of(sign, half);
         vd rest = x - vd_round(x / y) * y, size = vd_select((vl)(y < 0.0), -y, y);
         vd other = rest + vd_select((vl)(s < 0.0), -size, size);
-        vl wrong = (vl)((rest < 0.0) & (s >= 0.0)) | (vl)((rest > 0.0) & (s < 0.0));
+        vl wrong = ((vl)(rest < 0.0) ^ (vl)(s < 0.0)) & (vl)(rest != 0.0);
         vd_into(&result, half, vd_select(wrong, other, rest));
     }
-    result = vf_select(result == 0.0f, vf_with_sign(result, sign), result);
+    /* not vf_with_sign(result, sign), of which clang 14 makes a wrong vpternlogd under a mask */
+    result = vf_select(result == 0.0f, (vf)((vi)sign & (vi)vf_set(-0.0f)), result);
     vi others = ~(vf_abs(a) < vf_abs(b) * 0x1p28f) | ~(vf_abs(b) < INFINITY);
     others &= ~((a == 0.0f) & (b != 0.0f) & (vf_abs(b) < INFINITY));
     if (vi_any(others))
