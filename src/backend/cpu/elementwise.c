@@ -78,7 +78,7 @@ static void load_strided(mia_dtype dtype, void *to, const void *from, int64_t st
     switch (dtype) {
     case MIA_f16: LOAD_STRIDED(float, uint16_t, mia__f16_to_f32(x)); break;
     case MIA_bf16: LOAD_STRIDED(float, uint16_t, mia__bf16_to_f32(x)); break;
-    case MIA_i8: LOAD_STRIDED(int32_t, int8_t, x); break;
+    case MIA_i8: LOAD_STRIDED(int32_t, uint8_t, (x ^ 0x80) - 0x80); break;
     case MIA_u8: LOAD_STRIDED(int32_t, uint8_t, x); break;
     case MIA_bool8: LOAD_STRIDED(int32_t, uint8_t, x != 0); break;
     case MIA_f64: LOAD_STRIDED(double, double, x); break;

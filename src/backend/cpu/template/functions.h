@@ -113,8 +113,9 @@ INLINE vd vd_exponent(vd m, vd e, vd b) {
     p = p * square + 0x1.ec709dc3a03fdp-1;
     p = p * square + 0x1.71547652b82fep+1;
     vd y = (e + s * p) * b;
-    y = vd_select((vl)(y > 160.0), y - y + 160.0, y);
-    return vd_select((vl)(y < -160.0), y - y - 160.0, y);
+    const vd most = (vd){0} + 160.0;
+    y = vd_select((vl)(y > most), most, y);
+    return vd_select((vl)(y < -most), -most, y);
 }
 
 /* 2^(n + f) for whole |n| <= 160 and |f| <= 1/2. */
