@@ -63,6 +63,7 @@ typedef struct mia__cpu_elementwise {
     uint8_t access[MIA__MAX_OPERANDS];
     uint8_t result;        /* the register that the last instruction leaves the numbers in */
     bool lands;            /* that is an input, which is brought straight to the output */
+    bool slow;             /* its instructions take longer than memory does */
     uint32_t instructions; /* in step->instructions */
 } mia__cpu_elementwise;
 
