@@ -159,14 +159,14 @@ static bool is_in_place(const mia__cpu_task *task) {
 }
 
 static void run_span(const mia__cpu_task *task, size_t first, size_t count) {
-    const mia__step *source = task->step->source;
+    const mia__cpu_elementwise *e = &task->step->as.elementwise;
     const mia__cpu_instruction *instruction = task->step->instructions;
     mia__cpu_span span = instruction->span;
     span.count = count;
-    span.out = task->output + first * type_bytes(source->output.dtype);
+    span.out = task->output + first * e->out_bytes;
     for (uint32_t k = 0; k < instruction->operand_count; k++) {
         uint32_t input = instruction->in[k];
-        span.in[k] = task->inputs[input] + first * type_bytes(source->inputs[input].dtype);
+        span.in[k] = task->inputs[input] + first * e->bytes[input];
     }
     instruction->kernel(&span);
 }
@@ -256,7 +256,8 @@ static bool take_geometry(mia__cpu_elementwise *e, const mia__step *source) {
     compact.offset = 0;
     if (!is_scalar(source->output.dtype) || !mia__view_is_compact(source->output.dtype, &compact))
         return false;
-    *e = (mia__cpu_elementwise){.count = (size_t)mia__view_count(to)};
+    *e = (mia__cpu_elementwise){.count = (size_t)mia__view_count(to),
+                                .out_bytes = (uint8_t)type_bytes(source->output.dtype)};
     for (uint32_t m = 0; m < to->ndim; m++) {
         if (to->extent[m] == 1) continue;
         if (continues(e, source, m)) {
@@ -270,6 +271,7 @@ static bool take_geometry(mia__cpu_elementwise *e, const mia__step *source) {
     if (e->ndim == 0) e->extent[e->ndim++] = 1;
     for (uint32_t i = 0; i < source->input_count; i++) {
         if (!is_scalar(source->inputs[i].dtype)) return false;
+        e->bytes[i] = (uint8_t)type_bytes(source->inputs[i].dtype);
         bool point = true, line = true;
         int64_t behind = 1;
         for (uint32_t m = 0; m < e->ndim; m++) {
