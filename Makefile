@@ -4,7 +4,8 @@
 #   make run        tells a story               make format     formats the sources
 #   make test       the tests, some minutes     make bench      builds and runs the benchmarks
 #   make test-all   all of them, sanitizers too make install    into PREFIX (/usr/local), DESTDIR is respected
-#   make exports    writes tests/exports.txt    make clean      removes every build folder
+#   make exports    writes tests/exports.txt    make operations  writes the tables of operations
+#   make clean      removes every build folder
 #
 # Variables: ARGS (for run), JOBS, CC, PREFIX, DESTDIR, CMAKE_ARGS (more options for CMake, "-DMIA_WERROR=ON").
 
@@ -28,7 +29,7 @@ endif
 
 CTEST := ctest --test-dir build --parallel $(TEST_JOBS) --output-on-failure --no-tests=error --no-label-summary
 
-.PHONY: all run test test-all bench install lint format exports clean setup-build setup-test setup-lint setup-all \
+.PHONY: all run test test-all bench install lint format exports operations clean setup-build setup-test setup-lint setup-all \
     configure-test configure-all
 
 all: build/build.ninja
@@ -63,6 +64,10 @@ format: setup-lint
 exports: configure-test
 	@cmake --build build --parallel $(JOBS) --target mia_shared
 	@bash scripts/exports.sh write build/libmia.so
+
+operations: configure-test
+	@cmake --build build --parallel $(JOBS) --target ops_cells
+	@python3 scripts/operations.py write . build/tests/ops/ops_cells
 
 clean:
 	@rm -rf build build-*

@@ -10,7 +10,8 @@
 #include <string.h>
 #include <time.h>
 
-#define REPEATS 9
+#define REPEATS            9
+#define TYPE(name, unused) MIA_##name,
 
 static double now(void) {
     struct timespec t;
@@ -95,7 +96,7 @@ static double measure(mia__backend *backend, mia_dtype dtype, int64_t k, int64_t
 }
 
 static void report(unsigned threads) {
-    static const mia_dtype types[] = {MIA_f32, MIA_f16, MIA_bf16, MIA_q8_0, MIA_q4_0};
+    static const mia_dtype types[] = {MIA_f32, MIA_f16, MIA_bf16, MIA_TYPES_BLOCK(TYPE, 0)};
     static const int64_t sides[] = {512, 1024, 2048};
     mia_device_options options = {.threads = threads};
     mia__backend *backend = NULL;

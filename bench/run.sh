@@ -2,13 +2,13 @@
 # The benchmarks, one after the other: bench/run.sh BUILD_DIR
 #
 # Matrix products by size and type, then language models: the bundled one, and one of 110 million random weights in
-# each of three types. Medians; the machine should be doing nothing else.
+# each of several types. Medians; the machine should be doing nothing else.
 set -euo pipefail
 
 build=${1:-build}
 
 "$build/bench/matmul"
 "$build/mia" bench --repeat 7
-for type in f16 q8_0 q4_0; do
+for type in f16 q8_0 q6_K q5_K q4_K q4_0; do
     "$build/mia" bench --repeat 3 --random "layers=12,dim=768,heads=12,kv-heads=12,ffn=2048,vocab=32000,type=$type"
 done

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #define FAILURES_SHOWN 20
-#define LISTING_BYTES  65536 /* the longest result: all the offsets of a swizzled layout */
+#define LISTING_BYTES  98304 /* the longest result: 4096 offsets of a swizzled layout, up to 19 digits each */
 
 /* Takes the text up to the next tab off the line. */
 static const char *next_field(char **line) {

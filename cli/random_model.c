@@ -1,20 +1,19 @@
 /* Makes random-weight Llama models (random_model.h). Weights are drawn from a table of normal deviates,
- * already in the form of the wanted type, so that writing is as fast as the disk; their spread keeps
- * activations near 1 through any number of layers. The tokenizer has bytes, characters and runs of small
+ * converted to numbers or blocks of the wanted type once a tensor, so that writing is as fast as the disk;
+ * their spread keeps activations near 1 through any number of layers. The tokenizer has bytes, characters and runs of small
  * letters, so that any text can be read. */
 #include "random_model.h"
 
 #include "input.h"
 
 #include <math.h>
-#include <mia/weights.h>
+#include <mia/mia.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define TABLE      65536 /* deviates to draw from; a power of two */
 #define FIRST_TEXT 259   /* <unk>, <s>, </s> and 256 bytes come before */
-#define DEVIATES   4.0   /* what the range of a quantised number covers, in standard deviations */
 #define BUFFER     (1u << 20)
 
 typedef struct model_shape {
@@ -24,7 +23,8 @@ typedef struct model_shape {
 
 /* --- the specification ------------------------------------------------------------------------ */
 
-static const mia_dtype types[] = {MIA_f32, MIA_f16, MIA_bf16, MIA_q8_0, MIA_q4_0};
+#define TYPE(name, unused) MIA_##name,
+static const mia_dtype types[] = {MIA_f32, MIA_f16, MIA_bf16, MIA_TYPES_BLOCK(TYPE, 0)};
 
 static bool parse_type(const char *text, size_t length, mia_dtype *out) {
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
@@ -53,7 +53,8 @@ static mia_status parse_entry(const char *entry, size_t length, model_shape *sha
     if (key == 4 && memcmp(entry, "type", key) == 0) {
         if (parse_type(value, value_length, &shape->dtype)) return MIA_OK;
         return mia_error_set(error, MIA_ERROR_INVALID_ARGUMENT,
-                             "'%.*s': type is one of f32 f16 bf16 q8_0 q4_0", (int)length, entry);
+                             "'%.*s': type is one of f32 f16 bf16 q8_0 q4_0 q4_1 q5_0 q5_1 q4_K q5_K q6_K",
+                             (int)length, entry);
     }
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
         if (strlen(keys[i].key) != key || memcmp(keys[i].key, entry, key) != 0) continue;
@@ -172,13 +173,11 @@ static mia_status write_tokenizer(mia_gguf_writer *writer, size_t count, mia_err
 /* --- random numbers --------------------------------------------------------------------------- */
 
 typedef struct generator {
+    mia_device *device; /* that converts */
     uint64_t state;
     float normal[TABLE];
-    union { /* the same, times a tensor's spread, as numbers of its type */
-        float f32[TABLE];
-        uint16_t u16[TABLE];
-        int8_t i8[TABLE];
-    } table;
+    float scaled[TABLE];                  /* times a tensor's spread */
+    uint8_t table[TABLE * sizeof(float)]; /* the same as units of its type */
     uint8_t buffer[BUFFER];
 } generator;
 
@@ -203,67 +202,21 @@ static void fill_normal(generator *g) {
     }
 }
 
-/* Nearest half-precision number of a normal, small value; what is too small becomes 0. */
-static uint16_t to_f16(float value) {
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    uint32_t sign = bits >> 16 & 0x8000u, magnitude = bits & 0x7fffffffu;
-    if (magnitude < 0x38800000u) return (uint16_t)sign; /* below 2^-14 */
-    magnitude += 0xfffu + (magnitude >> 13 & 1);
-    return (uint16_t)(sign | ((magnitude >> 13) - (112u << 10)));
-}
-
-static uint16_t to_bf16(float value) {
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1)) >> 16);
-}
-
-static int8_t quantise(float normal, double most) {
-    double level = round((double)normal * most / DEVIATES);
-    return (int8_t)fmin(most, fmax(-most, level));
-}
-
-static void fill_table(generator *g, mia_dtype dtype, float spread) {
-    for (size_t i = 0; i < TABLE; i++) {
-        float value = g->normal[i] * spread;
-        switch (dtype) {
-        case MIA_f16: g->table.u16[i] = to_f16(value); break;
-        case MIA_bf16: g->table.u16[i] = to_bf16(value); break;
-        case MIA_q8_0: g->table.i8[i] = quantise(g->normal[i], 127); break;
-        case MIA_q4_0: g->table.i8[i] = (int8_t)(quantise(g->normal[i], 7) + 8); break;
-        default: g->table.f32[i] = value;
-        }
-    }
+static mia_status fill_table(generator *g, mia_dtype dtype, float spread, mia_error *error) {
+    const mia_dtype_info *info = mia_dtype_describe(dtype);
+    for (size_t i = 0; i < TABLE; i++) g->scaled[i] = g->normal[i] * spread;
+    mia_tensor_f32 scaled = mia_upload(f32, g->device, MIA_SHAPE(TABLE), g->scaled);
+    mia_tensor units = mia_op_convert(scaled.untyped, dtype, __FILE__, __LINE__);
+    return mia_tensor_read(units, g->table, TABLE / info->elements * info->bytes, error, __FILE__, __LINE__);
 }
 
 /* `count` units (numbers or blocks) at the front of the buffer. */
-static void fill_units(generator *g, mia_dtype dtype, float spread, size_t count) {
-    uint8_t *out = g->buffer;
-    uint16_t scale = to_f16(spread * (float)DEVIATES / (dtype == MIA_q8_0 ? 127.0F : 7.0F));
-    const mia_dtype_info *info = mia_dtype_describe(dtype);
+static void fill_units(generator *g, const mia_dtype_info *info, size_t count) {
     uint64_t bits = 0;
     for (size_t unit = 0; unit < count; unit++) {
-        uint8_t *numbers = out;
-        if (info->elements > 1) {
-            memcpy(out, &scale, sizeof scale);
-            numbers += sizeof scale;
-        }
-        for (size_t i = 0; i < info->elements; i++) {
-            bits = (unit * info->elements + i) % 4 == 0 ? draw(g) : bits >> 16;
-            size_t at = bits % TABLE;
-            if (dtype == MIA_f32)
-                memcpy(numbers, &g->table.f32[at], 4);
-            else if (dtype == MIA_f16 || dtype == MIA_bf16)
-                memcpy(numbers, &g->table.u16[at], 2);
-            else if (dtype == MIA_q8_0)
-                numbers[i] = (uint8_t)g->table.i8[at];
-            else if (i < 16) /* the low halves of 16 bytes, then the high ones */
-                numbers[i] = (uint8_t)g->table.i8[at];
-            else
-                numbers[i - 16] = (uint8_t)(numbers[i - 16] | (unsigned)g->table.i8[at] << 4);
-        }
-        out += info->bytes;
+        bits = unit % 4 == 0 ? draw(g) : bits >> 16;
+        size_t at = bits % (TABLE / info->elements);
+        memcpy(g->buffer + unit * info->bytes, g->table + at * info->bytes, info->bytes);
     }
 }
 
@@ -271,15 +224,14 @@ static mia_status write_matrix(mia_gguf_writer *writer, generator *g, mia_dtype 
                                double spread, mia_error *error) {
     const mia_dtype_info *info = mia_dtype_describe(dtype);
     uint64_t units = (uint64_t)count / info->elements, most = BUFFER / info->bytes;
-    fill_table(g, dtype, (float)spread);
-    while (units > 0) {
+    mia_status status = fill_table(g, dtype, (float)spread, error);
+    while (status == MIA_OK && units > 0) {
         size_t some = (size_t)(units < most ? units : most);
-        fill_units(g, dtype, (float)spread, some);
-        mia_status status = mia_gguf_writer_data(writer, g->buffer, some * info->bytes, error);
-        if (status != MIA_OK) return status;
+        fill_units(g, info, some);
+        status = mia_gguf_writer_data(writer, g->buffer, some * info->bytes, error);
         units -= some;
     }
-    return MIA_OK;
+    return status;
 }
 
 static mia_status write_ones(mia_gguf_writer *writer, int64_t count, mia_error *error) {
@@ -379,15 +331,17 @@ mia_status mia__cli_write_random_model(const char *spec, const char *path, mia_e
     if (g == NULL) return mia_error_set(error, MIA_ERROR_NO_MEMORY, "no memory for random numbers");
     g->state = (uint64_t)shape.seed;
     fill_normal(g);
-    status = mia_gguf_writer_open(path, NULL, &writer, error);
+    status = mia_device_open(NULL, &g->device, error);
+    if (status == MIA_OK) status = mia_gguf_writer_open(path, NULL, &writer, error);
     if (status == MIA_OK) {
         write_metadata(writer, &shape);
         status = write_tokenizer(writer, (size_t)shape.vocab, error);
         if (status == MIA_OK) status = write_tensors(writer, &shape, NULL, error);
         if (status == MIA_OK) status = write_tensors(writer, &shape, g, error);
-        mia_status closed = mia_gguf_writer_close(writer, status == MIA_OK ? error : NULL);
-        if (status == MIA_OK) status = closed;
+        mia_status written = mia_gguf_writer_close(writer, status == MIA_OK ? error : NULL);
+        if (status == MIA_OK) status = written;
     }
+    mia_status closed = mia_device_close(g->device, status == MIA_OK ? error : NULL);
     mia_release(NULL, g, sizeof *g);
-    return status;
+    return status == MIA_OK ? closed : status;
 }

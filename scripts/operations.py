@@ -1,13 +1,17 @@
 #!/usr/bin/env python3
 """The table of operations (include/mia/ops.def): its documentation, and what the headers have to agree with.
 
-    operations.py write ROOT   writes docs/operations.md, and the table in README.md between the lines
-                               <!-- operations --> and <!-- /operations --> where it has them
-    operations.py check ROOT   fails when either is stale, or when the table and the macros of include/mia/tensor.h differ:
-                               every row has a macro mia_<name> that names the row's set of types; no tag is used twice
+    operations.py write ROOT CELLS   writes docs/operations.md, and the table in README.md between the lines
+                                     <!-- operations --> and <!-- /operations --> where it has them
+    operations.py check ROOT CELLS   fails when either is stale, when the table and the macros of include/mia/tensor.h
+                                     differ (every row has a macro mia_<name> that names the row's set of types; no tag
+                                     is used twice), or when a cell runs on a reference kernel
+
+CELLS is the program tests/ops/cells.c, which says where the cpu backend computes each row and type.
 """
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -116,6 +120,37 @@ def faults_of_macros(rows, defined):
     return faults
 
 
+def read_cells(program):
+    """{(row, type): where the cpu backend computes it}"""
+    output = subprocess.run([program], capture_output=True, text=True, check=True).stdout
+    return {(name, dtype): place for name, dtype, place in (line.split("\t") for line in output.splitlines())}
+
+
+def faults_of_cells(rows, types, cells):
+    faults = []
+    for row in rows:
+        for dtype in types[row["types"]]:
+            place = cells.get((row["name"], dtype))
+            if place not in ("kernel", "view"):
+                faults.append(f"{row['name']} of {dtype} runs on {place or 'nothing'}")
+    return faults
+
+
+def table_of_cells(rows, types, cells):
+    """A row an operation, a column a type; block types, which go together, share one."""
+    single = [name for name in types["ALL"] if name not in types["BLOCK"]]
+    signs = {"kernel": "●", "view": "○", "reference": "reference", None: ""}
+    lines = ["| operation | " + " | ".join(single) + " | blocks |", "| --- |" + " :-: |" * (len(single) + 1)]
+    for row in rows:
+        places = [cells.get((row["name"], name)) for name in single]
+        blocks = {cells.get((row["name"], name)) for name in types["BLOCK"]}
+        some = len(blocks) > 1 and None in blocks
+        blocks.discard(None)
+        last = " ".join(sorted(signs[place] for place in blocks)) + (" some" if some else "")
+        lines.append(f"| `{row['name']}` | " + " | ".join(signs[place] for place in places) + f" | {last} |")
+    return lines
+
+
 def bound_text(row):
     return "exact" if float(row["bound"]) == 0 else row["bound"]
 
@@ -124,11 +159,11 @@ def escape(text):
     return text.replace("|", "\\|")
 
 
-def document(rows, types):
+def document(rows, types, cells):
     lines = [
         "# Operations", "",
         "Every operation of Mia. This page is made from [`include/mia/ops.def`](../include/mia/ops.def) by"
-        " `scripts/operations.py write .`; the test suite fails when it is stale.", "",
+        " `make operations`; the test suite fails when it is stale.", "",
         "Shapes list the first mode first, which lies without gaps in memory. The result's shape is the operand's"
         " where nothing else is said. *Bound* is the largest error of a kernel against the reference, in units of the"
         " result type's epsilon times the largest magnitude that enters the result (a sum of magnitudes for sums);"
@@ -141,15 +176,20 @@ def document(rows, types):
         for row in rows:
             if row["op_class"] == key:
                 call = "(x, order)" if row["name"] == "permute" else CALLS[row["signature"]]
-                cells = (f"`mia_{row['name']}{call}`", row["types"],
-                         SHAPES[row["shape_rule"]], row["doc"], bound_text(row))
-                lines.append("| " + " | ".join(escape(cell) for cell in cells) + " |")
+                columns = (f"`mia_{row['name']}{call}`", row["types"],
+                           SHAPES[row["shape_rule"]], row["doc"], bound_text(row))
+                lines.append("| " + " | ".join(escape(column) for column in columns) + " |")
         lines.append("")
     lines += ["## Sets of types", "",
               "The types that an operation takes as its first operand; for `matmul` and `embedding`, the weights'.", "",
               "| set | types |", "| --- | --- |"]
     used = {row["types"] for row in rows}
     lines += [f"| {name} | {', '.join(f'`{one}`' for one in types[name])} |" for name in types if name in used]
+    lines += ["", "## Where the cpu backend computes them", "",
+              "● a kernel of the cpu backend (packed types as the scalars that they are made of), ○ a view, which"
+              " computes nothing; an empty cell is not in the operation's set. No cell runs on a reference kernel:"
+              " the test suite runs every cell and looks at `mia_device_counters.fallbacks`.", ""]
+    lines += table_of_cells(rows, types, cells)
     return "\n".join(lines) + "\n"
 
 
@@ -170,14 +210,14 @@ def with_table(readme, table):
 
 
 def main():
-    if len(sys.argv) != 3 or sys.argv[1] not in ("write", "check"):
+    if len(sys.argv) != 4 or sys.argv[1] not in ("write", "check"):
         sys.exit(__doc__)
     root = Path(sys.argv[2])
-    rows, types = read_rows(root), read_types(root)
+    rows, types, cells = read_rows(root), read_types(root), read_cells(sys.argv[3])
     faults = faults_of_table(rows, types)
     if faults:
         sys.exit("\n".join(faults))
-    wanted = {root / "docs/operations.md": document(rows, types)}
+    wanted = {root / "docs/operations.md": document(rows, types, cells)}
     readme = root / "README.md"
     if readme.exists():
         wanted[readme] = with_table(readme.read_text(encoding="utf-8"), short_table(rows))
@@ -186,10 +226,10 @@ def main():
             if not path.exists() or path.read_text(encoding="utf-8") != text:
                 path.write_text(text, encoding="utf-8")
         return
-    faults = faults_of_macros(rows, macros(root))
+    faults = faults_of_macros(rows, macros(root)) + faults_of_cells(rows, types, cells)
     for path, text in wanted.items():
         if not path.exists() or path.read_text(encoding="utf-8") != text:
-            faults.append(f"{path.name} is stale: python3 scripts/operations.py write .")
+            faults.append(f"{path.name} is stale: make operations")
     if faults:
         sys.exit("\n".join(faults))
     print(f"{len(rows)} operations, each with its macro; the documentation is up to date")

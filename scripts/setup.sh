@@ -41,6 +41,11 @@ case $target in
             esac
         done
         has_library cmocka || need libcmocka-dev
+        # ONNX's tests, and what reads their files
+        has_library libprotobuf-c || wanted="$wanted libprotobuf-c-dev"
+        has protoc-c || wanted="$wanted protobuf-c-compiler"
+        [ -e /usr/include/onnx/onnx.proto ] || wanted="$wanted libonnx-dev"
+        [ -d /usr/share/libonnx-testdata ] || wanted="$wanted libonnx-testdata"
         if has python3 && ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 9))' 2>/dev/null; then
             need python3
         fi

@@ -50,7 +50,7 @@ MIA_API const mia_dtype_info *mia_dtype_describe(mia_dtype dtype);
 #define MIA_TYPES_PLAIN(X, arg)   MIA_TYPES_NUMBER(X, arg) X(bool8, arg) X(u8x4, arg)
 #define MIA_TYPES_BLOCK(X, arg)                                                                              \
     X(q8_0, arg) X(q4_0, arg) X(q4_1, arg) X(q5_0, arg) X(q5_1, arg) X(q4_K, arg) X(q5_K, arg) X(q6_K, arg)
-#define MIA_TYPES_WEIGHT(X, arg) X(f32, arg) X(f16, arg) X(bf16, arg) X(f64, arg) X(q8_0, arg) X(q4_0, arg)
+#define MIA_TYPES_WEIGHT(X, arg) MIA_TYPES_REAL(X, arg) MIA_TYPES_BLOCK(X, arg)
 #define MIA_TYPES_ALL(X, arg)    MIA_TYPES_PLAIN(X, arg) X(u4x8, arg) MIA_TYPES_BLOCK(X, arg)
 
 #ifdef __cplusplus

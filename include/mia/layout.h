@@ -104,6 +104,10 @@ MIA_API mia_status mia_layout_concatenate(const mia_layout *modes, size_t count,
 /* The index-th mode, itself a layout. A layout without parentheses has one mode, itself. */
 MIA_API mia_status mia_layout_mode(const mia_layout *layout, size_t index, mia_layout *out, mia_error *error);
 
+/* Modes begin to end - 1 as one mode, nested: of (4,5,6):(1,4,20) modes 0 and 1 give ((4,5),6):((1,4),20). */
+MIA_API mia_status mia_layout_group(const mia_layout *layout, size_t begin, size_t end, mia_layout *out,
+                                    mia_error *error);
+
 /* The same modes without nesting. */
 MIA_API mia_status mia_layout_flatten(const mia_layout *layout, mia_layout *out, mia_error *error);
 
@@ -312,6 +316,9 @@ MIA_API mia_status mia_tuple_format(const mia_tuple *tuple, char *text, size_t c
     X(filter, "A", "[PROFILE]", "without modes of stride 0, coalesced")                                      \
     X(filter_zeros, "A", "", "extent 1 where the stride is 0")                                               \
     X(flatten, "A", "", "without nesting")                                                                   \
+    X(group, "A", "RANGE", "modes 0 and 1 as one for (0,2)")                                                 \
+    X(mode, "A", "INDEX", "one of its modes, counted from 0")                                                \
+    X(concatenate, "A", "B", "the layout (A,B)")                                                             \
     X(compose, "A", "TILER", "i -> A(B(i)), by mode with <B0,B1>")                                           \
     X(complement, "A", "COTARGET", "where A's copies go to fill so many offsets")                            \
     X(right_inverse, "A", "", "R with A(R(i)) = i")                                                          \
@@ -332,7 +339,8 @@ MIA_API mia_status mia_tuple_format(const mia_tuple *tuple, char *text, size_t c
     X(swizzle, "Sw<B,M,S>", "OFFSET", "the swizzled offset, or for a layout all its swizzled offsets")
 
 /* Evaluates one operation of the table on operands in the notation above. `second` may be NULL or "" where
- * there is none. NOT_FOUND for an operation that does not exist. */
+ * there is none. The text stays as it was when the operation is refused. NOT_FOUND for an operation that does
+ * not exist. */
 MIA_API mia_status mia_layout_evaluate(const char *operation, const char *first, const char *second,
                                        char *text, size_t capacity, mia_error *error);
 

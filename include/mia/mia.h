@@ -2,6 +2,7 @@
 #ifndef MIA_MIA_H
 #define MIA_MIA_H
 
+#include <mia/custom.h>
 #include <mia/device.h>
 #include <mia/dtype.h>
 #include <mia/layout.h>

@@ -19,7 +19,9 @@ typedef enum mia_op {
 #define MIA_OP(name, tag, signature, class, types, type_rule, shape_rule, bound, doc) MIA_OP_##name = tag,
 #include <mia/ops.def>
 #undef MIA_OP
-    MIA_OP_LIMIT = 256
+    MIA_OP_LIMIT = 256,
+    MIA_OP_CUSTOM = 256, /* operations that programs register (custom.h) count from here */
+    MIA_OP_LAST = 65535
 } mia_op;
 
 typedef enum mia_op_class {
@@ -45,6 +47,14 @@ typedef struct mia_op_info {
 
 /* The row of an operation, NULL for a number that is none. */
 MIA_API const mia_op_info *mia_op_describe(mia_op op);
+
+/* What an operation is told besides its operands; what each number means is the operation's affair. */
+#define MIA_MAX_INTEGERS 12
+#define MIA_MAX_REALS    2
+typedef struct mia_attributes {
+    int64_t i[MIA_MAX_INTEGERS];
+    double f[MIA_MAX_REALS];
+} mia_attributes;
 
 /* --- handles ---------------------------------------------------------------------------------- */
 

@@ -288,15 +288,15 @@ struct mia__no_type;
 
 #define mia_copy(x)            MIA_UNARY(copy, ALL, x)
 #define mia_convert(type, x)   mia__convert_to_##type(MIA_UNTYPED(x), MIA__SITE)
-#define mia_concat(a, b, mode) MIA__CALL2(concat, PLAIN, a, b, (uint32_t)(mode), MIA__SITE)
+#define mia_concat(a, b, mode) MIA__CALL2(concat, ALL, a, b, (uint32_t)(mode), MIA__SITE)
 /* style: mia_pad_style; value: for MIA_PAD_CONSTANT. */
 #define mia_pad(x, mode, before, after, style, value)                                                        \
     MIA__CALL1(pad, PLAIN, x, mode, before, after, style, value, MIA__SITE)
-#define mia_gather(table, indices)    MIA__CALL2(gather, PLAIN, table, indices, MIA__SITE)
+#define mia_gather(table, indices)    MIA__CALL2(gather, ALL, table, indices, MIA__SITE)
 #define mia_embedding(table, indices) MIA__CALL_EMBEDDING(table, indices)
-#define mia_update(x, part, start, mode)                                                                     \
-    MIA__CALL3(update, PLAIN, x, part, start, (uint32_t)(mode), MIA__SITE)
-#define mia_take(x, indices, mode) MIA__CALL2(take, PLAIN, x, indices, (uint32_t)(mode), MIA__SITE)
+/* Along mode 0 of a block type the part goes to the block that `start` lies in. */
+#define mia_update(x, part, start, mode) MIA__CALL3(update, ALL, x, part, start, (uint32_t)(mode), MIA__SITE)
+#define mia_take(x, indices, mode)       MIA__CALL2(take, PLAIN, x, indices, (uint32_t)(mode), MIA__SITE)
 #define mia_take_along(x, indices, mode)                                                                     \
     MIA__CALL2(take_along, SINGLE, x, indices, (uint32_t)(mode), MIA__SITE)
 /* style: mia_scatter_style. In place when x is unshared. */

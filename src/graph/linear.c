@@ -112,7 +112,7 @@ static uint32_t flags_of(const mia__node *node) {
 }
 
 /* At most this many words describe a node. */
-#define NODE_WORDS (8 + MIA__MAX_OPERANDS + MIA__MAX_INTEGERS + MIA__MAX_REALS + 2 * MIA__VIEW_MODES)
+#define NODE_WORDS (8 + MIA__MAX_OPERANDS + MIA_MAX_INTEGERS + MIA_MAX_REALS + 2 * MIA__VIEW_MODES)
 
 static size_t encode(const mia__node *node, uint64_t *key) {
     size_t n = 0;
@@ -124,7 +124,7 @@ static size_t encode(const mia__node *node, uint64_t *key) {
         key[n++] = node->memory->bytes;
     } else {
         for (uint32_t i = 0; i < node->operand_count; i++) key[n++] = node->operands[i]->index;
-        const mia__op_row *row = mia__op_find(op);
+        const mia__op_row *row = mia__op_row_of(op, node->custom);
         memcpy(&key[n], node->attributes.i, row->integers * sizeof(uint64_t));
         n += row->integers;
         memcpy(&key[n], node->attributes.f, row->reals * sizeof(uint64_t));
@@ -192,6 +192,7 @@ mia_status mia__linear_tape(const mia__linear *linear, mia__tape *out, mia_error
             continue;
         }
         entry->op = node->op;
+        entry->custom = node->custom;
         entry->operand_count = node->operand_count;
         entry->attributes = node->attributes;
         for (uint32_t k = 0; k < node->operand_count; k++) entry->operands[k] = node->operands[k]->index;

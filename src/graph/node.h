@@ -35,6 +35,7 @@ typedef struct mia__node {
     uint32_t refs; /* handles and pending nodes that use it */
     mia__node_state state;
     mia_op op;
+    const struct mia__custom *custom; /* of an operation that a program registered */
     mia_dtype dtype;
     uint32_t operand_count;
     struct mia__node *operands[MIA__MAX_OPERANDS]; /* owned references, while pending */

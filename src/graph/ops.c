@@ -1,6 +1,8 @@
 /* The table of operations, and the type rules. The shape rules are in rules.c. */
 #include "graph/ops.h"
 
+#include <stdio.h>
+
 #define TYPE_BIT(type, unused) | (UINT64_C(1) << MIA_##type)
 
 /* Each signature's operands, and its attributes: integers and reals. */
@@ -54,12 +56,14 @@ enum {
 };
 
 #define ROW(name, tag, operands, integers, reals, class, set, type_rule, shape_rule, bound, doc)             \
-    [tag] = {{#name, MIA_CLASS_##class, operands, 0 MIA_TYPES_##set(TYPE_BIT, 0), bound, doc},               \
+    [tag] = {MIA_OP_##name,                                                                                  \
+             {#name, MIA_CLASS_##class, operands, 0 MIA_TYPES_##set(TYPE_BIT, 0), bound, doc},               \
              (mia__type_rule)RULE_##type_rule,                                                               \
              mia__shape_rule_##shape_rule,                                                                   \
              integers,                                                                                       \
              reals,                                                                                          \
-             (tag) == MIA_OP_where ? 1 : 0},
+             (tag) == MIA_OP_where ? 1 : 0,                                                                  \
+             NULL},
 #define ROW_(...) ROW(__VA_ARGS__) /* the counts of a signature are three arguments */
 
 static const mia__op_row rows[MIA_OP_LIMIT] = {
@@ -83,6 +87,19 @@ static mia_status wrong_type(const char *name, uint32_t operand, mia_dtype dtype
                              mia_error *error) {
     return mia_error_set(error, MIA_ERROR_TYPE_MISMATCH, "%s: operand %u is %s; it takes %s", name,
                          (unsigned)operand, mia_dtype_describe(dtype)->name, wanted);
+}
+
+/* "f32, f16 or i32": the types of a mask. */
+static void list_types(uint64_t types, char *text, size_t capacity) {
+    size_t used = 0;
+    for (int dtype = 1; dtype < MIA_DTYPE_LIMIT; dtype++) {
+        if ((types >> dtype & 1) == 0) continue;
+        const char *before = used == 0 ? "" : types >> dtype == 1 ? " or " : ", ";
+        int written = snprintf(text + used, capacity - used, "%s%s", before,
+                               mia_dtype_describe((mia_dtype)dtype)->name);
+        if (written < 0 || (size_t)written >= capacity - used) return; /* cut */
+        used += (size_t)written;
+    }
 }
 
 static bool is_real(mia_dtype dtype) {
@@ -175,12 +192,9 @@ static mia_status named_type(const char *name, mia_dtype from_dtype, int64_t att
 
 mia_status mia__op_result_dtype(const mia__op_row *row, const mia__type *operands, uint32_t count,
                                 const mia__attributes *attributes, mia_dtype *out, mia_error *error) {
-    mia_op op = (mia_op)(row - rows);
+    mia_op op = row->op;
     const char *name = row->info.name;
     mia_dtype typed = operands[row->typed].dtype;
-    if ((row->info.types >> typed & 1) == 0)
-        return mia_error_set(error, MIA_ERROR_TYPE_MISMATCH, "%s does not take %s", name,
-                             mia_dtype_describe(typed)->name);
     mia_status status = check_others(name, op, operands, error);
     if (status != MIA_OK) return status;
     switch (row->type_rule) {
@@ -200,12 +214,46 @@ mia_status mia__op_result_dtype(const mia__op_row *row, const mia__type *operand
     return check_alike(name, operands, count, alike(op, count), error);
 }
 
-mia_status mia__op_result(mia_op op, const mia__type *operands, uint32_t count,
+/* Of a registered operation: element-wise ones by the rules of add, of any number of operands. */
+static mia_status custom_result(const mia__custom *custom, const mia__type *operands, uint32_t count,
+                                const mia__attributes *attributes, mia__type *out, mia_error *error) {
+    const mia_op_description *d = &custom->description;
+    const char *name = custom->row.info.name;
+    if (custom->row.info.op_class != MIA_CLASS_ELEMENTWISE) {
+        mia_error reason = {0};
+        mia_status status = d->shape(d->user, operands, attributes, out, &reason);
+        if (status == MIA_OK) return MIA_OK;
+        return mia_error_set(error, status, "%s: %.480s", name,
+                             reason.message[0] != '\0' ? reason.message : mia_status_sentence(status));
+    }
+    mia__type result = operands[0];
+    for (uint32_t i = 1; i < count; i++) {
+        const mia__type pair[2] = {result, operands[i]};
+        mia_status status = mia__shape_rule_BROADCAST(name, pair, attributes, &result.shape, error);
+        if (status != MIA_OK) return status;
+    }
+    *out = result;
+    return check_alike(name, operands, count, (1u << count) - 1, error);
+}
+
+static mia_status check_type(const mia__op_row *row, mia_dtype typed, mia_error *error) {
+    if ((row->info.types >> typed & 1) != 0) return MIA_OK;
+    char wanted[200] = "";
+    list_types(row->info.types, wanted, sizeof wanted);
+    return wrong_type(row->info.name, row->typed, typed, wanted, error);
+}
+
+mia_status mia__op_result(const mia__op_row *row, const mia__type *operands, uint32_t count,
                           const mia__attributes *attributes, mia__type *out, mia_error *error) {
-    const mia__op_row *row = mia__op_find(op);
-    mia_status status = mia__op_result_dtype(row, operands, count, attributes, &out->dtype, error);
+    mia_status status = check_type(row, operands[row->typed].dtype, error);
     if (status != MIA_OK) return status;
-    status = row->shape_rule(row->info.name, operands, attributes, &out->shape, error);
+    if (row->custom != NULL) {
+        status = custom_result(row->custom, operands, count, attributes, out, error);
+    } else {
+        status = mia__op_result_dtype(row, operands, count, attributes, &out->dtype, error);
+        if (status == MIA_OK)
+            status = row->shape_rule(row->info.name, operands, attributes, &out->shape, error);
+    }
     if (status != MIA_OK) return status;
     size_t bytes;
     return mia__shape_check(out->dtype, &out->shape, &bytes, row->info.name, error);

@@ -4,11 +4,9 @@
 
 #include "graph/tape.h"
 
-/* An operand, or a result, as far as rules care. */
-typedef struct mia__type {
-    mia_dtype dtype;
-    mia_shape shape;
-} mia__type;
+#include <mia/custom.h>
+
+typedef mia_custom_type mia__type;
 
 typedef enum mia__type_rule {
     MIA__TYPE_SAME,
@@ -24,18 +22,32 @@ typedef mia_status (*mia__shape_rule)(const char *name, const mia__type *operand
                                       const mia__attributes *attributes, mia_shape *out, mia_error *error);
 
 typedef struct mia__op_row {
+    mia_op op;
     mia_op_info info;
     mia__type_rule type_rule;
     mia__shape_rule shape_rule; /* NULL for views, whose shape comes with their view */
     uint32_t integers, reals;   /* attributes that its signature has */
     uint32_t typed;             /* the operand that info.types is about */
+    const struct mia__custom *custom;
 } mia__op_row;
 
-/* The row of an operation, NULL for a number that is none. */
+/* An operation that a program registered on a device, and its row. */
+typedef struct mia__custom {
+    mia__op_row row;
+    mia_op_description description; /* texts are copies */
+    struct mia__custom *next;
+} mia__custom;
+
+/* The row of an operation of the table, NULL for a number that is none. */
 const mia__op_row *mia__op_find(mia_op op);
 
+/* The same, or of the registered one where there is one. */
+static inline const mia__op_row *mia__op_row_of(mia_op op, const mia__custom *custom) {
+    return custom != NULL ? &custom->row : mia__op_find(op);
+}
+
 /* The result's type and shape; a message that begins with the operation's name otherwise. Not for views. */
-mia_status mia__op_result(mia_op op, const mia__type *operands, uint32_t count,
+mia_status mia__op_result(const mia__op_row *row, const mia__type *operands, uint32_t count,
                           const mia__attributes *attributes, mia__type *out, mia_error *error);
 
 /* The element type that a row's type rule gives, with its checks on the operands. */

@@ -10,10 +10,7 @@
 
 #define MIA__MAX_OPERANDS 6
 
-#define MIA__MAX_INTEGERS 12
-#define MIA__MAX_REALS    2
-
-/* What an operation is told besides its operands; unused ones are zero. By signature (ops.h):
+/* Attributes by signature (ops.h); unused ones are zero:
  *   DTYPE i0 = dtype · SLICE i0 = mode, i1 = begin, i2 = count, i3 = step · CONCAT, UPDATE, MODE, TAKE i0 = mode
  *   TWO_MODES i0, i1 = modes · PAD i0 = mode, i1 = before, i2 = after, i3 = style, f0 = value
  *   SCATTER i0 = mode, i1 = style · ROLL i0 = mode, i1 = shift · TRIANGLE i0 = diagonal
@@ -23,10 +20,7 @@
  *   GROUP_NORM i0 = mode, i1 = groups, f0 = epsilon · ROPE i0 = style, f0 = magnitude
  *   ATTENTION, ATTENTION_MASKED f0 = scale · CONV, POOL mia__window_attributes
  *   ARANGE i0 = count · RANDOM i0 = dtype, i1 = count */
-typedef struct mia__attributes {
-    int64_t i[MIA__MAX_INTEGERS];
-    double f[MIA__MAX_REALS];
-} mia__attributes;
+typedef mia_attributes mia__attributes;
 
 enum {
     MIA__LEAF_CONSTANT = 1,     /* never overwritten; may be asked for in prepared forms */
@@ -45,6 +39,7 @@ typedef struct mia__entry {
     mia__view view; /* leaf: within its memory. View operation: within the memory of the value it looks at.
                        Others: compact */
     mia__attributes attributes;
+    const struct mia__custom *custom; /* of an operation that a program registered */
 } mia__entry;
 
 typedef struct mia__tape {

@@ -51,8 +51,8 @@ static mia_status emit(walk *w, uint32_t mode, int64_t extent, int64_t step, mia
 static mia_status refuse(const walk *w, uint32_t mode, int64_t extent, int64_t stride, mia_error *error) {
     return mia_error_set(
         error, MIA_ERROR_INVALID_ARGUMENT,
-        "compose: %lld elements of %s, every %lld-th, are no layout: the steps meet the end of its "
-        "mode %lld:%lld unevenly",
+        "compose: %lld elements of %s in steps of %lld are no layout: they meet the end of its mode "
+        "%lld:%lld unevenly",
         (long long)extent, mia__layout_text(w->a).text, (long long)stride, (long long)w->a->extent[mode],
         (long long)w->a->stride[mode]);
 }

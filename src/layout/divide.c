@@ -20,18 +20,18 @@ static mia_status check_covers(const mia_layout *b, const mia_layout *rest, mia_
     }
     if (fits && offsets == span) return MIA_OK;
     return mia_error_set(error, MIA_ERROR_INVALID_ARGUMENT,
-                         "divide: the tiler %s has holes that its copies do not fill",
-                         mia__layout_text(b).text);
+                         "the tiler %s has holes that its copies do not fill", mia__layout_text(b).text);
 }
 
 static mia_status divide(const mia_layout *a, const mia_layout *b, mia_layout *out, mia_error *error) {
     int64_t size = mia__extents_product(a->extent, a->profile.mode_count);
+    const char *what = "tile and rest";
     mia_layout rest, both = {0};
     mia_status status = mia_layout_complement(b, size, &rest, error);
     if (status == MIA_OK) status = check_covers(b, &rest, error);
-    if (status == MIA_OK) status = mia__layout_open(&both, 2, "divide", error);
-    if (status == MIA_OK) status = mia__layout_append(&both, b, "divide", error);
-    if (status == MIA_OK) status = mia__layout_append(&both, &rest, "divide", error);
+    if (status == MIA_OK) status = mia__layout_open(&both, 2, what, error);
+    if (status == MIA_OK) status = mia__layout_append(&both, b, what, error);
+    if (status == MIA_OK) status = mia__layout_append(&both, &rest, what, error);
     if (status == MIA_OK) status = mia_layout_compose(a, &both, out, error);
     return status;
 }

@@ -2,6 +2,7 @@
  * means as a function is in evaluation.c; the algebra starts in coalesce.c and compose.c. */
 #include "layout/layout.h"
 
+#include "base/error.h"
 #include "base/size.h"
 
 #include <string.h>
@@ -78,6 +79,14 @@ mia_status mia__tuple_check(const mia_tuple *tuple, const char *what, mia_error 
                              what);
     }
     return MIA_OK;
+}
+
+mia_status mia__layout_within(const char *what, mia_status status, mia_error *error) {
+    if (status == MIA_OK || error == NULL) return status;
+    size_t length = strlen(what);
+    if (strncmp(error->message, what, length) == 0 && error->message[length] == ':') return status;
+    mia__error_within(error, what);
+    return status;
 }
 
 /* ---- building ---- */
@@ -193,7 +202,7 @@ mia_status mia_layout_of_shape(const mia_tuple *shape, mia_layout *out, mia_erro
 }
 
 mia_status mia_layout_concatenate(const mia_layout *modes, size_t count, mia_layout *out, mia_error *error) {
-    const char *what = "layout_concatenate";
+    const char *what = "concatenate";
     mia_layout made = {0};
     mia_status status = mia__layout_open(&made, count, what, error);
     for (size_t i = 0; status == MIA_OK && i < count; i++) {
@@ -208,15 +217,37 @@ mia_status mia_layout_concatenate(const mia_layout *modes, size_t count, mia_lay
 /* ---- taking apart ---- */
 
 mia_status mia_layout_mode(const mia_layout *layout, size_t index, mia_layout *out, mia_error *error) {
-    mia_status status = mia__layout_check(layout, "layout_mode", error);
+    mia_status status = mia__layout_check(layout, "mode", error);
     if (status != MIA_OK) return status;
     uint32_t rank = mia__profile_rank(&layout->profile, 0);
     if (index >= rank) {
-        return mia_error_set(error, MIA_ERROR_INVALID_ARGUMENT, "layout_mode: mode %zu of %s, which has %u",
-                             index, mia__layout_text(layout).text, rank);
+        return mia_error_set(error, MIA_ERROR_INVALID_ARGUMENT,
+                             "mode: there is no mode %zu in %s, which has %u", index,
+                             mia__layout_text(layout).text, rank);
     }
     *out = mia__layout_child(layout, (uint32_t)index);
     return MIA_OK;
+}
+
+mia_status mia_layout_group(const mia_layout *layout, size_t begin, size_t end, mia_layout *out,
+                            mia_error *error) {
+    const char *what = "group";
+    mia_status status = mia__layout_check(layout, what, error);
+    if (status != MIA_OK) return status;
+    uint32_t rank = mia__profile_rank(&layout->profile, 0);
+    if (begin >= end || end > rank) {
+        return mia_error_set(error, MIA_ERROR_INVALID_ARGUMENT, "%s: modes %zu to %zu of %s, which has %u",
+                             what, begin, end, mia__layout_text(layout).text, rank);
+    }
+    mia_layout made = {0};
+    status = mia__layout_open(&made, rank - (end - begin) + 1, what, error);
+    for (uint32_t i = 0; status == MIA_OK && i < rank; i++) {
+        if (i == begin) status = mia__layout_open(&made, end - begin, what, error);
+        mia_layout mode = mia__layout_child(layout, i);
+        if (status == MIA_OK) status = mia__layout_append(&made, &mode, what, error);
+    }
+    if (status == MIA_OK) *out = made;
+    return status;
 }
 
 mia_status mia_layout_flatten(const mia_layout *layout, mia_layout *out, mia_error *error) {

@@ -53,6 +53,9 @@ mia_status mia__layout_check(const mia_layout *layout, const char *what, mia_err
 mia_status mia__tuple_check(const mia_tuple *tuple, const char *what, mia_error *error);
 mia_status mia__tiler_check(const mia_tiler *tiler, const char *what, mia_error *error);
 
+/* Puts the name of the operation that was asked for before the message of a step of it that was refused. */
+mia_status mia__layout_within(const char *what, mia_status status, mia_error *error);
+
 /* The product of `count` extents that mia__layout_check has seen. */
 int64_t mia__extents_product(const int64_t *extents, uint32_t count);
 

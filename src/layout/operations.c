@@ -16,15 +16,24 @@ typedef struct request {
     mia_error *error;
 } request;
 
-static mia_status too_long(const request *q) {
-    return mia_error_set(q->error, MIA_ERROR_INVALID_ARGUMENT, "format: the result needs more than %zu bytes",
-                         q->capacity);
+static mia_status too_long(const request *q, size_t bytes) {
+    return mia_error_set(q->error, MIA_ERROR_INVALID_ARGUMENT, "format: %zu bytes for a text of %zu",
+                         q->capacity, bytes);
+}
+
+/* The caller's text changes only when all went well, hence the copy. */
+static mia_status give_text(const request *q, const char *text) {
+    size_t bytes = strlen(text) + 1;
+    if (bytes > q->capacity) return too_long(q, bytes);
+    memcpy(q->text, text, bytes);
+    return MIA_OK;
 }
 
 static mia_status give_integer(const request *q, mia_status status, int64_t value) {
     if (status != MIA_OK) return status;
-    int length = snprintf(q->text, q->capacity, "%" PRId64, value);
-    return length < 0 || (size_t)length >= q->capacity ? too_long(q) : MIA_OK;
+    char text[24];
+    (void)snprintf(text, sizeof text, "%" PRId64, value);
+    return give_text(q, text);
 }
 
 static mia_status give_layout(const request *q, mia_status status, const mia_layout *layout) {
@@ -83,6 +92,47 @@ static mia_status evaluate_coordinate(const request *q, const mia_layout *a) {
     if (status == MIA_OK) status = mia_layout_coordinate(a, index, &coordinate, q->error);
     if (status == MIA_OK) status = mia_tuple_format(&coordinate, q->text, q->capacity, q->error);
     return status;
+}
+
+static mia_status read_index(const request *q, const char *name, size_t *out) {
+    int64_t number = 0;
+    mia_status status = read_number(q, name, &number);
+    if (status == MIA_OK && number < 0) {
+        status =
+            mia_error_set(q->error, MIA_ERROR_INVALID_ARGUMENT, "%s: %" PRId64 " is negative", name, number);
+    }
+    if (status == MIA_OK) *out = (size_t)number;
+    return status;
+}
+
+static mia_status evaluate_mode(const request *q, const mia_layout *a) {
+    size_t index = 0;
+    mia_layout made;
+    mia_status status = read_index(q, "mode", &index);
+    if (status == MIA_OK) status = mia_layout_mode(a, index, &made, q->error);
+    return give_layout(q, status, &made);
+}
+
+static mia_status evaluate_group(const request *q, const mia_layout *a) {
+    mia_tuple range;
+    mia_layout made;
+    mia_status status = mia_tuple_parse(q->second, &range, q->error);
+    if (status != MIA_OK) return status;
+    const int64_t *value = range.value;
+    if (range.profile.node_count != 3 || range.profile.mode_count != 2 || range.free != 0 || value[0] < 0 ||
+        value[1] < 0) {
+        return mia_error_set(q->error, MIA_ERROR_INVALID_ARGUMENT,
+                             "group: \"%.80s\" is not a range, such as (0,2)", q->second);
+    }
+    status = mia_layout_group(a, (size_t)value[0], (size_t)value[1], &made, q->error);
+    return give_layout(q, status, &made);
+}
+
+static mia_status evaluate_concatenate(const request *q, const mia_layout *a) {
+    mia_layout both[2] = {*a}, made;
+    mia_status status = mia_layout_parse(q->second, &both[1], q->error);
+    if (status == MIA_OK) status = mia_layout_concatenate(both, 2, &made, q->error);
+    return give_layout(q, status, &made);
 }
 
 typedef mia_status simplifying(const mia_layout *layout, const mia_tuple *profile, mia_layout *out,
@@ -167,13 +217,13 @@ static mia_status evaluate_slice(const request *q, const mia_layout *a) {
     mia_tuple coordinate;
     mia_layout made;
     int64_t offset;
-    char text[MIA_LAYOUT_MAX_TEXT];
+    char text[MIA_LAYOUT_MAX_TEXT], with_offset[MIA_LAYOUT_MAX_TEXT + 24];
     mia_status status = mia_tuple_parse(q->second, &coordinate, q->error);
     if (status == MIA_OK) status = mia_layout_slice(a, &coordinate, &made, &offset, q->error);
     if (status == MIA_OK) status = mia_layout_format(&made, text, sizeof text, q->error);
     if (status != MIA_OK) return status;
-    int length = snprintf(q->text, q->capacity, "%s @ %" PRId64, text, offset);
-    return length < 0 || (size_t)length >= q->capacity ? too_long(q) : MIA_OK;
+    (void)snprintf(with_offset, sizeof with_offset, "%s @ %" PRId64, text, offset);
+    return give_text(q, with_offset);
 }
 
 static mia_status evaluate_dice(const request *q, const mia_layout *a) {
@@ -184,7 +234,8 @@ static mia_status evaluate_dice(const request *q, const mia_layout *a) {
     return give_layout(q, status, &made);
 }
 
-/* Every offset of the swizzled layout, separated by blanks. */
+/* Every offset of the swizzled layout, separated by blanks: measured first, so that nothing is written unless
+ * all of it fits. */
 static mia_status list_swizzled(const request *q, const mia_swizzled *swizzled) {
     int64_t size = 0, offset;
     mia_status status = mia_layout_size(&swizzled->layout, &size, q->error);
@@ -192,13 +243,16 @@ static mia_status list_swizzled(const request *q, const mia_swizzled *swizzled) 
         return mia_error_set(q->error, MIA_ERROR_INVALID_ARGUMENT,
                              "swizzle: %" PRId64 " offsets; %d are listed at most", size, SWIZZLED_AT_MOST);
     }
-    size_t used = 0;
+    size_t bytes = 0;
     for (int64_t i = 0; status == MIA_OK && i < size; i++) {
         status = mia_swizzled_at(swizzled, i, &offset, q->error);
-        if (status != MIA_OK) break;
-        int length = snprintf(q->text + used, q->capacity - used, "%s%" PRId64, i == 0 ? "" : " ", offset);
-        if (length < 0 || (size_t)length >= q->capacity - used) return too_long(q);
-        used += (size_t)length;
+        if (status == MIA_OK) bytes += (size_t)snprintf(NULL, 0, "%" PRId64, offset) + 1;
+    }
+    if (status == MIA_OK && bytes > q->capacity) status = too_long(q, bytes);
+    char *at = q->text;
+    for (int64_t i = 0; status == MIA_OK && i < size; i++) {
+        status = mia_swizzled_at(swizzled, i, &offset, q->error);
+        if (status == MIA_OK) at += sprintf(at, "%s%" PRId64, i == 0 ? "" : " ", offset);
     }
     return status;
 }

@@ -6,7 +6,7 @@
 #include "base/size.h"
 
 static mia_status too_large(const mia_layout *a, const mia_layout *b, mia_error *error) {
-    return mia_error_set(error, MIA_ERROR_INVALID_ARGUMENT, "product: %s times %s exceeds 64 bits",
+    return mia_error_set(error, MIA_ERROR_INVALID_ARGUMENT, "%s times %s exceeds 64 bits",
                          mia__layout_text(a).text, mia__layout_text(b).text);
 }
 
@@ -32,13 +32,14 @@ static mia_status find_places(const mia_layout *a, const mia_layout *b, mia_layo
 }
 
 static mia_status product(const mia_layout *a, const mia_layout *b, mia_layout *out, mia_error *error) {
+    const char *what = "block and copies";
     mia_layout rest, made = {0};
     mia_status status = find_places(a, b, &rest, error);
     if (status == MIA_OK) status = mia_layout_compose(&rest, b, &rest, error);
-    if (status == MIA_OK) status = mia__layout_open(&made, 2, "product", error);
-    if (status == MIA_OK) status = mia__layout_append(&made, a, "product", error);
-    if (status == MIA_OK) status = mia__layout_append(&made, &rest, "product", error);
-    if (status == MIA_OK) status = mia__layout_check(&made, "product", error);
+    if (status == MIA_OK) status = mia__layout_open(&made, 2, what, error);
+    if (status == MIA_OK) status = mia__layout_append(&made, a, what, error);
+    if (status == MIA_OK) status = mia__layout_append(&made, &rest, what, error);
+    if (status == MIA_OK) status = mia__layout_check(&made, what, error);
     if (status == MIA_OK) *out = made;
     return status;
 }
@@ -88,7 +89,7 @@ static mia_status paired_product(const mia_layout *a, const mia_layout *b, uint3
     mia_layout block, copies, both, made = {0};
     status = pad(a, rank, what, &block, error);
     if (status == MIA_OK) status = pad(b, rank, what, &copies, error);
-    if (status == MIA_OK) status = product(&block, &copies, &both, error);
+    if (status == MIA_OK) status = mia__layout_within(what, product(&block, &copies, &both, error), error);
     if (status == MIA_OK) status = mia__layout_open(&made, rank, what, error);
     if (status != MIA_OK) return status;
     mia_layout first = mia__layout_child(&both, inner), second = mia__layout_child(&both, 1 - inner);

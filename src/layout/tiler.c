@@ -102,7 +102,7 @@ mia_status mia__tiler_apply(mia__layout_binary *operation, const char *what, con
     mia_status status = mia__layout_check(layout, what, error);
     if (status == MIA_OK) status = mia__tiler_check(tiler, what, error);
     if (status == MIA_OK) status = apply(operation, what, layout, tiler, out, error);
-    return status;
+    return mia__layout_within(what, status, error);
 }
 
 /* ---- zipped ---- */
@@ -162,7 +162,7 @@ mia_status mia__tiler_zip(mia__layout_binary *operation, const char *what, const
     mia_status status = mia__layout_check(layout, what, error);
     if (status == MIA_OK) status = mia__tiler_check(tiler, what, error);
     if (status == MIA_OK) status = split(operation, what, layout, tiler, &tile, &rest, error);
-    if (status != MIA_OK) return status;
+    if (status != MIA_OK) return mia__layout_within(what, status, error);
     uint32_t tiles = open_tile ? mia__profile_rank(&tile.profile, 0) : 1;
     uint32_t rests = open_rest ? mia__profile_rank(&rest.profile, 0) : 1;
     status = mia__layout_open(&made, tiles + rests, what, error);

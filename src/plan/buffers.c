@@ -2,6 +2,7 @@
  * input is read by no later step, nothing outside refers to it (a leaf: to its memory), the operation reads
  * each element before it writes it, and both lie there in the same way. A buffer that ends up holding a value
  * that outlives the run gets memory of its own (or stays the leaf's memory); the others go to the arena. */
+#include "graph/ops.h"
 #include "plan/passes.h"
 
 /* The last step that reads each value. */
@@ -68,8 +69,8 @@ static bool may_overwrite(const mia__planner *planner, uint32_t s, uint32_t i) {
     const mia__step *step = &planner->plan->steps[s];
     const mia__operand *input = &step->inputs[i], *output = &step->output;
     const mia__plan_value *value = &planner->values[input->buffer];
-    bool elementwise =
-        step->op == MIA__OP_FUSED || mia_op_describe(step->op)->op_class == MIA_CLASS_ELEMENTWISE;
+    bool elementwise = step->op == MIA__OP_FUSED ||
+                       mia__op_row_of(step->op, step->custom)->info.op_class == MIA_CLASS_ELEMENTWISE;
     bool part = step->op == MIA_OP_update || step->op == MIA_OP_scatter || step->op == MIA_OP_scatter_along;
     if (!elementwise && !(part && i == 0)) return false;
     if (value->outlives || value->last_use != s || (value->is_leaf && !value->overwritable)) return false;

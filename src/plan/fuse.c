@@ -8,9 +8,8 @@
  * Goes from the last step to the first, so that whoever reads a value is known: a step joins the group of its
  * readers when all of them are in it, read the value as it was made, and the group's inputs stay few. Values
  * have no buffers yet, so that moving a step behind others changes nothing. */
+#include "graph/ops.h"
 #include "plan/passes.h"
-
-#include <string.h>
 
 #define NO_STEP UINT32_MAX
 
@@ -79,8 +78,8 @@ static bool is_scalar(mia_dtype dtype) {
 }
 
 static bool is_fusable(const mia__step *step) {
-    if (mia_op_describe(step->op)->op_class != MIA_CLASS_ELEMENTWISE && step->op != MIA_OP_convert)
-        return false;
+    mia_op_class op_class = mia__op_row_of(step->op, step->custom)->info.op_class;
+    if (op_class != MIA_CLASS_ELEMENTWISE && step->op != MIA_OP_convert) return false;
     bool scalar = is_scalar(step->output.dtype) && step->input_count <= MIA__INSTRUCTION_OPERANDS;
     for (uint32_t i = 0; i < step->input_count; i++) scalar = scalar && is_scalar(step->inputs[i].dtype);
     return scalar;
@@ -141,8 +140,9 @@ static bool assemble(const fuser *f, const group *g, mia__step *out, mia__instru
         *made = (mia__instruction){.op = member->op,
                                    .dtype = member->output.dtype,
                                    .entry = member->entry,
-                                   .operand_count = (uint8_t)member->input_count};
-        memcpy(made->f, member->attributes.f, sizeof made->f);
+                                   .operand_count = (uint8_t)member->input_count,
+                                   .attributes = member->attributes,
+                                   .custom = member->custom};
         for (uint32_t i = 0; i < member->input_count; i++)
             if (!name_operand(f, g, &member->inputs[i], out, &made->operands[i])) return false;
     }

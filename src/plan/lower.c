@@ -1,7 +1,16 @@
 /* The pass that turns a tape into steps: resolves views into their consumers' operands, spells packed types
  * out as an inner mode, gives element-wise operands the output's extents, and puts a copy in where a kernel
  * does not take the strides. */
+#include "graph/ops.h"
 #include "plan/passes.h"
+
+static mia_op_class class_of(const mia__entry *entry) {
+    return mia__op_row_of(entry->op, entry->custom)->info.op_class;
+}
+
+static bool is_view_entry(const mia__entry *entry) {
+    return class_of(entry) == MIA_CLASS_VIEW;
+}
 
 static uint32_t add_value(mia__planner *planner, size_t bytes) {
     if (planner->value_count == planner->value_capacity) {
@@ -26,8 +35,7 @@ static bool make_values(mia__planner *planner) {
         const mia__entry *entry = &tape->entries[i];
         size_t bytes = i < tape->leaf_count ? entry->bytes : mia__view_bytes(entry->dtype, &entry->view);
         if (add_value(planner, bytes) == MIA__NO_BUFFER) return false;
-        const mia_op_info *row = mia_op_describe(entry->op);
-        bool is_view = row != NULL && row->op_class == MIA_CLASS_VIEW;
+        bool is_view = i >= tape->leaf_count && is_view_entry(entry);
         planner->base[i] = i < tape->leaf_count ? entry->alias
                            : is_view            ? planner->base[entry->operands[0]]
                                                 : i;
@@ -120,15 +128,15 @@ static bool copy_input(mia__planner *planner, mia__step *step, uint32_t input, u
 static bool lower_entry(mia__planner *planner, uint32_t index) {
     const mia__entry *entry = &planner->tape->entries[index];
     if (mia__view_count(&entry->view) == 0) return true; /* nothing to compute */
-    const mia_op_info *row = mia_op_describe(entry->op);
     mia__step step = {.op = entry->op,
+                      .custom = entry->custom,
                       .input_count = entry->operand_count,
                       .entry = index,
                       .attributes = entry->attributes,
                       .scratch = MIA__NO_BUFFER};
     step.output = spell_out(index, entry->dtype, &entry->view);
     shift_mode(&step, entry->view.ndim);
-    bool elementwise = row->op_class == MIA_CLASS_ELEMENTWISE;
+    bool elementwise = class_of(entry) == MIA_CLASS_ELEMENTWISE;
     for (uint32_t i = 0; i < entry->operand_count; i++) {
         uint32_t operand = entry->operands[i];
         const mia__entry *from = &planner->tape->entries[operand];
@@ -179,8 +187,7 @@ void mia__step_merge_modes(mia__step *step) {
 bool mia__plan_lower(mia__planner *planner) {
     if (!make_values(planner)) return false;
     for (uint32_t i = planner->tape->leaf_count; i < planner->tape->count; i++) {
-        const mia_op_info *row = mia_op_describe(planner->tape->entries[i].op);
-        if (row->op_class != MIA_CLASS_VIEW && !lower_entry(planner, i)) return false;
+        if (!is_view_entry(&planner->tape->entries[i]) && !lower_entry(planner, i)) return false;
     }
     return true;
 }

@@ -1,4 +1,5 @@
 /* Plans: making one by the passes of passes.h, and its arrays. */
+#include "graph/ops.h"
 #include "plan/passes.h"
 
 /* Adds a zeroed element to one of the plan's arrays. */
@@ -68,8 +69,8 @@ static bool is_well_formed(const mia__tape *tape) {
                 return false;
             continue;
         }
-        const mia_op_info *info = mia_op_describe(entry->op);
-        if (info == NULL || entry->operand_count != info->operands) return false;
+        const mia__op_row *row = mia__op_row_of(entry->op, entry->custom);
+        if (row == NULL || entry->operand_count != row->info.operands) return false;
         for (uint32_t k = 0; k < entry->operand_count; k++)
             if (entry->operands[k] >= i) return false;
     }

@@ -27,14 +27,15 @@ typedef struct mia__operand {
  * of the step, or results of instructions before it, which are of the step's extents and are rounded, or
  * wrapped, to their type as if they were written to memory. The last one's result is the step's output. */
 #define MIA__MOST_INSTRUCTIONS    16
-#define MIA__INSTRUCTION_OPERANDS 3
+#define MIA__INSTRUCTION_OPERANDS MIA__MAX_OPERANDS
 typedef struct mia__instruction {
     mia_op op;
     mia_dtype dtype; /* of its result */
     uint32_t entry;  /* the tape entry that it computes */
     uint8_t operand_count;
     uint8_t operands[MIA__INSTRUCTION_OPERANDS]; /* an input, or MIA__MAX_OPERANDS + an instruction */
-    double f[MIA__MAX_REALS];
+    mia__attributes attributes;
+    const struct mia__custom *custom; /* of an operation that a program registered */
 } mia__instruction;
 
 typedef struct mia__step {
@@ -48,6 +49,7 @@ typedef struct mia__step {
     uint32_t scratch;     /* buffer that holds the kernel's scratch memory, or MIA__NO_BUFFER */
     size_t scratch_bytes; /* as the rules asked */
     uint32_t first_instruction, instruction_count; /* of a fused step, in plan->instructions */
+    const struct mia__custom *custom;              /* of an operation that a program registered */
 } mia__step;
 
 typedef enum mia__buffer_kind {
@@ -90,6 +92,7 @@ typedef struct mia__plan {
     uint32_t leaf_count;
     uint32_t output_count; /* buffers of kind OUTPUT */
     size_t arena_bytes;
+    uint64_t arena_looks; /* places looked at to find room: what the cost of that grows with */
     size_t output_bytes;
 } mia__plan;
 

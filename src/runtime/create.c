@@ -1,4 +1,5 @@
 /* Tensors from host memory, filled tensors, and the constants of weights files. */
+#include "base/error.h"
 #include "base/half.h"
 #include "runtime/device.h"
 
@@ -7,9 +8,11 @@
 
 /* A handle of the node, or of a node poisoned with the error when there is none. */
 static mia_tensor finish(mia_device *device, mia__node *node, bool constant, const mia__site *site,
-                         const mia_error *error) {
-    if (node == NULL && error->status != MIA_OK && error->status != MIA_ERROR_NO_MEMORY)
+                         mia_error *error) {
+    if (node == NULL && error->status != MIA_OK) {
+        mia__error_add_site(error, site);
         node = mia__node_poisoned(device, error, site);
+    }
     return mia__handle_new(device, node, constant && error->status == MIA_OK, site);
 }
 
@@ -24,6 +27,12 @@ static mia__storage *store(mia_device *device, mia_dtype dtype, const mia_shape 
     }
     if (mia__device_room(device, bytes, what, error) != MIA_OK) return NULL;
     mia__storage *storage = mia__storage_new(device, bytes, error);
+    if (storage == NULL) {
+        char text[200], which[250];
+        (void)snprintf(which, sizeof which, "%s of %s %s", what, mia_dtype_describe(dtype)->name,
+                       mia__shape_text(shape, text, sizeof text));
+        mia__error_within(error, which);
+    }
     if (storage == NULL || bytes == 0) return storage;
     if (device->type->upload(device->backend, &storage->buffer, 0, data, bytes, error) == MIA_OK)
         return storage;
@@ -44,7 +53,7 @@ mia_tensor mia_tensor_upload(mia_device *device, mia_dtype dtype, mia_shape shap
                              const char *file, int line) {
     mia__site site = {"upload", file, line};
     mia_error error = {0};
-    if (device == NULL) return mia__handle_lost(MIA_ERROR_INVALID_ARGUMENT);
+    if (device == NULL) return mia__handle_lost(MIA_ERROR_INVALID_ARGUMENT, line);
     mia__lock(device);
     mia__view view = {0};
     mia__storage *storage = store(device, dtype, &shape, data, "upload", &error);
@@ -78,14 +87,14 @@ mia_tensor mia_tensor_constant(mia_device *device, mia_dtype dtype, mia_shape sh
                                const char *file, int line) {
     mia__site site = {"constant", file, line};
     mia_error error = {0};
-    if (device == NULL) return mia__handle_lost(MIA_ERROR_INVALID_ARGUMENT);
+    if (device == NULL) return mia__handle_lost(MIA_ERROR_INVALID_ARGUMENT, line);
     mia__lock(device);
     mia__view view = {0};
     mia__storage *storage = store(device, dtype, &shape, data, "constant", &error);
     if (storage != NULL && !make_constant(device, storage, dtype, &shape)) {
         mia__storage_drop(device, storage);
         storage = NULL;
-        error.status = MIA_ERROR_NO_MEMORY;
+        (void)mia_error_set(&error, MIA_ERROR_NO_MEMORY, "no memory for a constant");
     }
     if (storage != NULL) view = mia__view_compact(dtype, &shape);
     mia__node *node = own(device, dtype, &view, storage, &site);
@@ -144,7 +153,7 @@ mia_tensor mia_tensor_full(mia_device *device, mia_dtype dtype, mia_shape shape,
                            const char *file, int line) {
     mia__site site = {"full", file, line};
     mia_error error = {0};
-    if (device == NULL) return mia__handle_lost(MIA_ERROR_INVALID_ARGUMENT);
+    if (device == NULL) return mia__handle_lost(MIA_ERROR_INVALID_ARGUMENT, line);
     uint64_t unit[2] = {0, 0}; /* the widest is f32x4 */
     mia__lock(device);
     mia__storage *storage = NULL;
@@ -152,8 +161,8 @@ mia_tensor mia_tensor_full(mia_device *device, mia_dtype dtype, mia_shape shape,
     mia_shape scalar = {0};
     size_t bytes;
     if (!encode(dtype, value, unit))
-        (void)mia_error_set(&error, MIA_ERROR_TYPE_MISMATCH, "full: %s is not made of numbers (%s:%d)",
-                            mia_dtype_describe(dtype)->name, file != NULL ? file : "?", line);
+        (void)mia_error_set(&error, MIA_ERROR_TYPE_MISMATCH, "full: %s is not made of numbers",
+                            mia_dtype_describe(dtype)->name);
     else if (mia__shape_check(dtype, &shape, &bytes, "full", &error) == MIA_OK)
         storage = store(device, dtype, &scalar, unit, "full", &error);
     view.ndim = shape.ndim < MIA_MAX_MODES ? shape.ndim : MIA_MAX_MODES; /* one number, repeated: stride 0 */
@@ -282,7 +291,7 @@ mia_tensor mia_tensor_of_weights(mia_device *device, mia_weights *weights, const
     mia__site site = {"weights", file, line};
     mia_error error = {0};
     if (device == NULL || weights == NULL || name == NULL)
-        return mia__handle_lost(MIA_ERROR_INVALID_ARGUMENT);
+        return mia__handle_lost(MIA_ERROR_INVALID_ARGUMENT, line);
     const mia_tensor_info *info = mia_weights_find_tensor(weights, name);
     mia__lock(device);
     mia__storage *storage = NULL;

@@ -1,4 +1,5 @@
 /* MIA_DEBUG: a comma-separated list of plan and memory; lines go to the device's log callback. */
+#include "graph/ops.h"
 #include "runtime/device.h"
 
 #include <stdio.h>
@@ -45,7 +46,7 @@ static const char *operand_text(const mia__operand *operand, char *text, size_t 
 /* "add", or "fused: mul add gelu" with what each instruction reads: "mul(0, 1) add(#0, 2)". */
 static const char *operations_text(const mia__plan *plan, const mia__step *step, char *text,
                                    size_t capacity) {
-    if (step->op != MIA__OP_FUSED) return mia_op_describe(step->op)->name;
+    if (step->op != MIA__OP_FUSED) return mia__op_row_of(step->op, step->custom)->info.name;
     size_t used = (size_t)snprintf(text, capacity, "fused:");
     for (uint32_t n = 0; n < step->instruction_count; n++) {
         const mia__instruction *made = &plan->instructions[step->first_instruction + n];
@@ -54,8 +55,8 @@ static const char *operations_text(const mia__plan *plan, const mia__step *step,
             bool result = operand >= MIA__MAX_OPERANDS;
             int written =
                 snprintf(text + used, capacity - used, "%s%s%s%s%u%s", k == 0 ? " " : ", ",
-                         k == 0 ? mia_op_describe(made->op)->name : "", k == 0 ? "(" : "", result ? "#" : "",
-                         (unsigned)(result ? operand - MIA__MAX_OPERANDS : operand),
+                         k == 0 ? mia__op_row_of(made->op, made->custom)->info.name : "", k == 0 ? "(" : "",
+                         result ? "#" : "", (unsigned)(result ? operand - MIA__MAX_OPERANDS : operand),
                          k + 1u == made->operand_count ? ")" : "");
             used += written > 0 ? (size_t)written : 0;
         }

@@ -47,6 +47,7 @@ const mia_backend_info *mia_backends(size_t *count) {
 static void free_device(mia_device *device) {
     mia_allocator allocator = device->allocator;
     mia__linear_free(&device->linear);
+    mia__custom_free(device);
     mia_release(&allocator, device->slots, device->slot_capacity * sizeof *device->slots);
     mia_release(&allocator, device->consumed, MIA__CONSUMED_RING * sizeof *device->consumed);
     if (device->options.backend != NULL)
@@ -149,8 +150,8 @@ static mia_status drop_handles(mia_device *device, mia_error *error) {
         if (slot->constant) {
             mia__handle_end(device, i, &site);
         } else if (++leaked <= 4 && slot->file != NULL) {
-            int written = snprintf(places + used, sizeof places - used, "%s%s:%d", named > 0 ? ", " : "",
-                                   slot->file, slot->line);
+            int written = snprintf(places + used, sizeof places - used, "%s%s:%d (%s)", named > 0 ? ", " : "",
+                                   slot->file, slot->line, slot->what);
             if (written > 0 && used + (size_t)written < sizeof places) used += (size_t)written;
             named++;
         }

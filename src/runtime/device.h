@@ -81,14 +81,17 @@ mia_status mia__device_room(const mia_device *device, uint64_t bytes, const char
 
 /* --- handles ---------------------------------------------------------------------------------- */
 
-#define MIA__LOST_SLOT UINT32_MAX /* a handle that could not be made: its generation is a mia_status */
-#define MIA__NO_SLOT   (UINT32_MAX - 1)
+/* A handle that could not be made, for want of memory or of a device: its generation holds the mia_status, and
+ * the line of the call above it. */
+#define MIA__LOST_SLOT        UINT32_MAX
+#define MIA__LOST_STATUS_BITS 6
+#define MIA__NO_SLOT          (UINT32_MAX - 1)
 
 typedef struct mia__slot {
     mia__node *node; /* NULL: free, or owned on a closed device */
     uint32_t generation;
     uint32_t next_free;
-    const char *file; /* where the handle was made */
+    const char *what, *file; /* by which operation the handle was made, and where */
     int line;
     bool owned;
     bool constant;
@@ -118,7 +121,19 @@ mia__node *mia__handle_take(mia_device *device, mia_tensor t, int operand, const
                             mia_error *error);
 mia__node *mia__handle_borrow(mia_device *device, mia_tensor t, int operand, const mia__site *site,
                               mia_error *error);
-mia_tensor mia__handle_lost(mia_status status);
+mia_tensor mia__handle_lost(mia_status status, int line);
+
+static inline mia_status mia__lost_status(mia_tensor t) {
+    return (mia_status)(t.generation & ((UINT32_C(1) << MIA__LOST_STATUS_BITS) - 1));
+}
+
+/* 0 when the caller gave none. */
+static inline int mia__lost_line(mia_tensor t) {
+    return (int)(t.generation >> MIA__LOST_STATUS_BITS);
+}
+
+/* Adds " at model.c:42" to the message of an error. */
+void mia__error_add_site(mia_error *error, const mia__site *site);
 void mia__handle_end(mia_device *device, uint32_t slot,
                      const mia__site *site); /* its reference stays the caller's */
 void mia__handle_retire(mia_device *device, mia_tensor t,
@@ -223,6 +238,13 @@ mia_ticket *mia__open_begin(const mia_device_options *options, mia_device **out,
 mia_ticket *mia__eval_begin(const mia_tensor *list, size_t count);
 mia_ticket *mia__read_begin(mia_tensor t, void *out, size_t bytes, const mia__site *site);
 
+/* --- operations that programs register (custom.c) --------------------------------------------- */
+
+struct mia__custom;
+/* The operation of that number, NULL for none; it stays until the device is freed. Takes the lock. */
+const struct mia__custom *mia__custom_find(mia_device *device, mia_op op);
+void mia__custom_free(mia_device *device);
+
 /* --- the device ------------------------------------------------------------------------------- */
 
 enum { MIA__DEBUG_PLAN = 1, MIA__DEBUG_MEMORY = 2 };
@@ -259,6 +281,8 @@ struct mia_device {
 
     mia__storage *arena;
     mia__storage *constants;
+    struct mia__custom *custom; /* operations that were registered, the newest first */
+    uint32_t custom_count;
     mia_device_counters counters;
 };
 

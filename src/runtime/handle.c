@@ -19,6 +19,20 @@ static const char *at(const char *file, int line, char *text, size_t capacity) {
     return text;
 }
 
+/* " (add at model.c:41)": the call that a message is about, where the message has another place in it, too. */
+static const char *in_call(const mia__site *site, char *text, size_t capacity) {
+    text[0] = '\0';
+    if (site->file != NULL)
+        (void)snprintf(text, capacity, " (%s at %s:%d)", site->what, site->file, site->line);
+    return text;
+}
+
+void mia__error_add_site(mia_error *error, const mia__site *site) {
+    if (site->file == NULL) return;
+    const mia_error plain = *error;
+    (void)mia_error_set(error, plain.status, "%.440s at %s:%d", plain.message, site->file, site->line);
+}
+
 static const mia__consumed *find_consumption(const mia_device *device, uint32_t slot, uint32_t generation) {
     uint64_t oldest =
         device->consumed_count > MIA__CONSUMED_RING ? device->consumed_count - MIA__CONSUMED_RING : 0;
@@ -35,32 +49,40 @@ static bool is_owned(const mia_device *device, mia_tensor t) {
 }
 
 static mia_status stale(const mia_device *device, mia_tensor t, const char *what, const mia__site *site,
-                        const char *here, mia_error *error) {
-    char there[200];
+                        mia_error *error) {
+    char there[200], here[220];
     const mia__consumed *by = find_consumption(device, t.slot, t.generation);
+    in_call(site, here, sizeof here);
     if (by == NULL)
         return mia_error_set(error, MIA_ERROR_CONSUMED,
-                             "%s: %s was already consumed, too long ago to tell where (%s%s)", site->what,
-                             what, site->what, here);
-    return mia_error_set(error, MIA_ERROR_CONSUMED, "%s: %s was already consumed by %s%s (%s%s)", site->what,
-                         what, by->by, at(by->file, by->line, there, sizeof there), site->what, here);
+                             "%s: %s was already consumed, too long ago to tell where%s", site->what, what,
+                             here);
+    return mia_error_set(error, MIA_ERROR_CONSUMED, "%s: %s was already consumed by %s%s%s", site->what, what,
+                         by->by, at(by->file, by->line, there, sizeof there), here);
+}
+
+static mia_status lost(mia_tensor t, const char *operation, const char *what, mia_error *error) {
+    mia_status status = mia__lost_status(t);
+    char there[32] = "";
+    if (mia__lost_line(t) > 0) (void)snprintf(there, sizeof there, " in line %d", mia__lost_line(t));
+    return mia_error_set(error, status, "%s%s%s could not be made%s: %s", operation,
+                         operation[0] == '\0' ? "" : ": ", what, there, mia_status_sentence(status));
 }
 
 /* What is wrong with a handle that find_slot turned down. */
 static mia_status refuse(const mia_device *device, mia_tensor t, int operand, const mia__site *site,
                          mia_error *error) {
-    char name[24], here[200];
+    char name[24], here[220];
     const char *what = operand_name(operand, name, sizeof name);
-    at(site->file, site->line, here, sizeof here);
-    if (t.slot == MIA__LOST_SLOT)
-        return mia_error_set(error, (mia_status)t.generation, "%s: %s could not be made: %s%s", site->what,
-                             what, mia_status_sentence((mia_status)t.generation), here);
+    if (t.slot == MIA__LOST_SLOT) return lost(t, site->what, what, error);
+    in_call(site, here, sizeof here);
     if (t.device != device)
         return mia_error_set(error, MIA_ERROR_INVALID_ARGUMENT,
-                             t.device == NULL ? "%s: %s is no tensor (all zero)%s"
-                                              : "%s: %s lives on another device%s",
+                             t.device == NULL
+                                 ? "%s: %s is no tensor (all zero)%s"
+                                 : "%s: %s lives on another device than the operands before it%s",
                              site->what, what, here);
-    if (!is_owned(device, t)) return stale(device, t, what, site, here, error);
+    if (!is_owned(device, t)) return stale(device, t, what, site, error);
     return mia_error_set(error, MIA_ERROR_DEVICE_CLOSED, "%s: the device of %s was closed%s", site->what,
                          what, here);
 }
@@ -108,19 +130,21 @@ void mia__handle_end(mia_device *device, uint32_t index, const mia__site *site) 
     if (!slot->constant) device->counters.handles--;
 }
 
-mia_tensor mia__handle_lost(mia_status status) {
-    return (mia_tensor){NULL, MIA__LOST_SLOT, (uint32_t)status};
+mia_tensor mia__handle_lost(mia_status status, int line) {
+    uint32_t kept = line > 0 && (uint32_t)line <= UINT32_MAX >> MIA__LOST_STATUS_BITS ? (uint32_t)line : 0;
+    return (mia_tensor){NULL, MIA__LOST_SLOT, (uint32_t)status | kept << MIA__LOST_STATUS_BITS};
 }
 
 mia_tensor mia__handle_new(mia_device *device, mia__node *node, bool constant, const mia__site *site) {
-    if (node == NULL) return mia__handle_lost(MIA_ERROR_NO_MEMORY);
+    if (node == NULL) return mia__handle_lost(MIA_ERROR_NO_MEMORY, site->line);
     uint32_t index = new_slot(device);
     if (index == MIA__NO_SLOT) {
         mia__node_release(device, node);
-        return mia__handle_lost(MIA_ERROR_NO_MEMORY);
+        return mia__handle_lost(MIA_ERROR_NO_MEMORY, site->line);
     }
     mia__slot *slot = &device->slots[index];
     slot->node = node;
+    slot->what = site->what;
     slot->file = site->file;
     slot->line = site->line;
     slot->owned = true;
@@ -171,7 +195,7 @@ mia_tensor mia_op_ref(mia_tensor t, const char *file, int line) {
     mia_tensor result = t;
     if (slot == NULL) {
         result = device->closed
-                     ? mia__handle_lost(MIA_ERROR_DEVICE_CLOSED)
+                     ? mia__handle_lost(MIA_ERROR_DEVICE_CLOSED, line)
                      : mia__handle_new(device, mia__node_poisoned(device, &error, &site), false, &site);
     } else if (!slot->constant) {
         slot->node->refs++;
@@ -204,16 +228,15 @@ mia_tensor mia_op_expect(mia_tensor t, mia_dtype dtype, const char *file, int li
     mia__slot *slot = find_slot(device, t, -1, &site, &error);
     mia_tensor result = t;
     if (slot == NULL && device->closed) {
-        result = mia__handle_lost(MIA_ERROR_DEVICE_CLOSED);
+        result = mia__handle_lost(MIA_ERROR_DEVICE_CLOSED, line);
         (void)mia__handle_take(device, t, -1, &site, NULL);
         if (mia__device_shell_free(device)) return result;
     } else if (slot == NULL) {
         result = mia__handle_new(device, mia__node_poisoned(device, &error, &site), false, &site);
     } else if (mia__node_cause(slot->node) == NULL && slot->node->dtype != dtype) {
-        char here[200];
-        (void)mia_error_set(&error, MIA_ERROR_TYPE_MISMATCH, "the tensor is %s, not %s%s",
-                            mia_dtype_describe(slot->node->dtype)->name, mia_dtype_describe(dtype)->name,
-                            at(file, line, here, sizeof here));
+        (void)mia_error_set(&error, MIA_ERROR_TYPE_MISMATCH, "as: the tensor is %s, not %s",
+                            mia_dtype_describe(slot->node->dtype)->name, mia_dtype_describe(dtype)->name);
+        mia__error_add_site(&error, &site);
         mia__node_release(device, mia__handle_take(device, t, -1, &site, NULL));
         result = mia__handle_new(device, mia__node_poisoned(device, &error, &site), false, &site);
     }
@@ -223,13 +246,11 @@ mia_tensor mia_op_expect(mia_tensor t, mia_dtype dtype, const char *file, int li
 
 /* What a query is about: status, and of a good handle dtype and shape. */
 static mia_status query(mia_tensor t, mia_dtype *dtype, mia_shape *shape, mia_error *error) {
-    mia__site site = {"query", NULL, 0};
+    mia__site site = {"status", NULL, 0};
     mia_device *device = t.device;
     *dtype = MIA_NONE;
     *shape = (mia_shape){0};
-    if (t.slot == MIA__LOST_SLOT)
-        return mia_error_set(error, (mia_status)t.generation, "the tensor could not be made: %s",
-                             mia_status_sentence((mia_status)t.generation));
+    if (t.slot == MIA__LOST_SLOT) return lost(t, "", "the tensor", error);
     if (device == NULL)
         return mia_error_set(error, MIA_ERROR_INVALID_ARGUMENT, "the tensor is none (all zero)");
     mia__lock(device);

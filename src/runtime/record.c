@@ -8,6 +8,7 @@
 
 typedef struct request {
     mia_op op;
+    const mia__op_row *row;
     uint32_t count;
     const mia__attributes *attributes;
     const mia_shape *shape;
@@ -22,11 +23,27 @@ static void release_operands(mia_device *device, request *r) {
     }
 }
 
-/* Adds " at model.c:42" to the message of an error. */
-static void add_site(mia_error *error, const mia__site *site) {
-    if (site->file == NULL) return;
-    mia_error plain = *error;
-    (void)mia_error_set(error, plain.status, "%.440s at %s:%d", plain.message, site->file, site->line);
+/* Is operand i the very handle of an operand before it? The first of them took the tensor away. */
+static bool is_repeated(const mia_tensor *operands, uint32_t i, uint32_t *first) {
+    for (*first = 0; *first < i; ++*first) {
+        const mia_tensor *a = &operands[*first], *b = &operands[i];
+        if (a->device == b->device && a->slot == b->slot && a->generation == b->generation) return true;
+    }
+    return false;
+}
+
+/* What is wrong with operand i, whose handle was turned down with an error: clearer where it is a forgotten
+ * mia_ref in this very call. */
+static void explain(const request *r, const mia_tensor *operands, uint32_t i, mia_error *error) {
+    uint32_t first;
+    if (error->status != MIA_ERROR_CONSUMED || !is_repeated(operands, i, &first)) return;
+    if (r->operands[first] == NULL) return; /* that one was no good either, and comes first */
+    (void)mia_error_set(
+        error, MIA_ERROR_CONSUMED,
+        "%s: operands %u and %u are the same handle, which can be given away only once: mia_ref "
+        "makes another,",
+        r->site.what, (unsigned)first, (unsigned)i);
+    mia__error_add_site(error, &r->site);
 }
 
 /* Takes every operand over, also behind a bad one. Returns the first poisoned operand's cause (in *spread),
@@ -37,10 +54,12 @@ static bool take_operands(mia_device *device, request *r, const mia_tensor *oper
     for (uint32_t i = 0; i < r->count; i++) {
         int number = r->count > 1 ? (int)i : -1;
         r->operands[i] = mia__handle_take(device, operands[i], number, &r->site, good ? error : NULL);
-        if (r->operands[i] == NULL)
+        if (r->operands[i] == NULL) {
+            if (good) explain(r, operands, i, error);
             good = false;
-        else if (*spread == NULL)
+        } else if (*spread == NULL) {
             *spread = mia__node_cause(r->operands[i]);
+        }
     }
     return good;
 }
@@ -93,11 +112,12 @@ static mia__node *record_operation(mia_device *device, request *r, mia_error *er
     mia__type types[MIA__MAX_OPERANDS], result;
     for (uint32_t i = 0; i < r->count; i++)
         types[i] = (mia__type){r->operands[i]->dtype, mia__view_shape(&r->operands[i]->view)};
-    if (mia__op_result(r->op, types, r->count, r->attributes, &result, error) != MIA_OK) return NULL;
+    if (mia__op_result(r->row, types, r->count, r->attributes, &result, error) != MIA_OK) return NULL;
     mia__view view = mia__view_compact(result.dtype, &result.shape);
     mia__node *node =
         mia__node_pending(device, r->op, result.dtype, &view, r->operands, r->count, r->attributes, &r->site);
     for (uint32_t i = 0; i < r->count; i++) r->operands[i] = NULL;
+    if (node != NULL) node->custom = r->row->custom;
     return node;
 }
 
@@ -114,10 +134,10 @@ static mia__node *record(mia_device *device, request *r, const mia_tensor *opera
         node = r->operands[0]; /* nothing to do: the same value under a new handle */
         r->operands[0] = NULL;
     } else {
-        bool is_view = mia__op_find(r->op)->info.op_class == MIA_CLASS_VIEW;
+        bool is_view = r->row->info.op_class == MIA_CLASS_VIEW;
         node = is_view ? record_view(device, r, &error) : record_operation(device, r, &error);
         if (node == NULL && error.status != MIA_OK) {
-            add_site(&error, &r->site);
+            mia__error_add_site(&error, &r->site);
             node = mia__node_poisoned(device, &error, &r->site);
         }
     }
@@ -127,29 +147,78 @@ static mia__node *record(mia_device *device, request *r, const mia_tensor *opera
 
 /* Every operand belongs to a device that is closed, or to none: gives what can be given back, and a lost
  * handle. */
-static mia_tensor record_nowhere(const mia_tensor *operands, uint32_t count) {
-    mia_status status = MIA_ERROR_INVALID_ARGUMENT;
+static mia_tensor record_nowhere(const mia_tensor *operands, uint32_t count, int line) {
     for (uint32_t i = 0; i < count; i++)
-        if (operands[i].slot == MIA__LOST_SLOT) status = (mia_status)operands[i].generation;
-    return mia__handle_lost(status);
+        if (operands[i].slot == MIA__LOST_SLOT) return operands[i]; /* the first cause */
+    return mia__handle_lost(MIA_ERROR_INVALID_ARGUMENT, line);
+}
+
+static mia_device *device_of(const mia_tensor *operands, uint32_t count) {
+    mia_device *device = NULL;
+    for (uint32_t i = 0; i < count && device == NULL; i++) device = operands[i].device;
+    return device;
+}
+
+/* Records under the lock. Operands of another device (an error by now) are given back there, those of a
+ * closed one here. */
+static mia_tensor record_on(mia_device *device, request *r, const mia_tensor *operands) {
+    mia__lock(device);
+    bool closed = device->closed;
+    mia_tensor result = mia__handle_lost(MIA_ERROR_DEVICE_CLOSED, r->site.line);
+    if (!closed) result = mia__handle_new(device, record(device, r, operands), false, &r->site);
+    mia__unlock(device);
+    for (uint32_t i = 0; i < r->count; i++)
+        if (closed || operands[i].device != device) mia_op_unref(operands[i], r->site.file, r->site.line);
+    return result;
 }
 
 mia_tensor mia__record(mia_op op, const mia_tensor *operands, uint32_t count,
                        const mia__attributes *attributes, const mia_shape *shape, const char *file,
                        int line) {
-    mia_device *device = NULL;
-    for (uint32_t i = 0; i < count && device == NULL; i++) device = operands[i].device;
-    if (device == NULL) return record_nowhere(operands, count);
-    const mia_op_info *info = mia_op_describe(op);
-    request r = {
-        .op = op, .count = count, .attributes = attributes, .shape = shape, .site = {info->name, file, line}};
+    mia_device *device = device_of(operands, count);
+    if (device == NULL) return record_nowhere(operands, count, line);
+    const mia__op_row *row = mia__op_find(op);
+    request r = {.op = op,
+                 .row = row,
+                 .count = count,
+                 .attributes = attributes,
+                 .shape = shape,
+                 .site = {row->info.name, file, line}};
+    return record_on(device, &r, operands);
+}
+
+/* A call that names no operation, or has not its operands: takes them over all the same. */
+static mia_tensor refuse_call(mia_device *device, mia_op op, const mia__op_row *row,
+                              const mia_tensor *operands, uint32_t count, const mia__site *site) {
+    mia_error error = {0};
+    for (uint32_t i = 0; i < count; i++) mia_op_unref(operands[i], site->file, site->line);
+    if (row == NULL)
+        (void)mia_error_set(&error, MIA_ERROR_INVALID_ARGUMENT,
+                            "operation %d is not registered on this device", (int)op);
+    else
+        (void)mia_error_set(&error, MIA_ERROR_INVALID_ARGUMENT, "%s takes %u operands, not %u",
+                            row->info.name, (unsigned)row->info.operands, (unsigned)count);
+    mia__error_add_site(&error, site);
     mia__lock(device);
-    bool closed = device->closed;
-    mia_tensor result = mia__handle_lost(MIA_ERROR_DEVICE_CLOSED);
-    if (!closed) result = mia__handle_new(device, record(device, &r, operands), false, &r.site);
+    mia_tensor t = mia__handle_lost(MIA_ERROR_DEVICE_CLOSED, site->line);
+    if (!device->closed) t = mia__handle_new(device, mia__node_poisoned(device, &error, site), false, site);
     mia__unlock(device);
-    /* Operands of another device (an error by now) are given back there, those of a closed one here. */
-    for (uint32_t i = 0; i < count; i++)
-        if (closed || operands[i].device != device) mia_op_unref(operands[i], file, line);
-    return result;
+    return t;
+}
+
+mia_tensor mia_op_call(mia_op op, const mia_tensor *operands, uint32_t count,
+                       const mia_attributes *attributes, const char *file, int line) {
+    static const mia__attributes none = {{0}, {0}};
+    mia_device *device = device_of(operands, count);
+    if (device == NULL) return record_nowhere(operands, count, line);
+    mia__site site = {"call", file, line};
+    const mia__custom *custom = mia__custom_find(device, op);
+    if (custom == NULL || count != custom->row.info.operands)
+        return refuse_call(device, op, custom != NULL ? &custom->row : NULL, operands, count, &site);
+    request r = {.op = op,
+                 .row = &custom->row,
+                 .count = count,
+                 .attributes = attributes != NULL ? attributes : &none,
+                 .site = {custom->row.info.name, file, line}};
+    return record_on(device, &r, operands);
 }

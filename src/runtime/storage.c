@@ -7,9 +7,9 @@ mia_status mia__device_room(const mia_device *device, uint64_t bytes, const char
     uint64_t limit = device->options.max_bytes, used = device->counters.bytes;
     if (limit == 0 || (bytes <= limit && used <= limit - bytes)) return MIA_OK;
     return mia_error_set(error, MIA_ERROR_OVER_LIMIT,
-                         "%s needs %" PRIu64 " bytes; %" PRIu64 " of the device's limit of %" PRIu64
-                         " are in use",
-                         what, bytes, used, limit);
+                         "%s needs %" PRIu64 " bytes, more than the %" PRIu64
+                         " that the device's limit of %" PRIu64 " leaves",
+                         what, bytes, used < limit ? limit - used : 0, limit);
 }
 
 void mia__device_account(mia_device *device, size_t bytes) {

@@ -3,6 +3,8 @@
  * limit) loses nothing. */
 #include "runtime/submit.h"
 
+#include "base/error.h"
+
 #include <stdio.h>
 
 static mia__storage *leaf_storage(const mia_device *device, const mia__plan_buffer *buffer) {
@@ -92,7 +94,7 @@ mia_ticket *mia__reserve(mia_device *device, mia__cached *plan, mia_error *error
     uint64_t missing;
     mia__plan_measure(device, plan->plan, &info, &missing);
     char what[64];
-    (void)snprintf(what, sizeof what, "a run of %u steps", (unsigned)info.steps);
+    (void)snprintf(what, sizeof what, "a run of %u step%s", (unsigned)info.steps, info.steps == 1 ? "" : "s");
     mia_ticket *ticket = NULL;
     if (mia__device_room(device, missing, what, error) == MIA_OK) {
         ticket = mia__ticket_new(device, plan->plan->buffer_count);
@@ -111,6 +113,7 @@ mia_ticket *mia__reserve(mia_device *device, mia__cached *plan, mia_error *error
     for (uint32_t b = 0; b < plan->plan->buffer_count; b++) {
         if (room && find_place(device, ticket, b, error) == MIA_OK) continue;
         mia__ticket_let_go(ticket);
+        mia__error_within(error, what);
         mia__ticket_fail(ticket, error);
         break;
     }
@@ -242,9 +245,13 @@ static mia_ticket *read_node(mia_device *device, mia__node *node, void *out, siz
     if (cause != NULL) {
         (void)mia_error_set(error, cause->status, "%s", cause->message);
     } else if (has != bytes) {
+        mia_shape shape = mia__view_shape(&node->view);
+        char text[200];
         (void)mia_error_set(error, MIA_ERROR_INVALID_ARGUMENT,
-                            "read: the tensor has %zu bytes, the buffer %zu (%s:%d)", has, bytes,
-                            site->file != NULL ? site->file : "?", site->line);
+                            "read: the tensor, %s %s, has %zu bytes, but the buffer has %zu,",
+                            mia_dtype_describe(node->dtype)->name, mia__shape_text(&shape, text, sizeof text),
+                            has, bytes);
+        mia__error_add_site(error, site);
     } else {
         node = readable(device, node, site);
         if (node == NULL) (void)mia_error_set(error, MIA_ERROR_NO_MEMORY, "read: no memory to record a copy");

@@ -13,10 +13,10 @@ expect 0 bench "$model" -p 0 -n 2 --repeat 1
 grep -q '^prompt' "$work/out" && fail "-p 0 measures a prompt"
 expect 0 bench -p 8 -n 0 --repeat 1 # the bundled model
 
-shape=layers=2,dim=64,heads=4,kv-heads=2,ffn=96,vocab=300
+shape=layers=2,dim=256,heads=4,kv-heads=2,ffn=512,vocab=300
 TMPDIR=$work
 export TMPDIR
-for type in q8_0 f32; do
+for type in f32 bf16 q8_0 q4_0 q4_1 q5_0 q5_1 q4_K q5_K q6_K; do
     expect 0 bench --random $shape,type=$type -p 8 -n 2 --repeat 1
 done
 [ -z "$(find "$work" -name '*.gguf')" ] || fail "a temporary model was left behind"

@@ -1,13 +1,9 @@
-/* Fuzz target: any bytes as a GGUF file, through a mapped source and through one that can only be read.
- *
- * With -fsanitize=fuzzer the fuzzer brings main; compiled with MIA_FUZZ_REPLAY defined, main replays the
- * files that are named on the command line. */
+/* Fuzz target: any bytes as a GGUF file, through a mapped source and through one that can only be read. */
+#include "replay.h"
+
 #include <mia/weights.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count);
 
 typedef struct readable {
     const uint8_t *bytes;
@@ -73,44 +69,3 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count) {
     if (count > 0 && (sums[0] != sums[1] || strcmp(errors[0].message, errors[1].message) != 0)) abort();
     return 0;
 }
-
-#ifdef MIA_FUZZ_REPLAY
-
-static int replay(const char *path) {
-    FILE *file = fopen(path, "rb");
-    if (file == NULL) {
-        (void)fprintf(stderr, "%s: cannot open\n", path);
-        return 1;
-    }
-    uint8_t *bytes = NULL;
-    size_t count = 0, capacity = 0;
-    for (;;) {
-        if (count == capacity) {
-            capacity = capacity == 0 ? 4096 : capacity * 2;
-            uint8_t *grown = realloc(bytes, capacity);
-            if (grown == NULL) break;
-            bytes = grown;
-        }
-        size_t got = fread(bytes + count, 1, capacity - count, file);
-        if (got == 0) break;
-        count += got;
-    }
-    (void)fclose(file);
-    uint8_t *exact =
-        malloc(count > 0 ? count : 1); /* of that size, so that a sanitizer sees a read beyond it */
-    if (exact != NULL && count > 0) memcpy(exact, bytes, count);
-    free(bytes);
-    if (exact == NULL) return 1;
-    (void)LLVMFuzzerTestOneInput(exact, count);
-    free(exact);
-    return 0;
-}
-
-int main(int argc, char **argv) {
-    int failed = 0;
-    for (int i = 1; i < argc; i++) failed |= replay(argv[i]);
-    (void)printf("%d files replayed\n", argc - 1);
-    return failed;
-}
-
-#endif

@@ -103,16 +103,14 @@ static inline void draw_shaped(uint64_t *seed, program *p) {
     if (p->row->op == MIA_OP_reshape) p->shape = draw_reshaped(seed, p->dtype, &shape);
 }
 
-/* What becomes of a cast or a conversion: blocks are no other bytes, the numbers inside units have to
- * correspond, and some formats of blocks are carried alone. */
-static inline mia_status expected_of(const program *p, bool other_units, bool empty) {
+/* What becomes of a cast or a conversion: blocks are no other bytes, and the numbers inside units have to
+ * correspond. */
+static inline mia_status expected_of(const program *p, bool other_units) {
     if (p->dtype == p->target) return MIA_OK;
     bool blocks = is_block(p->dtype) || is_block(p->target);
     if (p->row->op == MIA_OP_cast) return blocks ? MIA_ERROR_TYPE_MISMATCH : MIA_OK;
-    if (other_units || p->dtype == MIA_u4x8 || p->target == MIA_u4x8) return MIA_ERROR_TYPE_MISMATCH;
-    bool unread = (is_block(p->dtype) && mia__block_find(p->dtype) == NULL) ||
-                  (is_block(p->target) && mia__block_find(p->target) == NULL);
-    return unread && !empty ? MIA_ERROR_UNSUPPORTED : MIA_OK;
+    bool unlike = other_units || p->dtype == MIA_u4x8 || p->target == MIA_u4x8;
+    return unlike ? MIA_ERROR_TYPE_MISMATCH : MIA_OK;
 }
 
 static inline void draw_typed(uint64_t *seed, program *p) {
@@ -127,7 +125,7 @@ static inline void draw_typed(uint64_t *seed, program *p) {
         shape.extent[0] *= 16;
     }
     if (is_block(p->target)) p->mood = MOOD_PLAIN; /* others give blocks without a meaning */
-    p->expected = expected_of(p, inner != target_inner, elements_of(&shape) == 0);
+    p->expected = expected_of(p, inner != target_inner);
     (void)add_operand(seed, p, p->dtype, &shape);
 }
 
@@ -145,16 +143,17 @@ static inline void draw_slice(uint64_t *seed, program *p) {
 static inline void draw_along_mode(uint64_t *seed, program *p) {
     mia_shape shape = draw_shape(seed, p->dtype, draw_ndim(seed, 1)), other = shape, one = {0};
     p->mode = (uint32_t)test_below(seed, shape.ndim);
+    int64_t block = p->mode == 0 ? block_of(p->dtype) : 1;
     (void)add_operand(seed, p, p->dtype, &shape);
     if (p->row->form == SIGNATURE_PAD) {
         p->a = test_below(seed, 4);
         p->b = test_below(seed, 4);
         p->c = MIA_PAD_CONSTANT;
     } else if (p->row->form == SIGNATURE_CONCAT) {
-        other.extent[p->mode] = draw_extent(seed) % 40;
+        other.extent[p->mode] = block * (draw_extent(seed) % (block > 1 ? 4 : 40));
         (void)add_operand(seed, p, p->dtype, &other);
     } else {
-        other.extent[p->mode] = test_below(seed, shape.extent[p->mode] + 1);
+        other.extent[p->mode] = block * test_below(seed, shape.extent[p->mode] / block + 1);
         (void)add_operand(seed, p, p->dtype, &other);
         if (test_below(seed, 2) == 0) one = (mia_shape){.ndim = 1, .extent = {1}};
         operand_integers(seed, add_operand(seed, p, MIA_i32, &one), -3, shape.extent[p->mode] + 3);
@@ -257,9 +256,10 @@ static inline void draw_parameters(uint64_t *seed, program *p) {
 }
 
 static inline void draw_modes(uint64_t *seed, program *p) {
-    mia_shape shape = draw_shape(seed, p->dtype, draw_ndim(seed, 0));
-    p->mode = (uint32_t)test_below(seed, MIA_ALL_MODES + 1);
-    (void)add_operand(seed, p, p->dtype, &shape);
+    mia_shape shape = draw_shape(seed, p->dtype, draw_ndim(seed, is_block(p->dtype) ? 1 : 0));
+    p->mode = test_below(seed, 3) == 0 ? MIA_ALL_MODES : (uint32_t)test_below(seed, MIA_ALL_MODES + 1);
+    operand *x = add_operand(seed, p, p->dtype, &shape);
+    if (!is_block(p->dtype) && test_below(seed, 3) == 0) operand_repeat(seed, x);
 }
 
 #include "ops/draw_indexed.h"

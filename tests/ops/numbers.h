@@ -100,15 +100,13 @@ static inline double load_number(mia_dtype dtype, const uint8_t *bytes, int64_t 
     }
 }
 
-/* Numbers of a compact value, 4 a unit for packed types; NULL for a block type that nothing reads. The caller
- * frees. */
+/* Numbers of a compact value, 4 a unit for packed types. The caller frees. */
 static inline double *numbers_of(mia_dtype dtype, const mia_shape *shape, const uint8_t *bytes,
                                  int64_t *count) {
     int64_t inner;
     mia_dtype scalar = scalar_of(dtype, &inner);
     const mia__block_format *format = mia__block_find(dtype);
     *count = elements_of(shape) * inner;
-    if (is_block(dtype) && format == NULL) return NULL;
     double *numbers = malloc((size_t)(*count > 0 ? *count : 1) * sizeof *numbers);
     if (numbers == NULL) return NULL;
     if (format != NULL)
@@ -145,15 +143,18 @@ static inline void store_real(mia_dtype dtype, uint8_t *at, double value) {
         memcpy(at, &half, sizeof half);
 }
 
-/* Blocks: any quants, a scale that is an f16 of the mood; formats that nothing reads get any bytes. */
+/* Blocks: any quants, and scales and least numbers that are f16s of the mood. They come first, but for q6_K's
+ * scale. */
 static inline void fill_blocks(uint64_t *seed, mia_dtype dtype, uint8_t *bytes, size_t size, mood m) {
     const mia__block_format *format = mia__block_find(dtype);
     for (size_t i = 0; i < size; i++) bytes[i] = (uint8_t)test_random(seed);
-    if (format == NULL) return;
     for (size_t i = 0; i < size; i += format->bytes) {
-        double scale = 0.02 * (double)test_uniform(seed);
-        if (m != MOOD_PLAIN && test_below(seed, 10) == 0) scale = test_below(seed, 2) == 0 ? 0 : 0x1p-24;
-        store_real(MIA_f16, bytes + i, scale);
+        size_t first = dtype == MIA_q6_K ? format->bytes - 2 : 0;
+        for (size_t k = first; k < first + (format->has_least ? 4 : 2); k += 2) {
+            double scale = 0.02 * (double)test_uniform(seed);
+            if (m != MOOD_PLAIN && test_below(seed, 10) == 0) scale = test_below(seed, 2) == 0 ? 0 : 0x1p-24;
+            store_real(MIA_f16, bytes + i + k, scale);
+        }
     }
 }
 

@@ -108,6 +108,14 @@ static inline void operand_integers(uint64_t *seed, operand *o, int64_t low, int
     }
 }
 
+/* Few different elements in place of what was drawn: ties. */
+static inline void operand_repeat(uint64_t *seed, operand *o) {
+    size_t unit = mia_dtype_describe(o->dtype)->bytes, units = o->bytes / unit;
+    size_t few = 1 + (size_t)test_below(seed, 9);
+    for (size_t i = few; i < units; i++)
+        memcpy(o->data + i * unit, o->data + (size_t)test_below(seed, (int64_t)few) * unit, unit);
+}
+
 static inline void operand_free(operand *o) {
     free(o->data);
     free(o->seen);

@@ -64,6 +64,28 @@ static inline void magnitudes_reduction(const program *p, const result *r, int64
         if (p->row->op == MIA_OP_mean && out[i] < (double)FLT_MAX) out[i] *= (double)count / (double)x->count;
 }
 
+/* A product is off by a share of itself, in f64 for each factor. */
+static inline void magnitudes_product(const program *p, const result *r, const double *numbers, int64_t count,
+                                      double *out) {
+    double most = greatest_of(r->dtype), factors = (double)p->operands[0].count / (double)count;
+    double share = r->dtype == MIA_f64 && factors > 32 ? factors / 32 : 1;
+    for (int64_t i = 0; i < count; i++) out[i] = share * (fabs(numbers[i]) > most ? most : fabs(numbers[i]));
+}
+
+/* Running sums of what is finite; where there is something else, the sum is no number. */
+static inline void magnitudes_scan(const program *p, int64_t count, double *out) {
+    const operand *x = &p->operands[0];
+    bool reverse = p->b != 0;
+    int64_t stride = 1, length = x->shape.extent[p->mode];
+    for (uint32_t m = 0; m < p->mode; m++) stride *= x->shape.extent[m];
+    for (int64_t i = 0; i < count; i++) {
+        int64_t at = reverse ? count - 1 - i : i, place = at / stride % length;
+        bool first = place == (reverse ? length - 1 : 0);
+        double here = isfinite(x->numbers[at]) ? fabs(x->numbers[at]) : 0;
+        out[at] = here + (first ? 0 : out[reverse ? at + stride : at - stride]);
+    }
+}
+
 /* softmax: an exponent's rounding counts as much as the exponent is large. Norms: below FLT_MIN a normalised
  * number has few digits, whatever its weight makes of it. layer_norm: what is left of the mean is as inexact
  * as the row's largest number. */
@@ -135,7 +157,8 @@ static inline void magnitudes_attention(const program *p, const result *r, doubl
         }
 }
 
-/* One number of a product: sum of |w| |x|, and what rounding x to 8 bits a block of 32 may add. */
+/* One number of a product: sum of |w| |x|, and what rounding x to 8 bits a block of 32 may add: half a step, and what
+ * is lost of a step that is no normal number. */
 static inline double product_magnitude(const double *w, const double *x, int64_t depth, double *rounded) {
     double sum = 0;
     *rounded = 0;
@@ -146,7 +169,7 @@ static inline double product_magnitude(const double *w, const double *x, int64_t
             weights += fabs(w[i]);
             most = larger(fabs(x[i]), most);
         }
-        *rounded += weights * most / 254;
+        *rounded += weights * (most / 254 + 127 * 0x1p-150);
     }
     return sum;
 }
@@ -174,7 +197,17 @@ static inline void tolerances(const program *p, const result *r, const double *n
     bool sums = true;
     if (extra == NULL) abort();
     switch (info->op_class) {
-    case MIA_CLASS_REDUCTION: magnitudes_reduction(p, r, count, slack); break;
+    case MIA_CLASS_REDUCTION:
+        sums = p->row->op != MIA_OP_prod;
+        if (sums)
+            magnitudes_reduction(p, r, count, slack);
+        else
+            magnitudes_product(p, r, numbers, count, slack);
+        break;
+    case MIA_CLASS_SCAN:
+        sums = false;
+        if (p->row->op == MIA_OP_cumsum) magnitudes_scan(p, count, slack);
+        break;
     case MIA_CLASS_CONTRACTION: magnitudes_matmul(p, r, count, slack, extra); break;
     case MIA_CLASS_COMPOSITE:
         if (p->row->op == MIA_OP_group_norm || p->row->op == MIA_OP_attention_masked)
@@ -186,7 +219,6 @@ static inline void tolerances(const program *p, const result *r, const double *n
         else
             magnitudes_rows(p, numbers, count, slack);
         break;
-    case MIA_CLASS_SCAN:
     case MIA_CLASS_WINDOW:
     case MIA_CLASS_CREATION:
         for (int64_t i = 0; i < count; i++) slack[i] = (double)INFINITY;

@@ -51,7 +51,7 @@ static inline uint32_t tape_add(test_tape *t, mia_op op, const uint32_t *operand
         types[i] = (mia__type){t->entries[operands[i]].dtype, mia__view_shape(&t->entries[operands[i]].view)};
     }
     size_t bytes;
-    if (mia__op_result(op, types, count, &attributes, &result, NULL) != MIA_OK ||
+    if (mia__op_result(mia__op_find(op), types, count, &attributes, &result, NULL) != MIA_OK ||
         mia__shape_check(result.dtype, &result.shape, &bytes, "test", NULL) != MIA_OK)
         return UINT32_MAX;
     entry->dtype = result.dtype;
@@ -331,7 +331,7 @@ static inline void run_fused(plan_memory *memory, const mia__step *step, bool ba
     for (uint32_t n = 0; n < step->instruction_count; n++) {
         const mia__entry *entry = &memory->tape->entries[made[n].entry];
         assert_true(made[n].op == entry->op && made[n].operand_count == entry->operand_count);
-        assert_memory_equal(made[n].f, entry->attributes.f, sizeof made[n].f);
+        assert_memory_equal(&made[n].attributes, &entry->attributes, sizeof made[n].attributes);
         assert_false(memory->computed[made[n].entry]);
         memory->computed[made[n].entry] = true;
         for (uint32_t k = 0; k < entry->operand_count; k++) {

@@ -1,6 +1,7 @@
 /* Kernels of the cpu backend against the reference: every family, on every instruction set of this machine,
  * with 1, 2 and 3 threads, which must give the same bits. Steps are made by hand and run through the
  * backend's own compile and run. */
+#include "backend/cpu/blocks.h"
 #include "backend/cpu/cpu.h"
 #include "backend/reference/element.h"
 #include "base/block.h"
@@ -301,6 +302,21 @@ static void check(const problem *p, mia_precision precision, bool prepared, doub
 
 static const mia_dtype float_types[] = {MIA_f32, MIA_f16, MIA_bf16};
 
+#define TYPE(name, unused) MIA_##name,
+static const mia_dtype weight_types[] = {MIA_f32, MIA_f16, MIA_bf16, MIA_TYPES_BLOCK(TYPE, 0)};
+#define WEIGHT_TYPES (sizeof weight_types / sizeof *weight_types)
+
+static bool is_block(mia_dtype dtype) {
+    return mia_dtype_describe(dtype)->kind == MIA_KIND_BLOCK;
+}
+
+/* A length of mode 0: whole blocks. */
+static int64_t draw_depth(mia_dtype dtype) {
+    int64_t elements = mia_dtype_describe(dtype)->elements;
+    if (elements == 1) return draw_size() + draw_below(2) * 300;
+    return elements * (1 + draw_below(elements == 32 ? 19 : 3));
+}
+
 /* Operations whose error counts in the magnitude of their operands; of the others it does in that of the
  * result. */
 static bool counts_operands(mia_op op) {
@@ -567,12 +583,10 @@ static void test_update(void **state) {
 
 static void test_gather(void **state) {
     (void)state;
-    static const mia_dtype tables[] = {MIA_f32, MIA_f16, MIA_bf16, MIA_q8_0, MIA_q4_0};
-    for (unsigned i = 0; i < 30; i++) {
-        mia_dtype dtype = tables[i % 5];
-        bool embedding = i % 5 > 2 || draw_below(2);
-        int64_t length = i % 5 > 2 ? 32 * (1 + draw_below(9)) : draw_size(), table[2] = {length, draw_size()},
-                count = draw_size();
+    for (unsigned i = 0; i < 55; i++) {
+        mia_dtype dtype = weight_types[i % WEIGHT_TYPES];
+        bool embedding = i / WEIGHT_TYPES % 2;
+        int64_t length = draw_depth(dtype), table[2] = {length, draw_size()}, count = draw_size();
         problem p = {.step = {.op = embedding ? MIA_OP_embedding : MIA_OP_gather}};
         add_input(&p, dtype, make_view(dtype, 2, table, i % 2 ? STRIDED : COMPACT, true), 0);
         add_integers(&p, count, -1, (int32_t)table[1]);
@@ -605,6 +619,7 @@ static int64_t row_at(const mia__view *view, int64_t row, int64_t batch) {
 static double *matmul_bounds(const problem *p, bool rounded) {
     const mia__view *w = &p->step.inputs[0].view, *x = &p->step.inputs[1].view, *out = &p->step.output.view;
     int64_t k = w->extent[0];
+    double epsilon = epsilon_of(p->step.output.dtype);
     float *a = malloc((size_t)k * sizeof *a), *b = malloc((size_t)k * sizeof *b);
     double *bounds = malloc((size_t)mia__view_count(out) * sizeof *bounds), *at = bounds;
     for (int64_t batch = 0; batch < out->extent[2]; batch++) {
@@ -622,7 +637,7 @@ static double *matmul_bounds(const problem *p, bool rounded) {
                     }
                     rounding += sum * most / 254;
                 }
-                *at++ = 16 * (double)FLT_EPSILON * magnitude + (rounded ? rounding * 1.00001 : 0);
+                *at++ = 16 * epsilon * magnitude + (rounded ? rounding * 1.00001 : 0);
             }
         }
     }
@@ -630,16 +645,16 @@ static double *matmul_bounds(const problem *p, bool rounded) {
     return bounds;
 }
 
-static void check_matmul(mia_dtype dtype, bool prepared, mia_precision precision, int64_t k, int64_t n,
-                         int64_t m, bool strided) {
-    bool block = dtype == MIA_q8_0 || dtype == MIA_q4_0;
+static void check_matmul(mia_dtype dtype, mia_dtype x_dtype, bool prepared, mia_precision precision,
+                         int64_t k, int64_t n, int64_t m, bool strided) {
+    bool block = is_block(dtype);
     int64_t batch = prepared ? 1 : 1 + draw_below(3);
     int64_t w[3] = {k, n, strided && draw_below(2) ? 1 : batch}, x[3] = {k, m, batch}, out[3] = {n, m, batch};
     problem p = {.step = {.op = MIA_OP_matmul}};
     add_input(&p, dtype,
               make_view(dtype, 3, w, strided && !prepared ? STRIDED : COMPACT, block || draw_below(2)), 0);
-    add_input(&p, MIA_f32, make_view(MIA_f32, 3, x, strided ? STRIDED : COMPACT, draw_below(2)), 0);
-    set_output(&p, MIA_f32, 3, out);
+    add_input(&p, x_dtype, make_view(x_dtype, 3, x, strided ? STRIDED : COMPACT, draw_below(2)), 0);
+    set_output(&p, x_dtype, 3, out);
     double *bounds = matmul_bounds(&p, block && precision == MIA_PRECISION_DEFAULT);
     check(&p, precision, prepared, 0, bounds, true);
     free(bounds);
@@ -648,47 +663,63 @@ static void check_matmul(mia_dtype dtype, bool prepared, mia_precision precision
 
 static void test_matmul(void **state) {
     (void)state;
-    static const mia_dtype types[] = {MIA_f32, MIA_f16, MIA_bf16, MIA_q8_0, MIA_q4_0};
     static const int64_t columns[] = {1, 2, 5, 13, 33};
-    for (unsigned i = 0; i < 100; i++) {
-        mia_dtype dtype = types[i % 5];
-        int64_t k = i % 5 > 2 ? 32 * (1 + draw_below(19)) : draw_size() + draw_below(2) * 300;
-        check_matmul(dtype, i / 5 % 2, i / 10 % 2 ? MIA_PRECISION_EXACT : MIA_PRECISION_DEFAULT, k,
-                     draw_size() % 100 + 1, columns[draw_below(5)], i / 20 % 2);
+    for (unsigned i = 0; i < 220; i++) {
+        mia_dtype dtype = weight_types[i % WEIGHT_TYPES], x_dtype = draw_below(3) ? MIA_f32 : MIA_f16;
+        unsigned round = i / WEIGHT_TYPES;
+        if (draw_below(9) == 0) x_dtype = draw_below(2) ? MIA_bf16 : MIA_f64;
+        check_matmul(dtype, x_dtype, round % 2, round / 2 % 2 ? MIA_PRECISION_EXACT : MIA_PRECISION_DEFAULT,
+                     draw_depth(dtype), draw_size() % 100 + 1, columns[draw_below(5)], round / 4 % 2);
     }
-    check_matmul(MIA_q8_0, true, MIA_PRECISION_DEFAULT, 512, 257, 70, false);
-    check_matmul(MIA_f32, true, MIA_PRECISION_DEFAULT, 600, 70, 257, false);
+    check_matmul(MIA_q8_0, MIA_f32, true, MIA_PRECISION_DEFAULT, 512, 257, 70, false);
+    check_matmul(MIA_f32, MIA_f32, true, MIA_PRECISION_DEFAULT, 600, 70, 257, false);
 }
 
-/* NaN and infinity among activations reach every result of their column and no other. */
-static void test_matmul_not_finite(void **state) {
-    (void)state;
-    static const mia_dtype types[] = {MIA_f32, MIA_f16, MIA_bf16, MIA_q8_0, MIA_q4_0};
-    static const float odd[] = {NAN, INFINITY, -INFINITY, 1e-42f, 1e-38f};
-    for (unsigned i = 0; i < 25; i++) {
-        int64_t k = 96, w[3] = {k, 20, 1}, x[3] = {k, 3, 1}, out[3] = {20, 3, 1};
-        problem p = {.step = {.op = MIA_OP_matmul}};
-        add_input(&p, types[i / 5], make_view(types[i / 5], 3, w, COMPACT, true), 0);
-        add_input(&p, MIA_f32, make_view(MIA_f32, 3, x, COMPACT, true), 0);
-        set_output(&p, MIA_f32, 3, out);
-        float *numbers = p.memory[1];
-        for (int64_t j = 0; j < 96 && i % 5 > 2; j++)
-            numbers[k + j] = draw_float() * odd[i % 5]; /* a tiny column */
-        if (i % 5 <= 2) numbers[k + 40] = odd[i % 5];
-        if (i % 5 > 2) {
-            double *bounds = matmul_bounds(&p, i / 5 > 2);
-            for (unsigned j = 0; j < 60; j++) bounds[j] += 2e-39; /* subnormal scales have few digits */
-            check(&p, MIA_PRECISION_DEFAULT, true, 0, bounds, true);
-            free(bounds);
-            free_problem(&p);
-            continue;
-        }
-        float got[60];
+/* NaN and infinity among activations reach every result of their column and no other; a column of tiny
+ * numbers keeps its digits. */
+static void check_odd_column(mia_dtype dtype, float odd) {
+    int64_t k = mia_dtype_describe(dtype)->elements == 256 ? 256 : 96;
+    int64_t w[3] = {k, 20, 1}, x[3] = {k, 3, 1}, out[3] = {20, 3, 1};
+    problem p = {.step = {.op = MIA_OP_matmul}};
+    add_input(&p, dtype, make_view(dtype, 3, w, COMPACT, true), 0);
+    add_input(&p, MIA_f32, make_view(MIA_f32, 3, x, COMPACT, true), 0);
+    set_output(&p, MIA_f32, 3, out);
+    float *numbers = p.memory[1], got[60];
+    if (isfinite(odd)) {
+        for (int64_t j = 0; j < k; j++) numbers[k + j] = draw_float() * odd;
+        double *bounds = matmul_bounds(&p, is_block(dtype));
+        for (unsigned j = 0; j < 60; j++) bounds[j] += 4e-39; /* subnormal scales have few digits */
+        check(&p, MIA_PRECISION_DEFAULT, true, 0, bounds, true);
+        free(bounds);
+    } else {
+        numbers[k + 40] = odd;
         for (unsigned isa = 0; isa < isa_count; isa++) {
             run_on(backends[isa][0][0], &p, true, got);
             for (unsigned j = 0; j < 60; j++) assert_int_equal(isfinite(got[j]) != 0, j / 20 != 1);
         }
-        free_problem(&p);
+    }
+    free_problem(&p);
+}
+
+static void test_matmul_not_finite(void **state) {
+    (void)state;
+    static const float odd[] = {NAN, INFINITY, -INFINITY, 1e-42f, 1e-38f};
+    for (unsigned i = 0; i < WEIGHT_TYPES * 5; i++) check_odd_column(weight_types[i / 5], odd[i % 5]);
+}
+
+/* What kernels take as constants of a format is what the table says. */
+static void test_block_constants(void **state) {
+    (void)state;
+    for (mia_dtype dtype = MIA_f32; dtype < MIA_DTYPE_LIMIT; dtype = (mia_dtype)(dtype + 1)) {
+        const mia__block_format *format = mia__block_find(dtype);
+        assert_int_equal(mia__cpu_is_block(dtype), format != NULL);
+        if (format == NULL) continue;
+        assert_true(mia__cpu_format(dtype) < MIA__CPU_FORMATS);
+        assert_int_equal(mia__cpu_quant_bits(dtype), format->bits);
+        assert_int_equal(mia__cpu_quant_offset(dtype), format->offset);
+        assert_int_equal(mia__cpu_has_least(dtype), format->has_least);
+        assert_int_equal(mia__cpu_record_blocks(dtype) * MIA__CPU_BLOCK, format->elements);
+        assert_true(mia__cpu_record_bytes(dtype) * 8 / mia__cpu_record_blocks(dtype) <= MIA__CPU_RECORD_MOST);
     }
 }
 
@@ -728,6 +759,7 @@ int main(void) {
         cmocka_unit_test(test_gather),
         cmocka_unit_test(test_matmul),
         cmocka_unit_test(test_matmul_not_finite),
+        cmocka_unit_test(test_block_constants),
         cmocka_unit_test(test_fallback),
     };
     return cmocka_run_group_tests(tests, open_backends, close_backends);

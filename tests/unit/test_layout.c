@@ -100,9 +100,9 @@ static void refuses_wrong_values(void **state) {
     assert_int_equal(mia_layout_make(extents, NULL, 2, &out, &error), MIA_ERROR_INVALID_ARGUMENT);
     assert_string_equal(error.message, "layout_make: mode 1 has extent 0; an extent is at least 1");
     assert_int_equal(mia_layout_concatenate(&out, 0, &out, &error), MIA_ERROR_INVALID_ARGUMENT);
-    assert_string_equal(error.message, "layout_concatenate: a layout has at least one mode");
+    assert_string_equal(error.message, "concatenate: a layout has at least one mode");
     assert_int_equal(mia_layout_mode(&out, 1, &out, &error), MIA_ERROR_INVALID_ARGUMENT);
-    assert_string_equal(error.message, "layout_mode: mode 1 of 3:2, which has 1");
+    assert_string_equal(error.message, "mode: there is no mode 1 in 3:2, which has 1");
     is_written(&out, "3:2"); /* failures left it alone */
 
     int64_t number;
@@ -224,7 +224,7 @@ static void keeps_to_its_capacity(void **state) {
     mia_layout wide = parsed(ones(text, 20)), two[] = {wide, wide}, out;
     mia_error error = {0};
     assert_int_equal(mia_layout_concatenate(two, 2, &out, &error), MIA_ERROR_INVALID_ARGUMENT);
-    assert_string_equal(error.message, "layout_concatenate: more than 32 modes");
+    assert_string_equal(error.message, "concatenate: more than 32 modes");
 
     /* the longest text there is: it fits in what the header promises */
     int64_t extents[MIA_LAYOUT_MAX_MODES], strides[MIA_LAYOUT_MAX_MODES];
@@ -325,6 +325,20 @@ static void simplifies(void **state) {
     evaluates("filter_zeros", "((2,3),(4,2)):((0,1),(3,0))", NULL, "((1,3),(4,1)):((0,1),(3,0))");
     evaluates("flatten", "((2,(3)),4):((1,(2)),6)", NULL, "(2,3,4):(1,2,6)");
     evaluates("flatten", "((2)):((7))", NULL, "2:7");
+    evaluates("mode", "(4,(2,3)):(1,(4,8))", "1", "(2,3):(4,8)");
+    evaluates("mode", "4:3", "0", "4:3");
+    evaluates("concatenate", "4:1", "(2,3):(4,8)", "(4,(2,3)):(1,(4,8))");
+    evaluates("group", "(2,3,5,7)", "(1,3)", "(2,(3,5),7):(1,(2,6),30)");
+    evaluates("group", "(2,(3,5))", "(1,2)", "(2,((3,5))):(1,((2,6)))");
+    evaluates("group", "7:2", "(0,1)", "((7)):((2))");
+    refuses("mode", "(4,2)", "2", MIA_ERROR_INVALID_ARGUMENT,
+            "mode: there is no mode 2 in (4,2):(1,4), which has 2");
+    refuses("mode", "(4,2)", "-1", MIA_ERROR_INVALID_ARGUMENT, "mode: -1 is negative");
+    refuses("group", "(4,2)", "(0,3)", MIA_ERROR_INVALID_ARGUMENT,
+            "group: modes 0 to 3 of (4,2):(1,4), which has 2");
+    refuses("group", "(4,2)", "(1,1)", MIA_ERROR_INVALID_ARGUMENT,
+            "group: modes 1 to 1 of (4,2):(1,4), which has 2");
+    refuses("group", "(4,2)", "1", MIA_ERROR_INVALID_ARGUMENT, "group: \"1\" is not a range, such as (0,2)");
 }
 
 static void composes(void **state) {
@@ -340,12 +354,12 @@ static void composes(void **state) {
     evaluates("compose", "((4,2),6):((1,50),8)", "<<2:2,_>,(3)>", "((2,2),(3)):((2,50),(8))");
     refuses(
         "compose", "(6,2):(1,7)", "3:4", MIA_ERROR_INVALID_ARGUMENT,
-        "compose: 3 elements of (6,2):(1,7), every 4-th, are no layout: the steps meet the end of its mode "
-        "6:1 unevenly");
+        "compose: 3 elements of (6,2):(1,7) in steps of 4 are no layout: they meet the end of its mode 6:1 "
+        "unevenly");
     refuses(
         "compose", "(6,2):(1,7)", "8:1", MIA_ERROR_INVALID_ARGUMENT,
-        "compose: 8 elements of (6,2):(1,7), every 1-th, are no layout: the steps meet the end of its mode "
-        "6:1 unevenly");
+        "compose: 8 elements of (6,2):(1,7) in steps of 1 are no layout: they meet the end of its mode 6:1 "
+        "unevenly");
     refuses("compose", "(6,2):(1,7)", "2:-1", MIA_ERROR_INVALID_ARGUMENT,
             "compose: the negative stride -1 leaves (6,2):(1,7) at its beginning");
     refuses("compose", "8:4611686018427387904", "2:2", MIA_ERROR_INVALID_ARGUMENT,
@@ -401,17 +415,26 @@ static void divides_and_multiplies(void **state) {
     evaluates("flat_divide", "(6,8,5)", "<3:1>", "(3,2,8,5):(1,3,6,48)");
     evaluates("tiled_divide", "((4,4),6)", "<<2,2>,3>", "(((2,2),3),(2,2),2):(((1,4),16),(2,8),48)");
     refuses("logical_divide", "(4,4):(1,4)", "(2,2):(1,3)", MIA_ERROR_INVALID_ARGUMENT,
-            "divide: the tiler (2,2):(1,3) has holes that its copies do not fill");
+            "logical_divide: the tiler (2,2):(1,3) has holes that its copies do not fill");
     refuses("zipped_divide", "4:1", "<2:1,2:1>", MIA_ERROR_SHAPE_MISMATCH,
             "zipped_divide: a tiler of 2 modes for 4:1, which has 1");
     evaluates("logical_product", "(4,3):(16,4)", "8:1",
               "((4,3),(4,2)):((16,4),(1,64))"); /* 4 in the holes, 4 past */
     evaluates("raked_product", "3:1", "(2,2):(1,2)", "((2,3),(2,1)):((3,1),(6,0))");
     refuses("logical_product", "4:1", "3:4611686018427387904", MIA_ERROR_INVALID_ARGUMENT,
-            "cosize: the offsets of 3:4611686018427387904 exceed 64 bits");
+            "logical_product: cosize: the offsets of 3:4611686018427387904 exceed 64 bits");
     refuses("logical_product", "4:1", "2:4611686018427387904", MIA_ERROR_INVALID_ARGUMENT,
-            "product: 4:1 times 2:4611686018427387904 exceeds 64 bits");
+            "logical_product: 4:1 times 2:4611686018427387904 exceeds 64 bits");
     evaluates("logical_product", "(2,2):(4,1)", "(4,2):(2,1)", "((2,2),(4,2)):((4,1),(8,2))");
+    refuses(
+        "zipped_divide", "(4,4)", "<(2,2):(1,1),2>", MIA_ERROR_INVALID_ARGUMENT,
+        "zipped_divide: complement: mode 2:1 of (2,2):(1,1) begins before offset 2, where those of smaller "
+        "strides end");
+    refuses("blocked_product", "2:-1", "2:1", MIA_ERROR_INVALID_ARGUMENT,
+            "blocked_product: complement: mode 2:-1 of (2):(-1) begins before offset 1, where offsets start; "
+            "strides must be positive");
+    refuses("raked_product", "2:1", "2:4611686018427387904", MIA_ERROR_INVALID_ARGUMENT,
+            "raked_product: (2):(1) times (2):(4611686018427387904) exceeds 64 bits");
 }
 
 static void slices(void **state) {
@@ -448,6 +471,10 @@ static void swizzles(void **state) {
     }
     evaluates("swizzle", "Sw<1,30,31>", "2305843009213693952", "2305843010287435776"); /* 2^61 sets 2^30 */
     refuses("swizzle", "Sw<1,0,1>", "-1", MIA_ERROR_INVALID_ARGUMENT, "swizzle: offset -1 is negative");
+    refuses("swizzle", "Sw<1,0,1>", "(2,2):(1,-5)", MIA_ERROR_INVALID_ARGUMENT,
+            "swizzle: offset -5 is negative"); /* the third of four: nothing has been written */
+    refuses("swizzle", "Sw<1,0,1>", "4096:1", MIA_ERROR_INVALID_ARGUMENT,
+            "format: 2048 bytes for a text of 19370");
     refuses("swizzle", "Sw<1,0,1>", "5000:1", MIA_ERROR_INVALID_ARGUMENT,
             "swizzle: 5000 offsets; 4096 are listed at most");
 
@@ -482,7 +509,7 @@ static void refuses_wrong_requests(void **state) {
     mia_error error = {0};
     assert_int_equal(mia_layout_evaluate("size", "1234:1", "", text, sizeof text, &error),
                      MIA_ERROR_INVALID_ARGUMENT);
-    assert_string_equal(error.message, "format: the result needs more than 4 bytes");
+    assert_string_equal(error.message, "format: 4 bytes for a text of 5");
 }
 
 /* The builders in C give what the notation does. */

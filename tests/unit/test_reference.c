@@ -227,7 +227,7 @@ static void test_copy_nine_modes(void **state) {
     }
 }
 
-/* Blocks move whole, also of types whose numbers are not read: [512, 3] of q4_K, columns last to first. */
+/* Blocks move whole: [512, 3] of q4_K, columns last to first. */
 static void test_copy_blocks(void **state) {
     (void)state;
     static uint8_t in[6 * 144], out[6 * 144];
@@ -249,6 +249,20 @@ static void test_concat(void **state) {
         STEP_INPUTS(step_strided(MIA_i32, a, 0, 2, 2, 3, 3, 1), step_compact(MIA_i32, b, 2, 2, 2)));
     const int32_t turned[] = {0, 3, 1, 4, 2, 5, 10, 11, 12, 13};
     assert_memory_equal(out, turned, sizeof turned);
+}
+
+/* [256, 2] and [512, 2] of q4_K along mode 0; the second with its columns last to first. */
+static void test_concat_blocks(void **state) {
+    (void)state;
+    static uint8_t a[2 * 144], b[4 * 144], out[6 * 144];
+    for (int i = 0; i < 2 * 144; i++) a[i] = (uint8_t)(i % 251);
+    for (int i = 0; i < 4 * 144; i++) b[i] = (uint8_t)(i % 241);
+    run(MIA_OP_concat, step_modes(0, 0, 0), step_compact(MIA_q4_K, out, 2, 768, 2),
+        STEP_INPUTS(step_compact(MIA_q4_K, a, 2, 256, 2), step_strided(MIA_q4_K, b, 2, 2, 512, 2, 1, -2)));
+    for (int column = 0; column < 2; column++) {
+        assert_memory_equal(out + column * 3 * 144, a + column * 144, 144);
+        assert_memory_equal(out + (column * 3 + 1) * 144, b + (1 - column) * 2 * 144, 2 * 144);
+    }
 }
 
 static void test_pad(void **state) {
@@ -286,6 +300,21 @@ static void test_update(void **state) {
     }
 }
 
+/* A block of [96] of q4_0 overwritten: at the block that the position lies in, clamped. */
+static void test_update_blocks(void **state) {
+    (void)state;
+    const int32_t starts[] = {0, 31, 32, 64, 65, 1000, -1}, blocks[] = {0, 0, 1, 2, 2, 2, 0};
+    for (int s = 0; s < 7; s++) {
+        uint8_t x[3 * 18], part[18], out[3 * 18];
+        memset(x, 1, sizeof x);
+        memset(part, 2, sizeof part);
+        run(MIA_OP_update, step_modes(0, 0, 0), step_compact(MIA_q4_0, out, 1, 96),
+            STEP_INPUTS(step_compact(MIA_q4_0, x, 1, 96), step_compact(MIA_q4_0, part, 1, 32),
+                        step_compact(MIA_i32, &starts[s], 0)));
+        for (int i = 0; i < 3 * 18; i++) assert_int_equal(out[i], i / 18 == blocks[s] ? 2 : 1);
+    }
+}
+
 /* --- tables ----------------------------------------------------------------------------------- */
 
 /* Table [3, 5] with columns stored last to first; indices [2, 3] as every other number of an array. */
@@ -312,6 +341,20 @@ static void test_gather_packed(void **state) {
     run(MIA_OP_gather, none, step_compact(MIA_f32, out, 2, 4, 2),
         STEP_INPUTS(step_compact(MIA_f32, table, 3, 4, 2, 3), step_compact(MIA_i32, &index, 0)));
     for (int i = 0; i < 8; i++) assert_true(out[i] == (float)(16 + i));
+}
+
+/* Blocks of a table [256, 3] of q6_K, and zeros. */
+static void test_gather_blocks(void **state) {
+    (void)state;
+    static uint8_t table[3 * 210], out[3 * 210];
+    const int32_t indices[] = {2, 3, 1};
+    for (int i = 0; i < 3 * 210; i++) table[i] = (uint8_t)(i % 251 + 1);
+    memset(out, 99, sizeof out);
+    run(MIA_OP_gather, none, step_compact(MIA_q6_K, out, 2, 256, 3),
+        STEP_INPUTS(step_compact(MIA_q6_K, table, 2, 256, 3), step_compact(MIA_i32, indices, 1, 3)));
+    assert_memory_equal(out, table + 2 * 210, 210);
+    for (int i = 210; i < 420; i++) assert_int_equal(out[i], 0);
+    assert_memory_equal(out + 420, table + 210, 210);
 }
 
 static void test_embedding(void **state) {
@@ -481,10 +524,13 @@ int main(void) {
         cmocka_unit_test(test_copy_nine_modes),
         cmocka_unit_test(test_copy_blocks),
         cmocka_unit_test(test_concat),
+        cmocka_unit_test(test_concat_blocks),
         cmocka_unit_test(test_pad),
         cmocka_unit_test(test_update),
+        cmocka_unit_test(test_update_blocks),
         cmocka_unit_test(test_gather),
         cmocka_unit_test(test_gather_packed),
+        cmocka_unit_test(test_gather_blocks),
         cmocka_unit_test(test_embedding),
         cmocka_unit_test(test_convert_to_integers),
         cmocka_unit_test(test_convert_between),

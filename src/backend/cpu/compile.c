@@ -16,7 +16,7 @@ typedef struct mia__cpu_program {
 
 static void run_reference(const mia__cpu_task *task, size_t begin, size_t end) {
     (void)begin, (void)end;
-    mia__reference_find(task->step->source->op)(&task->args);
+    mia__reference_of(task->step->source)(&task->args);
 }
 
 static size_t view_offset(const mia__operand *operand) {
@@ -30,7 +30,9 @@ static mia_status choose(const mia__cpu *cpu, const mia__plan *plan, const mia__
                            .output_offset = view_offset(&source->output),
                            .instructions = room};
     for (uint32_t i = 0; i < source->input_count; i++) out->input_offset[i] = view_offset(&source->inputs[i]);
-    mia__cpu_chooser chooser = mia__cpu_chooser_find(source->op);
+    mia__cpu_chooser chooser =
+        source->custom != NULL ? mia__cpu_choose_custom : mia__cpu_chooser_find(source->op);
+    if (mia__cpu_moves_blocks(source)) chooser = mia__cpu_choose_blocks;
     if (chooser != NULL && chooser(cpu, plan, out)) {
         for (uint32_t i = 0; i < out->phase_count; i++)
             if (out->phases[i].units > 1 && out->work >= cpu->shared_nanoseconds) out->shared = true;

@@ -14,6 +14,7 @@
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/pool.h"
 #include "backend/host.h"
+#include "graph/ops.h"
 
 #define MIA__CPU_MAX_PHASES 3
 
@@ -50,7 +51,7 @@ typedef struct mia__cpu_loop {
 typedef struct mia__cpu_instruction {
     mia__cpu_span_kernel kernel;
     mia__cpu_span span; /* attributes; the rest is filled in when it runs */
-    uint8_t out, in[3];
+    uint8_t out, in[MIA__INSTRUCTION_OPERANDS];
     uint8_t operand_count;
 } mia__cpu_instruction;
 
@@ -78,9 +79,11 @@ typedef struct mia__cpu_matmul {
     int64_t batches;
     int64_t n_tiles, m_tiles, n_tile, m_tile; /* how the output is cut into units */
     int64_t panels;                           /* of activations, a batch */
-    mia_dtype dtype;                          /* of w */
+    mia_dtype dtype, x_dtype;                 /* of w, of x and the output */
+    size_t x_bytes;                           /* of scratch memory that x is brought into */
     bool prepared;                            /* w is in the form of forms.h */
     bool packed;                              /* x is brought into panels by phase 0 */
+    bool narrows; /* the output is made in f32, behind x, and narrowed at the end */
 } mia__cpu_matmul;
 
 /* Rows of a mode 0 that lies without gaps; rows of the other operand by its strides. */
@@ -108,11 +111,34 @@ typedef struct mia__cpu_attention {
     mia_dtype k_dtype, v_dtype;
 } mia__cpu_attention;
 
+typedef struct mia__cpu_partial mia__cpu_partial; /* reduce.h */
+typedef void (*mia__cpu_take)(const mia__cpu_kernels *kernels, mia__cpu_partial *partial, const void *x,
+                              size_t count, int64_t first);
+
 typedef struct mia__cpu_reduce {
     mia__cpu_loop kept;    /* operand 0 the output, 1 the input, over the modes that stay */
     mia__cpu_loop reduced; /* operand 1 the input, over the modes that go */
     int64_t count;         /* elements that enter a result */
+    int64_t results;
+    int64_t columns; /* neighbouring results that a unit makes */
+    size_t parts;    /* that the reduced modes are cut into; of more than one, the results are combined */
+    bool as_they_lie, rows_added; /* how elements are walked; otherwise they are brought out */
+    mia__cpu_take take;
 } mia__cpu_reduce;
+
+/* Lines along one mode (scan.c, sort.c); strides in elements. */
+typedef struct mia__cpu_lines {
+    mia__cpu_loop outer; /* over the other modes: operand 0 the output, 1 the input */
+    int64_t count;       /* of lines */
+    int64_t length;      /* of the operand's line */
+    int64_t kept;        /* of the result's */
+    int64_t in_stride, out_stride;
+    int64_t pieces; /* that a line is cut into, which are worked on at once */
+    int64_t lanes;  /* that lines are dealt out to, each with scratch of its own */
+    int64_t room;   /* items in the scratch of a lane or piece, half of them to sort with */
+    bool flipped;   /* the greatest first; of a running sum from the end */
+    bool exclusive;
+} mia__cpu_lines;
 
 /* Rows of a table at indices; strides in bytes. */
 typedef struct mia__cpu_movement {
@@ -142,6 +168,7 @@ struct mia__cpu_step {
         mia__cpu_rope rope;
         mia__cpu_attention attention;
         mia__cpu_reduce reduce;
+        mia__cpu_lines lines;
         mia__cpu_movement movement;
     } as;
 };
@@ -177,6 +204,8 @@ void mia__cpu_loop_make(mia__cpu_loop *loop, const mia__view *shape, uint32_t fi
 /* Offsets, in elements, of operands [0, count) at the `row`-th pass of the modes from first_mode on. */
 void mia__cpu_loop_offsets(const mia__cpu_loop *loop, uint32_t first_mode, size_t row, uint32_t count,
                            int64_t *offsets);
+/* Lines along a mode of a step's operand 0 and its output: outer, count, length, kept and strides. */
+mia__cpu_lines mia__cpu_lines_make(const mia__step *step, uint32_t mode);
 /* Appends a phase. */
 void mia__cpu_phase_add(mia__cpu_step *step, mia__cpu_function function, size_t units);
 static inline bool mia__cpu_is_float(mia_dtype dtype) {
@@ -185,7 +214,14 @@ static inline bool mia__cpu_is_float(mia_dtype dtype) {
 
 /* --- families: choosers ----------------------------------------------------------------------- */
 bool mia__cpu_choose_elementwise(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
+/* The kernel of a registered element-wise operation on tiles of a lane. */
+mia__cpu_span_kernel mia__cpu_custom_kernel(mia__cpu_lane lane);
+bool mia__cpu_choose_custom(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_convert(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
+bool mia__cpu_choose_conversion(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
+bool mia__cpu_choose_blocks(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
+/* Whether a step moves blocks, which the family of the line above does whatever the operation. */
+bool mia__cpu_moves_blocks(const mia__step *step);
 bool mia__cpu_choose_copy(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_concat(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_pad(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
@@ -206,14 +242,17 @@ bool mia__cpu_choose_matmul(const mia__cpu *cpu, const mia__plan *plan, mia__cpu
 size_t mia__cpu_scratch_matmul(const mia__cpu *cpu, const mia__step *step);
 size_t mia__cpu_scratch_rope(const mia__cpu *cpu, const mia__step *step);
 size_t mia__cpu_scratch_window(const mia__cpu *cpu, const mia__step *step);
-size_t mia__cpu_scratch_scan(const mia__cpu *cpu, const mia__step *step);
+size_t mia__cpu_scratch_reduce(const mia__cpu *cpu, const mia__step *step);
+size_t mia__cpu_scratch_cumsum(const mia__cpu *cpu, const mia__step *step);
+size_t mia__cpu_scratch_sort(const mia__cpu *cpu, const mia__step *step);
 
 /* Most instructions that a step is compiled to. */
 static inline uint32_t mia__cpu_instructions_most(const mia__step *step) {
     if (step->op == MIA__OP_FUSED)
         return 2 * step->instruction_count; /* each may be followed by a rounding */
-    const mia_op_info *info = mia_op_describe(step->op);
-    return step->op == MIA_OP_convert || (info != NULL && info->op_class == MIA_CLASS_ELEMENTWISE) ? 1 : 0;
+    const mia__op_row *row = mia__op_row_of(step->op, step->custom);
+    bool elementwise = row != NULL && row->info.op_class == MIA_CLASS_ELEMENTWISE;
+    return step->op == MIA_OP_convert || elementwise ? 1 : 0;
 }
 
 /* --- cpu.c ------------------------------------------------------------------------------------ */

@@ -323,6 +323,7 @@ static bool keeps_type(mia_op op) {
 
 /* Of an element, beside what loading and storing it takes. */
 static double nanoseconds_of(mia_op op, mia__cpu_lane lane) {
+    if (op >= MIA_OP_CUSTOM) return 8.0;
     bool simple = op < MIA_OP_pow || (op >= MIA_OP_equal && op <= MIA_OP_reciprocal) || op == MIA_OP_convert;
     if (simple) return 0.1;
     return lane == MIA__CPU_LANE_F32 ? 1.3 : 8.0;
@@ -330,6 +331,7 @@ static double nanoseconds_of(mia_op op, mia__cpu_lane lane) {
 
 static mia__cpu_span_kernel kernel_of(const builder *b, const mia__instruction *from) {
     mia__cpu_lane lane = lane_of(type_of(b, from->operands[from->op == MIA_OP_where ? 1 : 0]));
+    if (from->custom != NULL) return mia__cpu_custom_kernel(lane);
     if (from->op == MIA_OP_convert) return b->kernels->convert[lane][from->dtype];
     return b->kernels->spans[lane][from->op - MIA_OP_add];
 }
@@ -381,6 +383,21 @@ static mia__cpu_instruction *add(mia__cpu_step *out, mia__cpu_span_kernel kernel
     return made;
 }
 
+static void set_attributes(const builder *b, const mia__instruction *from, mia__cpu_span *span) {
+    mia__attributes attributes =
+        mia__elementwise_attributes(from->op, type_of(b, from->operands[0]), &from->attributes);
+    memcpy(span->f, attributes.f, sizeof span->f);
+    span->real = mia__reference_real(from->op);
+}
+
+/* What a registered operation is called with; its attributes stay where the plan has them. */
+static void describe_call(const builder *b, const mia__instruction *from, mia__cpu_span *span) {
+    span->custom = &from->custom->description;
+    span->attributes = b->source->op == MIA__OP_FUSED ? &from->attributes : &b->source->attributes;
+    span->dtype = from->dtype;
+    span->operands = from->operand_count;
+}
+
 /* Instruction n of the plan; false for an operation or a type that has no kernel. */
 static bool translate(builder *b, mia__cpu_step *out, uint32_t n) {
     const mia__instruction *from = &b->from[n];
@@ -389,11 +406,11 @@ static bool translate(builder *b, mia__cpu_step *out, uint32_t n) {
     if (kernel == NULL) return false;
     uint8_t place = last && is_native(from->dtype) ? OUTPUT : take_register(b);
     mia__cpu_instruction *made = add(out, kernel, place);
-    mia__attributes attributes = {.f = {from->f[0], from->f[1]}};
-    attributes = mia__elementwise_attributes(from->op, type_of(b, from->operands[0]), &attributes);
-    memcpy(made->span.f, attributes.f, sizeof made->span.f);
-    made->span.real = mia__reference_real(from->op);
     made->operand_count = from->operand_count;
+    if (from->custom != NULL)
+        describe_call(b, from, &made->span);
+    else
+        set_attributes(b, from, &made->span);
     for (uint32_t k = 0; k < from->operand_count; k++) made->in[k] = b->place[b->same_as[from->operands[k]]];
     mia__cpu_span_kernel fit = from->op == MIA_OP_convert && lane_of(from->dtype) == MIA__CPU_LANE_I32
                                    ? NULL
@@ -448,8 +465,9 @@ bool mia__cpu_choose_elementwise(const mia__cpu *cpu, const mia__plan *plan, mia
     mia__instruction one = {.op = source->op,
                             .dtype = source->output.dtype,
                             .operand_count = (uint8_t)source->input_count,
-                            .operands = {0, 1, 2},
-                            .f = {source->attributes.f[0], source->attributes.f[1]}};
+                            .operands = {0, 1, 2, 3, 4, 5},
+                            .attributes = source->attributes,
+                            .custom = source->custom};
     return choose(cpu, out, &one, 1);
 }
 

@@ -10,32 +10,26 @@
 #define GROUP MIA__CPU_GROUP
 #define BLOCK MIA__CPU_BLOCK
 
-static bool is_block(mia_dtype dtype) {
-    return dtype == MIA_q8_0 || dtype == MIA_q4_0;
-}
-
-static size_t quant_bytes(mia_dtype dtype) {
-    return dtype == MIA_q8_0 ? GROUP * BLOCK : GROUP * BLOCK / 2;
-}
-
 size_t mia__cpu_group_bytes(mia_dtype dtype, int64_t k) {
-    if (is_block(dtype)) return (size_t)(k / BLOCK) * (quant_bytes(dtype) + GROUP * sizeof(uint16_t));
-    return (size_t)k * GROUP * mia_dtype_describe(dtype)->bytes;
+    if (!mia__cpu_is_block(dtype)) return (size_t)k * GROUP * mia_dtype_describe(dtype)->bytes;
+    size_t blocks = (size_t)(k / BLOCK);
+    return blocks * mia__cpu_quant_bytes(dtype) +
+           blocks / mia__cpu_record_blocks(dtype) * mia__cpu_record_bytes(dtype);
 }
 
 mia__cpu_quants mia__cpu_group_quants(mia_dtype dtype, int64_t k, const void *group, int64_t first) {
-    const uint8_t *quants = group;
-    const uint8_t *scales = quants + (size_t)(k / BLOCK) * quant_bytes(dtype);
-    return (mia__cpu_quants){quants + (size_t)first * quant_bytes(dtype),
-                             (const uint16_t *)(const void *)scales + first * GROUP};
+    const uint8_t *quants = group, *scales = quants + (size_t)(k / BLOCK) * mia__cpu_quant_bytes(dtype);
+    return (mia__cpu_quants){quants + (size_t)first * mia__cpu_quant_bytes(dtype),
+                             scales + (size_t)first / mia__cpu_record_blocks(dtype) *
+                                          mia__cpu_record_bytes(dtype)};
 }
 
 mia__form mia__cpu_form(const void *context, const mia__step *step, uint32_t input) {
     (void)context;
     const mia__operand *w = &step->inputs[input];
     mia__form none = {0, 0};
-    if (step->op != MIA_OP_matmul || input != 0 || step->inputs[1].dtype != MIA_f32) return none;
-    if (!mia__cpu_is_float(w->dtype) && !is_block(w->dtype)) return none;
+    if (step->op != MIA_OP_matmul || input != 0 || !mia__cpu_is_float(step->inputs[1].dtype)) return none;
+    if (!mia__cpu_is_float(w->dtype) && !mia__cpu_is_block(w->dtype)) return none;
     if (w->view.ndim < 2 || w->view.extent[0] == 0) return none;
     for (uint32_t i = 2; i < w->view.ndim; i++)
         if (w->view.extent[i] != 1) return none; /* stacks of matrices stay as they are */
@@ -46,36 +40,61 @@ mia__form mia__cpu_form(const void *context, const mia__step *step, uint32_t inp
 
 /* --- interleaving ----------------------------------------------------------------------------- */
 
-static void interleave_q8_0(const mia__block_q8_0 *block, unsigned row, uint8_t *quants) {
-    for (unsigned i = 0; i < BLOCK; i++)
-        quants[(i / 4 * GROUP + row) * 4 + i % 4] = (uint8_t)((unsigned)(uint8_t)block->quants[i] ^ 0x80u);
+/* A block's quants of one row, four neighbours a word; what is done to a word is done to each of its bytes. */
+static void interleave_quants(const uint8_t *from, unsigned bits, uint8_t *to) {
+    uint32_t words[BLOCK / 4], out[BLOCK / 4] = {0};
+    unsigned count = bits == 8 ? BLOCK / 4 : BLOCK / 8;
+    memcpy(words, from, sizeof words);
+    for (unsigned j = 0; j < count; j++)
+        out[j] = bits == 8 ? words[j] : (words[j] & 0x0f0f0f0fu) | (words[j + BLOCK / 8] & 0x0f0f0f0fu) << 4;
+    if (bits == 5) {
+        for (unsigned j = 0; j < BLOCK / 4; j++) out[count] |= (words[j] >> 4 & 0x01010101u) << j;
+        count += 1;
+    } else if (bits == 6) {
+        for (unsigned j = 0; j < BLOCK / 4; j++)
+            out[count + j / 4] |= (words[j] >> 4 & 0x03030303u) << 2 * (j % 4);
+        count += 2;
+    }
+    for (unsigned j = 0; j < count; j++) memcpy(to + j * GROUP * 4, &out[j], sizeof out[j]);
 }
 
-static void interleave_q4_0(const mia__block_q4_0 *block, unsigned row, uint8_t *quants) {
-    for (unsigned i = 0; i < BLOCK / 2; i++) quants[(i / 4 * GROUP + row) * 4 + i % 4] = block->quants[i];
+static void store_half(uint8_t *record, unsigned place, uint16_t half) {
+    memcpy(record + place * sizeof half, &half, sizeof half);
+}
+
+/* The scales of one row's block of the format. */
+static void interleave_scales(mia_dtype dtype, const mia__block_parts *parts, unsigned row, uint8_t *record) {
+    const unsigned blocks = mia__cpu_record_blocks(dtype);
+    const bool least = mia__cpu_has_least(dtype);
+    store_half(record, row, parts->scale);
+    if (least) store_half(record, GROUP + row, parts->least);
+    if (blocks == 1) return;
+    uint8_t *bytes = record + mia__cpu_record_halves_bytes(dtype) + row;
+    for (unsigned b = 0; b < blocks; b++, bytes += 2 * GROUP) {
+        bytes[0] = (uint8_t)parts->scales[least ? b : 2 * b];
+        bytes[GROUP] = least ? parts->leasts[b] : (uint8_t)parts->scales[2 * b + 1];
+    }
 }
 
 void mia__cpu_interleave_blocks(mia_dtype dtype, const uint8_t *rows, size_t row_stride, unsigned count,
-                                size_t blocks, uint8_t *quants, uint16_t *scales) {
+                                size_t blocks, uint8_t *quants, uint8_t *scales) {
+    const mia__block_format *format = mia__block_find(dtype);
+    const unsigned many = mia__cpu_record_blocks(dtype), bits = mia__cpu_quant_bits(dtype);
+    const size_t quant_bytes = mia__cpu_quant_bytes(dtype), record_bytes = mia__cpu_record_bytes(dtype);
     if (count < GROUP) {
-        memset(quants, 0, blocks * quant_bytes(dtype));
-        memset(scales, 0, blocks * GROUP * sizeof *scales);
+        memset(quants, 0, blocks * quant_bytes);
+        memset(scales, 0, blocks / many * record_bytes);
     }
-    for (size_t b = 0; b < blocks; b++) {
+    for (size_t record = 0; record < blocks / many; record++) {
         for (unsigned row = 0; row < count; row++) {
-            const uint8_t *from = rows + row * row_stride;
-            if (dtype == MIA_q8_0) {
-                const mia__block_q8_0 *block = (const mia__block_q8_0 *)from + b;
-                interleave_q8_0(block, row, quants);
-                scales[row] = mia__block_scale(block->scale);
-            } else {
-                const mia__block_q4_0 *block = (const mia__block_q4_0 *)from + b;
-                interleave_q4_0(block, row, quants);
-                scales[row] = mia__block_scale(block->scale);
-            }
+            mia__block_parts parts;
+            mia__block_split(format, rows + row * row_stride + record * format->bytes, &parts);
+            for (unsigned b = 0; b < many; b++)
+                interleave_quants(parts.quants + b * BLOCK, bits, quants + b * quant_bytes + row * 4);
+            interleave_scales(dtype, &parts, row, scales);
         }
-        quants += quant_bytes(dtype);
-        scales += GROUP;
+        quants += many * quant_bytes;
+        scales += record_bytes;
     }
 }
 
@@ -125,13 +144,13 @@ static void prepare_group(const preparation *p, size_t group) {
     size_t row_bytes = (size_t)(p->k / info->elements) * info->bytes;
     const uint8_t *rows = p->raw + (size_t)first * row_bytes;
     uint8_t *out = p->out + group * mia__cpu_group_bytes(p->dtype, p->k);
-    if (!is_block(p->dtype)) {
+    if (!mia__cpu_is_block(p->dtype)) {
         interleave_plain(info->bytes, rows, count, p->k, out);
         return;
     }
     size_t blocks = (size_t)(p->k / BLOCK);
-    uint8_t *scales = out + blocks * quant_bytes(p->dtype);
-    mia__cpu_interleave_blocks(p->dtype, rows, row_bytes, count, blocks, out, (uint16_t *)(void *)scales);
+    uint8_t *scales = out + blocks * mia__cpu_quant_bytes(p->dtype);
+    mia__cpu_interleave_blocks(p->dtype, rows, row_bytes, count, blocks, out, scales);
 }
 
 static void prepare_groups(const void *user, size_t begin, size_t end) {
@@ -141,7 +160,8 @@ static void prepare_groups(const void *user, size_t begin, size_t end) {
 mia_status mia__cpu_prepare(mia__backend *backend, mia_dtype dtype, const mia_shape *shape,
                             const mia__form *form, const void *raw, mia__buffer *into, mia_error *error) {
     if (form->key == 0) return mia__host_prepare(backend, dtype, shape, form, raw, into, error);
-    bool known = form->key == MIA__CPU_FORM_INTERLEAVED && (mia__cpu_is_float(dtype) || is_block(dtype));
+    bool known =
+        form->key == MIA__CPU_FORM_INTERLEAVED && (mia__cpu_is_float(dtype) || mia__cpu_is_block(dtype));
     if (!known || shape->ndim < 2)
         return mia_error_set(error, MIA_ERROR_INTERNAL, "prepare: the cpu backend has no form %u of %s",
                              form->key, mia_dtype_describe(dtype)->name);

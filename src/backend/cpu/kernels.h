@@ -8,7 +8,7 @@
 #ifndef MIA_BACKEND_CPU_KERNELS_H
 #define MIA_BACKEND_CPU_KERNELS_H
 
-#include <mia/ops.h>
+#include <mia/custom.h>
 
 typedef enum mia__cpu_isa {
     MIA__CPU_GENERIC = 0,
@@ -24,13 +24,13 @@ typedef enum mia__cpu_isa {
 typedef struct mia__cpu_block {
     int8_t quants[MIA__CPU_BLOCK];
     float scale;
-    int32_t sum; /* of quants */
+    int16_t sum, half; /* of quants; of the first half of them */
 } mia__cpu_block;
 
-/* A group of 16 rows of prepared block-quantised weights (forms.h draws it). */
+/* A group of 16 rows of prepared block-quantised weights (blocks.h draws it). */
 typedef struct mia__cpu_quants {
     const uint8_t *quants;
-    const uint16_t *scales; /* f16, 16 a block */
+    const uint8_t *scales;
 } mia__cpu_quants;
 
 /* (x - centre - shift) * factor: the mean in two parts, so that no digit of a large one is lost. */
@@ -45,6 +45,12 @@ typedef struct mia__cpu_tile {
     unsigned n, m;
     bool more; /* adds to what is there */
 } mia__cpu_tile;
+
+/* A group of weights by columns of activations; and the weights alone. `blocks` of 32 elements: whole blocks
+ * of the format. */
+typedef void (*mia__cpu_product)(mia__cpu_quants w, const mia__cpu_block *x, size_t blocks,
+                                 const mia__cpu_tile *tile);
+typedef void (*mia__cpu_unpack)(mia__cpu_quants w, size_t blocks, float *out);
 
 /* Attention of `rows` queries of one group of heads, see template/attention.h. */
 #define MIA__CPU_ATTENTION_ROWS 8
@@ -66,6 +72,11 @@ static inline unsigned mia__cpu_unary(mia_op op) {
 static inline unsigned mia__cpu_binary(mia_op op) {
     return (unsigned)op - MIA_OP_add;
 }
+/* Of block formats: their tags follow each other, too. */
+#define MIA__CPU_FORMATS 8
+static inline unsigned mia__cpu_format(mia_dtype dtype) {
+    return (unsigned)dtype - MIA_q8_0;
+}
 
 #define MIA__CPU_UNARIES     (MIA_OP_squared_relu - MIA_OP_neg + 1)
 #define MIA__CPU_BINARIES    (MIA_OP_fmod - MIA_OP_add + 1)
@@ -85,10 +96,14 @@ typedef enum mia__cpu_lane {
  * comparisons, are i32. */
 typedef struct mia__cpu_span {
     void *out;
-    const void *in[3];
+    const void *in[MIA_CUSTOM_OPERANDS];
     size_t count;
     double f[2];                                    /* the operation's real attributes */
     double (*real)(const double *, const double *); /* for the kernel that goes by a function of numbers */
+    const mia_op_description *custom;               /* of an operation that a program registered */
+    const mia_attributes *attributes;
+    mia_dtype dtype; /* of its result */
+    uint32_t operands;
 } mia__cpu_span;
 typedef void (*mia__cpu_span_kernel)(const mia__cpu_span *span);
 
@@ -113,6 +128,14 @@ typedef struct mia__cpu_kernels {
     float (*sum)(const float *x, float centre, size_t count);            /* of x - centre */
     float (*sum_of_squares)(const float *x, float centre, size_t count); /* of x - centre */
     float (*greatest)(const float *x, size_t count);                     /* NaN if any is; count > 0 */
+    float (*least)(const float *x, size_t count);                        /* NaN if any is; count > 0 */
+    size_t (*find)(const float *x, float value, size_t count); /* where it is first, or a NaN; or count */
+    /* best[i] and its number, where sign * x[i] is greater, or the first NaN. */
+    void (*keep_best)(float *best, int32_t *numbers, const float *x, float sign, int32_t number,
+                      size_t count);
+    /* The product as mantissa * 2^exponent; count is at most 2048. False, and nothing, if a factor is zero,
+     * subnormal or not finite. */
+    bool (*multiply)(const float *x, size_t count, double *mantissa, int64_t *exponent);
     float (*exponentials)(float *out, const float *x, float greatest,
                           size_t count); /* exp(x - greatest); their sum */
     void (*scale)(float *out, const float *x, float factor, size_t count);
@@ -138,13 +161,8 @@ typedef struct mia__cpu_kernels {
     /* matmul of 8-bit activations: x is [blocks][tile->m] */
     unsigned quantised_columns;
     void (*quantise)(const float *x, size_t blocks, mia__cpu_block *out, size_t stride);
-    void (*product_q8_0)(mia__cpu_quants w, const mia__cpu_block *x, size_t blocks,
-                         const mia__cpu_tile *tile);
-    void (*product_q4_0)(mia__cpu_quants w, const mia__cpu_block *x, size_t blocks,
-                         const mia__cpu_tile *tile);
-    /* prepared blocks as f32 [k][16] */
-    void (*unpack_q8_0)(mia__cpu_quants w, size_t blocks, float *out);
-    void (*unpack_q4_0)(mia__cpu_quants w, size_t blocks, float *out);
+    mia__cpu_product products[MIA__CPU_FORMATS]; /* by mia__cpu_format(dtype) */
+    mia__cpu_unpack unpacks[MIA__CPU_FORMATS];   /* prepared blocks as f32 [k][16] */
 } mia__cpu_kernels;
 
 /* What the processor has, capped by the environment variable MIA_CPU_ISA (generic, avx2, avx512) and by the

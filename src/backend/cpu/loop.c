@@ -43,6 +43,20 @@ void mia__cpu_loop_offsets(const mia__cpu_loop *loop, uint32_t first_mode, size_
     }
 }
 
+mia__cpu_lines mia__cpu_lines_make(const mia__step *step, uint32_t mode) {
+    mia__view in = step->inputs[0].view, out = step->output.view;
+    mia__cpu_lines lines = {.length = in.extent[mode],
+                            .kept = out.extent[mode],
+                            .in_stride = in.stride[mode],
+                            .out_stride = out.stride[mode],
+                            .pieces = 1};
+    in.extent[mode] = out.extent[mode] = 1;
+    const mia__view *operands[2] = {&out, &in};
+    mia__cpu_loop_make(&lines.outer, &in, 0, operands, 2);
+    lines.count = mia__view_count(&in);
+    return lines;
+}
+
 void mia__cpu_phase_add(mia__cpu_step *step, mia__cpu_function function, size_t units) {
     step->phases[step->phase_count++] = (mia__cpu_phase){function, units};
 }

@@ -1,14 +1,18 @@
-/* Matrix product by f32 activations. The output is cut into tiles of rows (n, of weights) and columns (m), a
- * unit each.
+/* Matrix product by f32, f16 or bf16 activations. The output is cut into tiles of rows (n, of weights) and
+ * columns (m), a unit each.
  *
- *     phase 0   x brought into panels, [k][columns] of as many columns as an inner kernel takes at once;
- *               rounded to 8 bits a block where the weights are block-quantised (rules.scratch asked for
- *               the room). Nothing to do for one column
+ *     phase 0   x brought into panels of f32, [k][columns] of as many columns as an inner kernel takes at
+ *               once; rounded to 8 bits a block where the weights are block-quantised (rules.scratch asked
+ *               for the room). Nothing to do for one column of f32
  *     phase 1   tiles. Weights are read in the prepared form (forms.h), or brought into it here, a stretch
  *               of k at a time
+ *     phase 2   f16 and bf16: the output narrowed from f32
  *
+ * Where f64 is among the operands, all threads share the tiles of the reference kernel.
  * Sums over k run in a fixed order: stretch by stretch, each in k's order. */
 #include "backend/cpu/forms.h"
+
+#include "base/half.h"
 
 #include <string.h>
 
@@ -23,9 +27,6 @@ static int64_t least(int64_t a, int64_t b) {
 static int64_t divide_up(int64_t a, int64_t b) {
     return (a + b - 1) / b;
 }
-static bool is_block(mia_dtype dtype) {
-    return dtype == MIA_q8_0 || dtype == MIA_q4_0;
-}
 
 /* --- where things are ------------------------------------------------------------------------- */
 
@@ -38,9 +39,36 @@ static int64_t batch_offset(const mia__cpu_matmul *mm, const int64_t *strides, i
     return offset;
 }
 
-static const float *columns_of(const mia__cpu_task *task, int64_t batch) {
+/* Column m of x. */
+static const char *column_of(const mia__cpu_task *task, int64_t batch, int64_t m) {
     const mia__cpu_matmul *mm = &task->step->as.matmul;
-    return (const float *)(const void *)task->inputs[1] + batch_offset(mm, mm->x_batch, batch);
+    int64_t at = batch_offset(mm, mm->x_batch, batch) + m * mm->x_stride[1];
+    return task->inputs[1] + at * (int64_t)mia_dtype_describe(mm->x_dtype)->bytes;
+}
+
+static const float *f32_column_of(const mia__cpu_task *task, int64_t batch, int64_t m) {
+    return (const float *)(const void *)column_of(task, batch, m);
+}
+
+/* `count` numbers from k on of a column, as f32: where they are, or in the room given. */
+static const float *load_column(const mia__cpu_task *task, const char *column, int64_t k, int64_t count,
+                                float *room) {
+    const mia__cpu_matmul *mm = &task->step->as.matmul;
+    const mia__cpu_kernels *kernels = task->step->kernels;
+    int64_t stride = mm->k > 1 ? mm->x_stride[0] : 1;
+    const float *singles = (const float *)(const void *)column + k * stride;
+    const uint16_t *halves = (const uint16_t *)(const void *)column + k * stride;
+    if (mm->x_dtype == MIA_f32) {
+        if (stride == 1) return singles;
+        for (int64_t i = 0; i < count; i++) room[i] = singles[i * stride];
+    } else if (stride == 1) {
+        (mm->x_dtype == MIA_f16 ? kernels->widen_f16 : kernels->widen_bf16)(room, halves, (size_t)count);
+    } else {
+        for (int64_t i = 0; i < count; i++)
+            room[i] = mm->x_dtype == MIA_f16 ? mia__f16_to_f32(halves[i * stride])
+                                             : mia__bf16_to_f32(halves[i * stride]);
+    }
+    return room;
 }
 
 static const char *weights_of(const mia__cpu_task *task, int64_t batch) {
@@ -66,10 +94,25 @@ static area find_area(const mia__cpu_matmul *mm, size_t unit) {
 
 static float *output_of(const mia__cpu_task *task, const area *a, int64_t column) {
     const mia__cpu_matmul *mm = &task->step->as.matmul;
-    return (float *)(void *)task->output + (a->batch * mm->m + a->m + column) * mm->n + a->n;
+    char *out = mm->narrows ? (char *)task->args.scratch + mm->x_bytes : task->output;
+    return (float *)(void *)out + (a->batch * mm->m + a->m + column) * mm->n + a->n;
 }
 
 /* --- f32 activations -------------------------------------------------------------------------- */
+
+/* A panel of narrow numbers, column by column. */
+static void pack_narrow(const mia__cpu_task *task, int64_t batch, int64_t m, int64_t columns, float *out) {
+    const mia__cpu_matmul *mm = &task->step->as.matmul;
+    float room[DEPTH];
+    for (int64_t c = 0; c < columns; c++) {
+        const char *column = column_of(task, batch, m + c);
+        for (int64_t k = 0; k < mm->k; k += DEPTH) {
+            int64_t count = least(mm->k - k, DEPTH);
+            const float *x = load_column(task, column, k, count, room);
+            for (int64_t i = 0; i < count; i++) out[(k + i) * columns + c] = x[i];
+        }
+    }
+}
 
 static void run_pack(const mia__cpu_task *task, size_t begin, size_t end) {
     const mia__cpu_matmul *mm = &task->step->as.matmul;
@@ -77,8 +120,12 @@ static void run_pack(const mia__cpu_task *task, size_t begin, size_t end) {
     for (size_t unit = begin; unit < end; unit++) {
         int64_t batch = (int64_t)unit / mm->panels, m = (int64_t)unit % mm->panels * most;
         int64_t columns = least(mm->m - m, most);
-        const float *x = columns_of(task, batch) + m * mm->x_stride[1];
         float *out = (float *)task->args.scratch + (batch * mm->m + m) * mm->k;
+        if (mm->x_dtype != MIA_f32) {
+            pack_narrow(task, batch, m, columns, out);
+            continue;
+        }
+        const float *x = f32_column_of(task, batch, m);
         for (int64_t k = 0; k < mm->k; k++)
             for (int64_t c = 0; c < columns; c++) *out++ = x[c * mm->x_stride[1] + k * mm->x_stride[0]];
     }
@@ -91,9 +138,9 @@ static const float *panel_of(const mia__cpu_task *task, const char *weights, int
     const mia__cpu_kernels *kernels = task->step->kernels;
     const mia_dtype_info *info = mia_dtype_describe(mm->dtype);
     unsigned count = (unsigned)least(mm->n - n, GROUP);
-    if (is_block(mm->dtype)) {
-        uint8_t quants[DEPTH * GROUP];
-        uint16_t scales[DEPTH / BLOCK * GROUP];
+    if (mia__cpu_is_block(mm->dtype)) {
+        _Alignas(64) uint8_t quants[DEPTH * GROUP];
+        _Alignas(64) uint8_t scales[MIA__CPU_RECORD_MOST];
         mia__cpu_quants w = {quants, scales};
         size_t row_bytes = (size_t)(mm->w_stride[1] * (int64_t)info->bytes), blocks = (size_t)(depth / BLOCK);
         if (mm->prepared)
@@ -103,9 +150,9 @@ static const float *panel_of(const mia__cpu_task *task, const char *weights, int
         else
             mia__cpu_interleave_blocks(mm->dtype,
                                        (const uint8_t *)weights + (size_t)n * row_bytes +
-                                           (size_t)(k / BLOCK) * info->bytes,
+                                           (size_t)(k / info->elements) * info->bytes,
                                        row_bytes, count, blocks, quants, scales);
-        (mm->dtype == MIA_q8_0 ? kernels->unpack_q8_0 : kernels->unpack_q4_0)(w, blocks, room);
+        kernels->unpacks[mia__cpu_format(mm->dtype)](w, blocks, room);
         return room;
     }
     if (!mm->prepared) {
@@ -141,7 +188,7 @@ static void run_product(const mia__cpu_task *task, size_t begin, size_t end) {
     for (size_t unit = begin; unit < end; unit++) {
         area a = find_area(mm, unit);
         const float *x = mm->packed ? (const float *)task->args.scratch + (a.batch * mm->m + a.m) * mm->k
-                                    : columns_of(task, a.batch);
+                                    : f32_column_of(task, a.batch, 0);
         int64_t k = 0;
         do {
             int64_t depth = least(mm->k - k, DEPTH);
@@ -158,8 +205,8 @@ static void run_matvec(const mia__cpu_task *task, size_t begin, size_t end) {
     for (size_t unit = begin; unit < end; unit++) {
         area a = find_area(mm, unit);
         const void *w = weights_of(task, 0) + (size_t)(a.n / GROUP) * mia__cpu_group_bytes(mm->dtype, mm->k);
-        const float *x =
-            mm->packed ? (const float *)task->args.scratch + a.batch * mm->k : columns_of(task, a.batch);
+        const float *x = mm->packed ? (const float *)task->args.scratch + a.batch * mm->k
+                                    : f32_column_of(task, a.batch, 0);
         float *out = output_of(task, &a, 0);
         switch (mm->dtype) {
         case MIA_f32: kernels->matvec_f32(w, x, mm->k, out, (unsigned)a.rows); break;
@@ -175,7 +222,7 @@ static void run_dots(const mia__cpu_task *task, size_t begin, size_t end) {
     for (size_t unit = begin; unit < end; unit++) {
         area a = find_area(mm, unit);
         const float *w = (const float *)(const void *)weights_of(task, a.batch) + a.n * mm->w_stride[1];
-        const float *x = columns_of(task, a.batch) + a.m * mm->x_stride[1];
+        const float *x = f32_column_of(task, a.batch, a.m);
         for (int64_t m = 0; m < a.columns; m++)
             for (int64_t n = 0; n < a.rows; n++)
                 output_of(task, &a, m)[n] =
@@ -193,8 +240,13 @@ static void run_quantise(const mia__cpu_task *task, size_t begin, size_t end) {
         int64_t columns = least(mm->m - first, most);
         mia__cpu_block *out =
             (mia__cpu_block *)task->args.scratch + (batch * mm->m + first) * blocks + (m - first);
-        task->step->kernels->quantise(columns_of(task, batch) + m * mm->x_stride[1], (size_t)blocks, out,
-                                      (size_t)columns);
+        const char *column = column_of(task, batch, m);
+        float room[DEPTH];
+        for (int64_t k = 0; k < mm->k; k += DEPTH) {
+            int64_t count = least(mm->k - k, DEPTH);
+            task->step->kernels->quantise(load_column(task, column, k, count, room), (size_t)(count / BLOCK),
+                                          out + k / BLOCK * columns, (size_t)columns);
+        }
     }
 }
 
@@ -209,8 +261,8 @@ static void multiply_blocks(const mia__cpu_task *task, const area *a, int64_t ro
         unsigned columns = (unsigned)least(a->columns - m, kernels->quantised_columns);
         mia__cpu_tile tile = {output_of(task, a, m) + row, mm->n, (unsigned)least(a->rows - row, GROUP),
                               columns, first > 0};
-        (mm->dtype == MIA_q8_0 ? kernels->product_q8_0 : kernels->product_q4_0)(
-            w, x + m * blocks + first * columns, (size_t)count, &tile);
+        kernels->products[mia__cpu_format(mm->dtype)](w, x + m * blocks + first * columns, (size_t)count,
+                                                      &tile);
     }
 }
 
@@ -219,13 +271,14 @@ static void multiply_raw_blocks(const mia__cpu_task *task, const area *a, int64_
     const mia_dtype_info *info = mia_dtype_describe(mm->dtype);
     size_t row_bytes = (size_t)(mm->w_stride[1] * (int64_t)info->bytes);
     const uint8_t *rows = (const uint8_t *)weights_of(task, a->batch) + (size_t)(a->n + row) * row_bytes;
-    uint8_t quants[DEPTH * GROUP];
-    uint16_t scales[DEPTH / BLOCK * GROUP];
+    _Alignas(64) uint8_t quants[DEPTH * GROUP];
+    _Alignas(64) uint8_t scales[MIA__CPU_RECORD_MOST];
     int64_t first = 0, blocks = mm->k / BLOCK;
     do {
         int64_t count = least(blocks - first, DEPTH / BLOCK);
-        mia__cpu_interleave_blocks(mm->dtype, rows + (size_t)first * info->bytes, row_bytes,
-                                   (unsigned)least(a->rows - row, GROUP), (size_t)count, quants, scales);
+        mia__cpu_interleave_blocks(mm->dtype, rows + (size_t)(first * BLOCK / info->elements) * info->bytes,
+                                   row_bytes, (unsigned)least(a->rows - row, GROUP), (size_t)count, quants,
+                                   scales);
         multiply_blocks(task, a, row, (mia__cpu_quants){quants, scales}, first, count);
         first += count;
     } while (first < blocks);
@@ -248,6 +301,25 @@ static void run_quantised_product(const mia__cpu_task *task, size_t begin, size_
     }
 }
 
+/* --- the rest --------------------------------------------------------------------------------- */
+
+#define NARROWED 4096 /* numbers of the output: a unit */
+
+static void run_narrow(const mia__cpu_task *task, size_t begin, size_t end) {
+    const mia__cpu_matmul *mm = &task->step->as.matmul;
+    const mia__cpu_kernels *kernels = task->step->kernels;
+    const float *from = (const float *)(const void *)((const char *)task->args.scratch + mm->x_bytes);
+    uint16_t *to = (uint16_t *)(void *)task->output;
+    int64_t first = (int64_t)begin * NARROWED,
+            last = least((int64_t)end * NARROWED, mm->batches * mm->m * mm->n);
+    (mm->x_dtype == MIA_f16 ? kernels->narrow_f16 : kernels->narrow_bf16)(to + first, from + first,
+                                                                          (size_t)(last - first));
+}
+
+static void run_wide(const mia__cpu_task *task, size_t begin, size_t end) {
+    mia__reference_matmul_part(&task->args, begin, end);
+}
+
 /* --- choosing --------------------------------------------------------------------------------- */
 
 static int64_t extent(const mia__view *view, uint32_t mode) {
@@ -259,17 +331,30 @@ static int64_t stride(const mia__view *view, uint32_t mode) {
 
 static bool takes(const mia__step *step) {
     const mia__operand *w = &step->inputs[0], *x = &step->inputs[1];
-    if (!mia__cpu_is_float(w->dtype) && !is_block(w->dtype)) return false;
-    return x->dtype == MIA_f32 && step->output.dtype == MIA_f32 && w->view.ndim >= 1 && x->view.ndim >= 1;
+    if (!mia__cpu_is_float(w->dtype) && !mia__cpu_is_block(w->dtype)) return false;
+    return mia__cpu_is_float(x->dtype) && step->output.dtype == x->dtype && w->view.ndim >= 1 &&
+           x->view.ndim >= 1;
 }
 
-static mia__cpu_matmul describe(const mia__step *step) {
+/* What x is rounded to 8 bits for. */
+static bool rounds(const mia__cpu *cpu, const mia__cpu_matmul *mm) {
+    return mia__cpu_is_block(mm->dtype) && cpu->precision == MIA_PRECISION_DEFAULT;
+}
+
+/* Whether x can be used as it lies: one column of f32 without gaps. */
+static bool lies_packed(const mia__cpu_matmul *mm) {
+    return mm->x_dtype == MIA_f32 && mm->m == 1 && (mm->x_stride[0] == 1 || mm->k == 1);
+}
+
+static mia__cpu_matmul describe(const mia__cpu *cpu, const mia__step *step) {
     const mia__view *w = &step->inputs[0].view, *x = &step->inputs[1].view, *out = &step->output.view;
     mia__cpu_matmul mm = {.k = extent(w, 0),
                           .n = extent(w, 1),
                           .m = extent(x, 1),
                           .batches = 1,
-                          .dtype = step->inputs[0].dtype};
+                          .dtype = step->inputs[0].dtype,
+                          .x_dtype = step->inputs[1].dtype,
+                          .narrows = step->output.dtype != MIA_f32};
     for (uint32_t i = 0; i < 2; i++) {
         mm.w_stride[i] = stride(w, i);
         mm.x_stride[i] = stride(x, i);
@@ -280,26 +365,19 @@ static mia__cpu_matmul describe(const mia__step *step) {
         mm.x_batch[mm.batch_ndim++] = stride(x, i);
         mm.batches *= out->extent[i];
     }
+    /* x is at most broadcast to this; its shape was checked */
+    size_t count = (size_t)(mm.batches * mm.m * mm.k);
+    if (rounds(cpu, &mm))
+        mm.x_bytes = count / BLOCK * sizeof(mia__cpu_block);
+    else if (!lies_packed(&mm))
+        mm.x_bytes = count * sizeof(float);
     return mm;
-}
-
-static bool rounds(const mia__cpu *cpu, const mia__cpu_matmul *mm) {
-    return is_block(mm->dtype) && cpu->precision == MIA_PRECISION_DEFAULT &&
-           (mm->x_stride[0] == 1 || mm->k == 1);
-}
-
-/* Whether x can be used as it lies: one column without gaps. */
-static bool lies_packed(const mia__cpu_matmul *mm) {
-    return mm->m == 1 && (mm->x_stride[0] == 1 || mm->k == 1);
 }
 
 size_t mia__cpu_scratch_matmul(const mia__cpu *cpu, const mia__step *step) {
     if (!takes(step)) return 0;
-    mia__cpu_matmul mm = describe(step);
-    size_t count =
-        (size_t)(mm.batches * mm.m * mm.k); /* x is at most broadcast to this; its shape was checked */
-    if (rounds(cpu, &mm)) return count / BLOCK * sizeof(mia__cpu_block);
-    return lies_packed(&mm) ? 0 : count * sizeof(float);
+    mia__cpu_matmul mm = describe(cpu, step);
+    return mm.x_bytes + (mm.narrows ? (size_t)(mm.batches * mm.m * mm.n) * sizeof(float) : 0);
 }
 
 static void tile_output(mia__cpu_matmul *mm, int64_t n_tile, int64_t m_tile) {
@@ -325,7 +403,7 @@ static void choose_f32(const mia__cpu *cpu, mia__cpu_step *out) {
     mia__cpu_matmul *mm = &out->as.matmul;
     int64_t columns = cpu->kernels.columns;
     bool rows = mm->dtype == MIA_f32 && mm->w_stride[0] == 1 && mm->x_stride[0] == 1;
-    if (!mm->prepared && rows && mm->m <= 4) {
+    if (!mm->prepared && rows && mm->x_dtype == MIA_f32 && mm->m <= 4) {
         tile_output(mm, GROUP, 4);
         mia__cpu_phase_add(out, run_dots, units(mm));
         return;
@@ -333,15 +411,20 @@ static void choose_f32(const mia__cpu *cpu, mia__cpu_step *out) {
     mm->packed = !lies_packed(mm);
     mm->panels = divide_up(mm->m, columns);
     if (mm->packed) mia__cpu_phase_add(out, run_pack, (size_t)(mm->batches * mm->panels));
-    bool column = mm->m == 1 && mm->prepared && !is_block(mm->dtype);
+    bool column = mm->m == 1 && mm->prepared && !mia__cpu_is_block(mm->dtype);
     tile_output(mm, column ? GROUP : GROUP * (int64_t)cpu->kernels.groups, 16 * columns);
     mia__cpu_phase_add(out, column ? run_matvec : run_product, units(mm));
 }
 
 bool mia__cpu_choose_matmul(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out) {
     const mia__step *source = out->source;
-    if (!takes(source)) return false;
-    out->as.matmul = describe(source);
+    const mia__view *w = &source->inputs[0].view;
+    if (!takes(source)) {
+        out->work = 2.0 * (double)mia__view_count(&source->output.view) * (double)extent(w, 0);
+        mia__cpu_phase_add(out, run_wide, mia__reference_matmul_tiles(source));
+        return true;
+    }
+    out->as.matmul = describe(cpu, source);
     mia__cpu_matmul *mm = &out->as.matmul;
     mm->prepared = plan->buffers[source->inputs[0].buffer].kind == MIA__BUFFER_FORM;
     out->work = (double)(mm->batches * mm->n) * (double)mm->k * (0.05 + 0.02 * (double)mm->m);
@@ -349,5 +432,7 @@ bool mia__cpu_choose_matmul(const mia__cpu *cpu, const mia__plan *plan, mia__cpu
         choose_quantised(cpu, out);
     else
         choose_f32(cpu, out);
+    if (mm->narrows)
+        mia__cpu_phase_add(out, run_narrow, (size_t)divide_up(mm->batches * mm->m * mm->n, NARROWED));
     return true;
 }

@@ -2,6 +2,8 @@
  * without a chooser runs on its reference kernel, and so does a step that its chooser turns down. */
 #include "backend/cpu/cpu.h"
 
+#include <string.h>
+
 mia__cpu_chooser mia__cpu_chooser_find(mia_op op) {
     if (op == MIA__OP_FUSED) return mia__cpu_choose_elementwise;
     const mia_op_info *info = mia_op_describe(op);
@@ -15,7 +17,7 @@ mia__cpu_chooser mia__cpu_chooser_find(mia_op op) {
     }
     switch ((int)op) {
     case MIA_OP_copy: return mia__cpu_choose_copy;
-    case MIA_OP_convert: return mia__cpu_choose_convert;
+    case MIA_OP_convert: return mia__cpu_choose_conversion;
     case MIA_OP_concat: return mia__cpu_choose_concat;
     case MIA_OP_pad: return mia__cpu_choose_pad;
     case MIA_OP_update: return mia__cpu_choose_update;
@@ -48,16 +50,18 @@ mia__cpu_chooser mia__cpu_chooser_find(mia_op op) {
 }
 
 size_t mia__cpu_scratch(const void *context, const mia__step *step) {
+    const mia_op_info *info = mia_op_describe(step->op);
+    if (info != NULL && info->op_class == MIA_CLASS_REDUCTION) return mia__cpu_scratch_reduce(context, step);
     switch ((int)step->op) {
     case MIA_OP_rope: return mia__cpu_scratch_rope(context, step);
     case MIA_OP_matmul: return mia__cpu_scratch_matmul(context, step);
     case MIA_OP_conv1d:
     case MIA_OP_conv2d: return mia__cpu_scratch_window(context, step);
-    case MIA_OP_cumsum:
+    case MIA_OP_cumsum: return mia__cpu_scratch_cumsum(context, step);
     case MIA_OP_sort:
     case MIA_OP_argsort:
     case MIA_OP_top_k:
-    case MIA_OP_top_k_indices: return mia__cpu_scratch_scan(context, step);
+    case MIA_OP_top_k_indices: return mia__cpu_scratch_sort(context, step);
     default: return 0;
     }
 }
@@ -66,10 +70,8 @@ size_t mia__cpu_scratch(const void *context, const mia__step *step) {
 static void keep_quantised(mia__cpu_kernels *kernels, const mia__cpu_kernels *before) {
     kernels->quantised_columns = before->quantised_columns;
     kernels->quantise = before->quantise;
-    kernels->product_q8_0 = before->product_q8_0;
-    kernels->product_q4_0 = before->product_q4_0;
-    kernels->unpack_q8_0 = before->unpack_q8_0;
-    kernels->unpack_q4_0 = before->unpack_q4_0;
+    memcpy(kernels->products, before->products, sizeof kernels->products);
+    memcpy(kernels->unpacks, before->unpacks, sizeof kernels->unpacks);
 }
 
 #define FILL(isa, family) mia__cpu_##isa##_##family(kernels);

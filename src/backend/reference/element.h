@@ -11,7 +11,9 @@
 #include "backend/reference/reference.h"
 #include "base/half.h"
 
-#define MIA__WALK_VIEWS 4
+#include <math.h>
+
+#define MIA__WALK_VIEWS (MIA__MAX_OPERANDS + 1)
 
 /* Steps through every index of some modes, first mode fastest; at[i] is where view i is, in units from its
  * buffer. */
@@ -53,6 +55,22 @@ static inline bool mia__is_float(mia_dtype dtype) {
 /* Extent of a mode, 1 past the last. */
 static inline int64_t mia__extent(const mia__view *view, uint32_t mode) {
     return mode < view->ndim ? view->extent[mode] : 1;
+}
+
+/* A sum in double that keeps what each addition loses (Neumaier): what sums of f64 are held against. */
+typedef struct mia__long_sum {
+    double sum, lost;
+} mia__long_sum;
+
+static inline void mia__long_sum_add(mia__long_sum *s, double x) {
+    double sum = s->sum + x;
+    s->lost += fabs(s->sum) >= fabs(x) ? (s->sum - sum) + x : (x - sum) + s->sum;
+    s->sum = sum;
+}
+
+/* What is lost means nothing where the sum is infinite or NaN. */
+static inline double mia__long_sum_value(const mia__long_sum *s) {
+    return isfinite(s->sum) ? s->sum + s->lost : s->sum;
 }
 
 /* --- one element ------------------------------------------------------------------------------ */
@@ -108,6 +126,10 @@ static inline void mia__store_whole(mia_dtype dtype, void *base, int64_t at, int
     }
 }
 
+/* Stores a number into any scalar type: rounded to nearest even, saturated at the ends of integer types, NaN
+ * as 0. */
+void mia__store_number(mia_dtype dtype, void *base, int64_t at, double value);
+
 /* --- the kernels, a family a file; reference.c lists them ------------------------------------- */
 
 void mia__reference_elementwise(const mia__kernel_args *args);
@@ -118,6 +140,8 @@ void mia__reference_update(const mia__kernel_args *args);
 void mia__reference_convert(const mia__kernel_args *args);
 void mia__reference_gather(const mia__kernel_args *args);
 void mia__reference_embedding(const mia__kernel_args *args);
+void mia__reference_custom(const mia__kernel_args *args);
+void mia__reference_custom_elementwise(const mia__kernel_args *args);
 void mia__reference_take(const mia__kernel_args *args);
 void mia__reference_take_along(const mia__kernel_args *args);
 void mia__reference_scatter(const mia__kernel_args *args);

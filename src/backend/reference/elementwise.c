@@ -219,7 +219,7 @@ static double end_in(mia_dtype dtype, double value) {
 
 mia__attributes mia__elementwise_attributes(mia_op op, mia_dtype dtype, const mia__attributes *attributes) {
     mia__attributes out = *attributes;
-    for (size_t i = 0; i < MIA__MAX_REALS && op == MIA_OP_clamp; i++) out.f[i] = end_in(dtype, out.f[i]);
+    for (size_t i = 0; i < MIA_MAX_REALS && op == MIA_OP_clamp; i++) out.f[i] = end_in(dtype, out.f[i]);
     return out;
 }
 

@@ -2,7 +2,7 @@
  * m]. Trailing modes that either lacks, or has with extent 1, are repeated; an x of rank 1 is one column.
  *
  * All in double. Tiles of y are made together only so that a block of w is decoded once for all columns of
- * the tile. */
+ * the tile; and any tile may be made alone, for a backend that shares them among threads. */
 #include "backend/reference/element.h"
 
 #include "base/block.h"
@@ -44,28 +44,51 @@ static void multiply_tile(const matrix *w, const matrix *x, int64_t n, int64_t m
     }
 }
 
-static void multiply(const mia__kernel_args *args, const matrix *w, const matrix *x, int64_t out_at) {
+/* One tile of y, which begins at out_at. */
+static void write_tile(const mia__kernel_args *args, const matrix *w, const matrix *x, int64_t n, int64_t m,
+                       int64_t out_at) {
     const mia__operand *out = &args->step->output;
     int64_t across = out->view.stride[0], down = out->view.ndim > 1 ? out->view.stride[1] : 0;
-    for (int64_t m = 0; m < x->lines; m += TILE) {
-        for (int64_t n = 0; n < w->lines; n += TILE) {
-            double sums[TILE][TILE] = {{0}};
-            multiply_tile(w, x, n, m, sums);
-            for (int64_t i = n; i < n + TILE && i < w->lines; i++)
-                for (int64_t j = m; j < m + TILE && j < x->lines; j++)
-                    mia__store(out->dtype, args->output, out_at + i * across + j * down, sums[i - n][j - m]);
-        }
+    double sums[TILE][TILE] = {{0}};
+    multiply_tile(w, x, n, m, sums);
+    for (int64_t i = n; i < n + TILE && i < w->lines; i++)
+        for (int64_t j = m; j < m + TILE && j < x->lines; j++)
+            mia__store(out->dtype, args->output, out_at + i * across + j * down, sums[i - n][j - m]);
+}
+
+static int64_t tiles_along(const mia__view *view, uint32_t mode) {
+    return (mia__extent(view, mode) + TILE - 1) / TILE;
+}
+
+/* Where a view is at the `batch`-th index of the output's modes from 2 on. */
+static int64_t batch_at(const mia__view *view, const mia__view *output, int64_t batch) {
+    int64_t at = view->offset;
+    for (uint32_t i = 2; i < output->ndim; i++) {
+        if (mia__extent(view, i) != 1) at += batch % output->extent[i] * view->stride[i];
+        batch /= output->extent[i];
+    }
+    return at;
+}
+
+size_t mia__reference_matmul_tiles(const mia__step *step) {
+    const mia__view *out = &step->output.view;
+    int64_t count = tiles_along(out, 0) * tiles_along(out, 1);
+    for (uint32_t i = 2; i < out->ndim; i++) count *= out->extent[i];
+    return (size_t)count;
+}
+
+void mia__reference_matmul_part(const mia__kernel_args *args, size_t begin, size_t end) {
+    const mia__step *step = args->step;
+    const mia__view *out = &step->output.view;
+    int64_t across = tiles_along(out, 0), tiles = across * tiles_along(out, 1);
+    for (size_t unit = begin; unit < end; unit++) {
+        int64_t batch = (int64_t)unit / tiles, tile = (int64_t)unit % tiles;
+        matrix w = matrix_of(args, 0, batch_at(&step->inputs[0].view, out, batch));
+        matrix x = matrix_of(args, 1, batch_at(&step->inputs[1].view, out, batch));
+        write_tile(args, &w, &x, tile % across * TILE, tile / across * TILE, batch_at(out, out, batch));
     }
 }
 
 void mia__reference_matmul(const mia__kernel_args *args) {
-    const mia__step *step = args->step;
-    mia__walk walk;
-    if (!mia__walk_start(&walk, &step->output.view, 2)) return;
-    uint32_t o = mia__walk_add(&walk, &step->output.view);
-    uint32_t w = mia__walk_add(&walk, &step->inputs[0].view), x = mia__walk_add(&walk, &step->inputs[1].view);
-    do {
-        matrix weights = matrix_of(args, 0, walk.at[w]), activations = matrix_of(args, 1, walk.at[x]);
-        multiply(args, &weights, &activations, walk.at[o]);
-    } while (mia__walk_next(&walk));
+    mia__reference_matmul_part(args, 0, mia__reference_matmul_tiles(args->step));
 }

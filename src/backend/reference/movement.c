@@ -1,5 +1,5 @@
-/* Movement of elements as they are: copy, concat, pad, update. Sizes alone matter, types do not. Attributes
- * that name a mode count the modes of the views, a packed type's inner mode included. */
+/* Movement of elements as they are: copy, concat, pad, update. Sizes alone matter, types do not: blocks move
+ * whole. Attributes that name a mode count the modes of the views, a packed type's inner mode included. */
 #include "backend/reference/element.h"
 
 #include "base/block.h"
@@ -44,11 +44,12 @@ void mia__reference_concat(const mia__kernel_args *args) {
     uint32_t mode = (uint32_t)step->attributes.i[0];
     int64_t begin = 0;
     assert(mode < step->output.view.ndim);
+    mia__view whole = in_units(&step->output);
     for (uint32_t i = 0; i < step->input_count; i++) {
-        const mia__view *from = &step->inputs[i].view;
-        mia__view to = part_of(&step->output.view, mode, begin, from->extent[mode]);
-        mia__copy_units(unit_bytes(args), &to, args->output, from, args->inputs[i]);
-        begin += from->extent[mode];
+        mia__view from = in_units(&step->inputs[i]);
+        mia__view to = part_of(&whole, mode, begin, from.extent[mode]);
+        mia__copy_units(unit_bytes(args), &to, args->output, &from, args->inputs[i]);
+        begin += from.extent[mode];
     }
 }
 
@@ -67,19 +68,21 @@ void mia__reference_pad(const mia__kernel_args *args) {
     fill_zero(bytes, &behind, args->output);
 }
 
-/* In place (output and input 0 are the same memory and view) only the part is written. */
+/* In place (output and input 0 are the same memory and view) only the part is written. Along mode 0 of a
+ * block type the position is that of the block that it lies in. */
 void mia__reference_update(const mia__kernel_args *args) {
     const mia__step *step = args->step;
-    const mia__view *x = &step->inputs[0].view, *part = &step->inputs[1].view;
+    mia__view x = in_units(&step->inputs[0]), part = in_units(&step->inputs[1]),
+              out = in_units(&step->output);
     uint32_t mode = (uint32_t)step->attributes.i[0];
     size_t bytes = unit_bytes(args);
-    assert(mode < x->ndim);
+    assert(mode < x.ndim);
     int64_t start = mia__load_whole(MIA_i32, args->inputs[2], step->inputs[2].view.offset);
-    int64_t most = x->extent[mode] - part->extent[mode];
+    int64_t most = step->inputs[0].view.extent[mode] - step->inputs[1].view.extent[mode];
     if (start > most) start = most;
     if (start < 0) start = 0;
-    if (args->output != args->inputs[0])
-        mia__copy_units(bytes, &step->output.view, args->output, x, args->inputs[0]);
-    mia__view to = part_of(&step->output.view, mode, start, part->extent[mode]);
-    mia__copy_units(bytes, &to, args->output, part, args->inputs[1]);
+    if (mode == 0) start /= mia_dtype_describe(step->output.dtype)->elements;
+    if (args->output != args->inputs[0]) mia__copy_units(bytes, &out, args->output, &x, args->inputs[0]);
+    mia__view to = part_of(&out, mode, start, part.extent[mode]);
+    mia__copy_units(bytes, &to, args->output, &part, args->inputs[1]);
 }

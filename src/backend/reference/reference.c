@@ -4,7 +4,7 @@
 
 #include "backend/host.h"
 #include "backend/reference/element.h"
-#include "base/block.h"
+#include "graph/ops.h"
 
 #include <stdio.h>
 
@@ -65,25 +65,17 @@ mia__reference_kernel mia__reference_find(mia_op op) {
     return info->op_class == MIA_CLASS_ELEMENTWISE ? mia__reference_elementwise : NULL;
 }
 
-/* A block type is fine to copy; anything else asks for its numbers. */
-static bool numbers_known(mia_dtype dtype) {
-    return mia_dtype_describe(dtype)->kind != MIA_KIND_BLOCK || mia__block_find(dtype) != NULL;
+mia__reference_kernel mia__reference_of(const mia__step *step) {
+    if (step->custom == NULL) return mia__reference_find(step->op);
+    return step->custom->description.number != NULL ? mia__reference_custom_elementwise
+                                                    : mia__reference_custom;
 }
 
 mia_status mia__reference_check(const mia__step *step, const char *backend, mia_error *error) {
-    const mia_op_info *info = mia_op_describe(step->op);
-    const char *name = info != NULL ? info->name : "an unknown operation";
-    if (mia__reference_find(step->op) == NULL)
-        return mia_error_set(error, MIA_ERROR_UNSUPPORTED, "%s: no kernel for %s", backend, name);
-    if (step->op == MIA_OP_copy) return MIA_OK;
-    for (uint32_t i = 0; i < step->input_count; i++)
-        if (!numbers_known(step->inputs[i].dtype))
-            return mia_error_set(error, MIA_ERROR_UNSUPPORTED, "%s: %s cannot read %s", backend, name,
-                                 mia_dtype_describe(step->inputs[i].dtype)->name);
-    if (!numbers_known(step->output.dtype))
-        return mia_error_set(error, MIA_ERROR_UNSUPPORTED, "%s: %s cannot make %s", backend, name,
-                             mia_dtype_describe(step->output.dtype)->name);
-    return MIA_OK;
+    if (mia__reference_of(step) != NULL) return MIA_OK;
+    const mia__op_row *row = mia__op_row_of(step->op, step->custom);
+    return mia_error_set(error, MIA_ERROR_UNSUPPORTED, "%s: no kernel for %s", backend,
+                         row != NULL ? row->info.name : "an unknown operation");
 }
 
 /* --- the backend ------------------------------------------------------------------------------ */
@@ -126,7 +118,7 @@ static mia_status compile(mia__backend *backend, const mia__plan *plan, void **o
         return mia_error_set(error, MIA_ERROR_NO_MEMORY, "%s: no memory for a plan of %u steps",
                              backend->type->name, (unsigned)plan->step_count);
     made->count = plan->step_count;
-    for (uint32_t i = 0; i < plan->step_count; i++) made->kernels[i] = mia__reference_find(plan->steps[i].op);
+    for (uint32_t i = 0; i < plan->step_count; i++) made->kernels[i] = mia__reference_of(&plan->steps[i]);
     *out = made;
     return MIA_OK;
 }

@@ -34,11 +34,16 @@ static bool find_column(const mia__kernel_args *args, int64_t index_at, int64_t 
 void mia__reference_gather(const mia__kernel_args *args) {
     const mia__step *step = args->step;
     const mia__operand *table = &step->inputs[0];
-    static const uint64_t zero[2] = {0, 0};
+    static const uint8_t zero[256]; /* of any unit */
     uint32_t column_modes = table->view.ndim - 1;
-    size_t bytes = mia_dtype_describe(table->dtype)->bytes;
+    const mia_dtype_info *info = mia_dtype_describe(table->dtype);
+    size_t bytes = info->bytes;
     mia__view from = first_modes(&table->view, column_modes),
               to = first_modes(&step->output.view, column_modes);
+    if (info->kind == MIA_KIND_BLOCK) { /* mode 0 in blocks */
+        from.extent[0] /= info->elements;
+        to.extent[0] /= info->elements;
+    }
     mia__view nothing = {.ndim = column_modes};
     for (uint32_t i = 0; i < column_modes; i++) nothing.extent[i] = to.extent[i];
     mia__view places = last_modes(&step->output.view, column_modes);

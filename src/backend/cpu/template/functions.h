@@ -34,13 +34,6 @@ INLINE vd vd_round(vd x) {
     return (x + 0x1.8p52) - 0x1.8p52;
 }
 
-INLINE bool vi_any(vi mask) {
-    uint64_t parts[MIA_LANES / 2], all = 0;
-    memcpy(parts, &mask, sizeof parts);
-    for (unsigned i = 0; i < MIA_LANES / 2; i++) all |= parts[i];
-    return all != 0;
-}
-
 /* --- signs and whole numbers ------------------------------------------------------------------ */
 
 INLINE vf vf_with_sign(vf magnitude, vf sign) {

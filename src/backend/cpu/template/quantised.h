@@ -1,10 +1,12 @@
 /* Products of block-quantised weights and activations rounded to 8 bits a block, in whole numbers; and
- * prepared weights as f32. The layout of a group is drawn in forms.h.
+ * prepared weights as f32. The layout of a group is drawn in blocks.h.
  *
- *     out[n, m] (+)= sum over blocks of scale[n] scale[m] (quants[n] . quants[m] - bias * sum of quants[m])
+ *     out[n, m] (+)= sum over blocks of scale[m] (scale[n] (quants[n] . quants[m] - offset * sum of quants[m])
+ *                                                 - least[n] * sum of quants[m])
  *
- * Weights are stored unsigned, the bias (128 or 8) above their value. Included once for each instruction
- * set. */
+ * The types are constants where the functions here are used, and so is what follows from them. Included once
+ * for each instruction set. */
+#include "backend/cpu/blocks.h"
 #include "backend/cpu/template/simd.h"
 
 #define GROUP MIA__CPU_GROUP
@@ -31,29 +33,35 @@ INLINE quad quad_load(const uint8_t *from) {
 
 /* --- dot products of quads -------------------------------------------------------------------- */
 
-/* add_quads(sum, w, x): sum + the four products of unsigned w (below 16 when `small`) and signed x, a lane
- * each. */
+/* add_quads(sum, w, x): sum + the four products of unsigned w and signed x, a lane each. */
 
 #if MIA_LANES == 16
 
-INLINE vi add_quads(vi sum, quad w, int32_t x, bool small) {
-    (void)small;
+INLINE vi add_quads(vi sum, quad w, int32_t x) {
     return (vi)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)w, _mm512_set1_epi32(x));
 }
 
 #elif MIA_LANES == 8
 
-/* The products of two neighbours are added in 16 bits, which 255 * 127 twice would overflow. So the bias of
+/* The products of two neighbours are added in 16 bits, which 255 * 127 twice would overflow. So the offset of
  * 128 is taken off first, and the sign of w moved to x; nothing is then left for the caller to take off. */
-INLINE vi add_quads(vi sum, quad w, int32_t x, bool small) {
+INLINE vi add_quads(vi sum, quad w, int32_t x) {
     const __m256i ones = _mm256_set1_epi16(1);
-    __m256i spread = _mm256_set1_epi32(x), weights = (__m256i)w;
-    if (!small) {
-        weights = _mm256_xor_si256(weights, _mm256_set1_epi8((char)0x80));
-        spread = _mm256_sign_epi8(spread, weights);
-        weights = _mm256_abs_epi8(weights);
+    __m256i weights = _mm256_xor_si256((__m256i)w, _mm256_set1_epi8((char)0x80));
+    __m256i spread = _mm256_sign_epi8(_mm256_set1_epi32(x), weights);
+    return sum + (vi)_mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_abs_epi8(weights), spread), ones);
+}
+
+/* Quants of few bits leave room for more: `count` quads, with 2 * 127 * (2^bits - 1) * count below 2^15. */
+INLINE vi add_small_quads(vi sum, const quad *w, const int8_t *x, const unsigned count) {
+    const __m256i ones = _mm256_set1_epi16(1);
+    __m256i pairs = _mm256_setzero_si256();
+    EACH(j, count) {
+        int32_t four;
+        memcpy(&four, x + 4 * j, sizeof four);
+        pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16((__m256i)w[j], _mm256_set1_epi32(four)));
     }
-    return sum + (vi)_mm256_madd_epi16(_mm256_maddubs_epi16(weights, spread), ones);
+    return sum + (vi)_mm256_madd_epi16(pairs, ones);
 }
 
 #else
@@ -61,8 +69,7 @@ INLINE vi add_quads(vi sum, quad w, int32_t x, bool small) {
 typedef int16_t vs __attribute__((vector_size(4 * MIA_LANES)));
 
 /* Even and odd bytes apart: a product of 255 and 128 just fits 16 bits. */
-INLINE vi add_quads(vi sum, quad w, int32_t x, bool small) {
-    (void)small;
+INLINE vi add_quads(vi sum, quad w, int32_t x) {
     int32_t x_even = ((x & 0xff) ^ 0x80) - 0x80, x_even2 = (((x >> 16) & 0xff) ^ 0x80) - 0x80;
     int32_t x_odd = (((x >> 8) & 0xff) ^ 0x80) - 0x80, x_odd2 = x >> 24;
     vu even = (vu)w & 0x00ff00ffu, odd = ((vu)w >> 8) & 0x00ff00ffu;
@@ -74,25 +81,73 @@ INLINE vi add_quads(vi sum, quad w, int32_t x, bool small) {
 
 #endif
 
-/* The formats, told apart by `small`: q4_0's weights are below 16. */
-#define BIAS(small)        ((small) ? 8 : 128)
-#define BLOCK_BYTES(small) ((small) ? GROUP * BLOCK / 2 : GROUP * BLOCK) /* of quants of a group */
 /* What add_quads leaves to be taken off, in units of the sum of x. */
-#define REST(small) (MIA_LANES == 8 && !(small) ? 0 : BIAS(small))
+INLINE int rest_of(const mia_dtype type) {
+    return MIA_LANES == 8 && mia__cpu_quant_bits(type) == 8 ? 0 : mia__cpu_quant_offset(type);
+}
 
-/* The weights of one block for part `part` of the rows. */
-INLINE void load_block(const uint8_t *quants, unsigned part, const bool small, quad weights[QUADS]) {
-    if (!small) {
-        EACH(j, QUADS) {
-            weights[j] = quad_load(quants + (j * GROUP + part * MIA_LANES) * 4);
-        }
-        return;
+/* --- weights ---------------------------------------------------------------------------------- */
+
+INLINE quad quad_shift_left(quad x, unsigned bits) {
+    return (quad)((vu)x << bits);
+}
+INLINE quad quad_shift_right(quad x, unsigned bits) {
+    return (quad)((vu)x >> bits);
+}
+
+/* The quants of one block for part `part` of the rows. */
+INLINE void load_quants(const uint8_t *quants, unsigned part, const mia_dtype type, quad weights[QUADS]) {
+    const unsigned bits = mia__cpu_quant_bits(type), low = bits == 8 ? QUADS : QUADS / 2;
+    const uint8_t *vectors = quants + part * MIA_LANES * 4, *above = vectors + low * GROUP * 4;
+    EACH(j, low) {
+        weights[j] = quad_load(vectors + j * GROUP * 4);
     }
+    if (bits == 8) return;
     EACH(j, QUADS / 2) {
-        quad both = quad_load(quants + (j * GROUP + part * MIA_LANES) * 4);
-        weights[j] = both & 0x0f0f0f0f;
-        weights[j + QUADS / 2] = (vi)((vu)both >> 4) & 0x0f0f0f0f;
+        weights[j + QUADS / 2] = quad_shift_right(weights[j], 4) & 0x0f0f0f0f;
+        weights[j] = weights[j] & 0x0f0f0f0f;
     }
+    if (bits == 5) {
+        quad fifth = quad_load(above);
+        EACH(j, QUADS / 2) {
+            weights[j] |= quad_shift_left(fifth, 4 - j) & 0x10101010;
+            weights[j + QUADS / 2] |= quad_shift_right(fifth, j) & 0x10101010;
+        }
+    }
+    if (bits == 6) {
+        EACH(i, 2) {
+            quad upper = quad_load(above + i * GROUP * 4);
+            weights[4 * i] |= quad_shift_left(upper, 4) & 0x30303030;
+            weights[4 * i + 1] |= quad_shift_left(upper, 2) & 0x30303030;
+            weights[4 * i + 2] |= upper & 0x30303030;
+            weights[4 * i + 3] |= quad_shift_right(upper, 2) & 0x30303030;
+        }
+    }
+}
+
+/* Of one block: a scale, or one for each half; and the least number. */
+typedef struct block_scales {
+    vf scale[2], least;
+} block_scales;
+
+INLINE block_scales load_scales(const uint8_t *scales, size_t block, unsigned part, const mia_dtype type) {
+    const size_t many = mia__cpu_record_blocks(type);
+    const bool least = mia__cpu_has_least(type);
+    const uint8_t *record = scales + block / many * mia__cpu_record_bytes(type);
+    const uint16_t *halves = (const uint16_t *)(const void *)record + part * MIA_LANES;
+    block_scales s = {{vf_load_f16(halves)}, vf_set(0)};
+    if (least) s.least = vf_load_f16(halves + GROUP);
+    if (many > 1) {
+        const uint8_t *bytes =
+            record + mia__cpu_record_halves_bytes(type) + block % many * 2 * GROUP + part * MIA_LANES;
+        vf first = vf_load_i8(bytes), second = vf_load_i8(bytes + GROUP);
+        if (least)
+            s.least *= second;
+        else
+            s.scale[1] = s.scale[0] * second;
+        s.scale[0] *= first;
+    }
+    return s;
 }
 
 INLINE void write_sums(const mia__cpu_tile *tile, unsigned n, unsigned m, vf sums) {
@@ -107,18 +162,47 @@ INLINE void write_sums(const mia__cpu_tile *tile, unsigned n, unsigned m, vf sum
 
 /* --- products --------------------------------------------------------------------------------- */
 
-INLINE vi block_dot(const quad weights[QUADS], const mia__cpu_block *x, const bool small) {
-    vi sum = vi_set(-REST(small) * x->sum);
-    EACH(j, QUADS) {
-        int32_t four;
-        memcpy(&four, x->quants + 4 * j, sizeof four);
-        sum = add_quads(sum, weights[j], four, small);
+/* The products of quads first .. end of a block; `sum` is that of the activations there. */
+INLINE vi dot_quads(const quad weights[QUADS], const mia__cpu_block *x, const mia_dtype type,
+                    const unsigned first, const unsigned end, int32_t sum) {
+    vi dots = vi_set(-rest_of(type) * sum);
+#if MIA_LANES == 8
+    const unsigned bits = mia__cpu_quant_bits(type), some = bits == 4 ? 8 : bits == 5 ? 4 : 2;
+    if (bits < 8) {
+        EACH(j, (end - first) / some) {
+            const unsigned at = first + j * some;
+            dots = add_small_quads(dots, weights + at, x->quants + 4 * at, some);
+        }
+        return dots;
     }
-    return sum;
+#endif
+    EACH(j, end - first) {
+        int32_t four;
+        memcpy(&four, x->quants + 4 * (first + j), sizeof four);
+        dots = add_quads(dots, weights[first + j], four);
+    }
+    return dots;
+}
+
+/* All of a block is put together before it is multiplied by the scale of x: x may be so large that parts of it
+ * alone would be infinite. */
+INLINE vf add_block(vf sum, const quad weights[QUADS], const block_scales *scales, const mia__cpu_block *x,
+                    const mia_dtype type) {
+    vf dots;
+    if (type == MIA_q6_K) {
+        vf first = vi_to_vf(dot_quads(weights, x, type, 0, QUADS / 2, x->half));
+        vf second = vi_to_vf(dot_quads(weights, x, type, QUADS / 2, QUADS, x->sum - x->half));
+        dots = vf_fma(second, scales->scale[1], first * scales->scale[0]);
+    } else {
+        dots = vi_to_vf(dot_quads(weights, x, type, 0, QUADS, x->sum));
+        dots = mia__cpu_has_least(type) ? vf_fma(dots, scales->scale[0], scales->least * (float)-x->sum)
+                                        : dots * scales->scale[0];
+    }
+    return vf_fma(dots, vf_set(x->scale), sum);
 }
 
 INLINE void product_of(mia__cpu_quants w, const mia__cpu_block *x, size_t blocks, const mia__cpu_tile *tile,
-                       const bool small, const unsigned columns) {
+                       const mia_dtype type, const unsigned columns) {
     vf sums[PARTS][COLUMNS];
     EACH(p, PARTS) {
         EACH(m, columns) {
@@ -128,12 +212,10 @@ INLINE void product_of(mia__cpu_quants w, const mia__cpu_block *x, size_t blocks
     for (size_t b = 0; b < blocks; b++) {
         EACH(p, PARTS) {
             quad weights[QUADS];
-            load_block(w.quants + b * BLOCK_BYTES(small), p, small, weights);
-            vf scales = vf_load_f16(w.scales + b * GROUP + p * MIA_LANES);
+            load_quants(w.quants + b * mia__cpu_quant_bytes(type), p, type, weights);
+            const block_scales scales = load_scales(w.scales, b, p, type);
             EACH(m, columns) {
-                const mia__cpu_block *column = x + b * columns + m;
-                vf dots = vi_to_vf(block_dot(weights, column, small));
-                sums[p][m] = vf_fma(dots, scales * column->scale, sums[p][m]);
+                sums[p][m] = add_block(sums[p][m], weights, &scales, x + b * columns + m, type);
             }
         }
     }
@@ -144,52 +226,48 @@ INLINE void product_of(mia__cpu_quants w, const mia__cpu_block *x, size_t blocks
     }
 }
 
-#define CASE(small, columns)                                                                                 \
+#define CASE(type, columns)                                                                                  \
     case columns:                                                                                            \
-        product_of(w, x, blocks, tile, small, columns);                                                      \
+        product_of(w, x, blocks, tile, type, columns);                                                       \
         break;
 
 #if MIA_LANES == 16
-#define CASES(s) CASE(s, 1) CASE(s, 2) CASE(s, 3) CASE(s, 4) CASE(s, 5) CASE(s, 6) CASE(s, 7) CASE(s, 8)
+#define CASES(t) CASE(t, 1) CASE(t, 2) CASE(t, 3) CASE(t, 4) CASE(t, 5) CASE(t, 6) CASE(t, 7) CASE(t, 8)
 #elif MIA_LANES == 8
-#define CASES(s) CASE(s, 1) CASE(s, 2) CASE(s, 3) CASE(s, 4)
+#define CASES(t) CASE(t, 1) CASE(t, 2) CASE(t, 3) CASE(t, 4)
 #else
-#define CASES(s) CASE(s, 1) CASE(s, 2)
+#define CASES(t) CASE(t, 1) CASE(t, 2)
 #endif
-
-static void product_q8_0(mia__cpu_quants w, const mia__cpu_block *x, size_t blocks,
-                         const mia__cpu_tile *tile) {
-    switch (tile->m) { CASES(false) }
-}
-
-static void product_q4_0(mia__cpu_quants w, const mia__cpu_block *x, size_t blocks,
-                         const mia__cpu_tile *tile) {
-    switch (tile->m) { CASES(true) }
-}
 
 /* --- weights as f32 --------------------------------------------------------------------------- */
 
-INLINE void unpack(mia__cpu_quants w, size_t blocks, float *out, const bool small) {
+INLINE void unpack_of(mia__cpu_quants w, size_t blocks, float *out, const mia_dtype type) {
     for (size_t b = 0; b < blocks; b++) {
         for (unsigned p = 0; p < PARTS; p++) {
             quad weights[QUADS];
-            load_block(w.quants + b * BLOCK_BYTES(small), p, small, weights);
-            vf scales = vf_load_f16(w.scales + b * GROUP + p * MIA_LANES);
+            load_quants(w.quants + b * mia__cpu_quant_bytes(type), p, type, weights);
+            const block_scales scales = load_scales(w.scales, b, p, type);
             for (unsigned i = 0; i < BLOCK; i++) {
-                vi value = ((vi)((vu)weights[i / 4] >> (8 * (i % 4))) & 0xff) - BIAS(small);
-                vf_store(out + (b * BLOCK + i) * GROUP + p * MIA_LANES, vi_to_vf(value) * scales);
+                vi value = ((vi)((vu)weights[i / 4] >> (8 * (i % 4))) & 0xff) - mia__cpu_quant_offset(type);
+                vf scaled = vi_to_vf(value) * scales.scale[type == MIA_q6_K && i >= BLOCK / 2];
+                if (mia__cpu_has_least(type)) scaled -= scales.least;
+                vf_store(out + (b * BLOCK + i) * GROUP + p * MIA_LANES, scaled);
             }
         }
     }
 }
 
-static void unpack_q8_0(mia__cpu_quants w, size_t blocks, float *out) {
-    unpack(w, blocks, out, false);
-}
+/* --- of every format -------------------------------------------------------------------------- */
 
-static void unpack_q4_0(mia__cpu_quants w, size_t blocks, float *out) {
-    unpack(w, blocks, out, true);
-}
+#define DEFINE_FORMAT(type, unused)                                                                          \
+    static void product_##type(mia__cpu_quants w, const mia__cpu_block *x, size_t blocks,                    \
+                               const mia__cpu_tile *tile) {                                                  \
+        switch (tile->m) { CASES(MIA_##type) }                                                               \
+    }                                                                                                        \
+    static void unpack_##type(mia__cpu_quants w, size_t blocks, float *out) {                                \
+        unpack_of(w, blocks, out, MIA_##type);                                                               \
+    }
+MIA_TYPES_BLOCK(DEFINE_FORMAT, unused)
 
 /* --- activations ------------------------------------------------------------------------------ */
 
@@ -197,7 +275,7 @@ static void unpack_q4_0(mia__cpu_quants w, size_t blocks, float *out) {
  * overflows. In a block with an infinite number the finite ones do not count; one with NaN becomes NaN. */
 static void quantise_odd(const float *x, float greatest, mia__cpu_block *out) {
     const float lift = 0x1p64f;
-    out->sum = 0;
+    int sum = 0;
     out->scale = greatest < INFINITY ? (float)((double)(greatest * lift) / 127.0 / (double)lift) : greatest;
     for (unsigned i = 0; i < BLOCK; i++) {
         float q = 0;
@@ -206,8 +284,10 @@ static void quantise_odd(const float *x, float greatest, mia__cpu_block *out) {
         else if (greatest < INFINITY && out->scale > 0)
             q = rintf(fminf(fmaxf(x[i] / out->scale, -127.0f), 127.0f));
         out->quants[i] = (int8_t)q;
-        out->sum += out->quants[i];
+        sum += out->quants[i];
+        if (i < BLOCK / 2) out->half = (int16_t)sum;
     }
+    out->sum = (int16_t)sum;
 }
 
 typedef int8_t narrow __attribute__((vector_size(MIA_LANES)));
@@ -222,27 +302,33 @@ static void quantise_block(const float *x, mia__cpu_block *out) {
         return;
     }
     float inverse = greatest > 0 ? 127.0f / greatest : 0;
-    vi sum = {0};
+    vi sums[2] = {{0}, {0}};
     for (unsigned i = 0; i < BLOCK; i += MIA_LANES) {
         vi whole = (vi)(vf_load(x + i) * inverse + magic) - (vi)magic;
         narrow bytes = __builtin_convertvector(whole, narrow);
         memcpy(out->quants + i, &bytes, sizeof bytes);
-        sum += whole;
+        sums[i / (BLOCK / 2)] += whole;
+    }
+    int first = 0, second = 0;
+    for (unsigned i = 0; i < MIA_LANES; i++) {
+        first += sums[0][i];
+        second += sums[1][i];
     }
     out->scale = greatest / 127.0f;
-    out->sum = 0;
-    for (unsigned i = 0; i < MIA_LANES; i++) out->sum += sum[i];
+    out->sum = (int16_t)(first + second);
+    out->half = (int16_t)first;
 }
 
 static void quantise(const float *x, size_t blocks, mia__cpu_block *out, size_t stride) {
     for (size_t b = 0; b < blocks; b++) quantise_block(x + b * BLOCK, out + b * stride);
 }
 
+#define FILL_FORMAT(type, unused)                                                                            \
+    kernels->products[mia__cpu_format(MIA_##type)] = product_##type;                                         \
+    kernels->unpacks[mia__cpu_format(MIA_##type)] = unpack_##type;
+
 FILL_FAMILY(quantised) {
     kernels->quantised_columns = COLUMNS;
     kernels->quantise = quantise;
-    kernels->product_q8_0 = product_q8_0;
-    kernels->product_q4_0 = product_q4_0;
-    kernels->unpack_q8_0 = unpack_q8_0;
-    kernels->unpack_q4_0 = unpack_q4_0;
+    MIA_TYPES_BLOCK(FILL_FORMAT, unused)
 }

@@ -33,13 +33,79 @@ static float sum_of_squares(const float *x, float centre, size_t count) {
     SUM_OF(SQUARE, centre)
 }
 
+/* The element of a row that MORE picks out of any two, in four vectors; BEYOND is `>` or `<`. */
+#define EXTREME_OF(MORE, BEYOND, most_of)                                                                    \
+    if (count < MIA_LANES) {                                                                                 \
+        float one = x[0];                                                                                    \
+        for (size_t i = 1; i < count; i++) one = x[i] BEYOND one || isnan(x[i]) ? x[i] : one;                \
+        return one;                                                                                          \
+    }                                                                                                        \
+    vf most[4] = {vf_set(x[0]), vf_set(x[0]), vf_set(x[0]), vf_set(x[0])};                                   \
+    size_t i = 0;                                                                                            \
+    for (; i + TURN <= count; i += TURN) EACH(j, 4) most[j] = MORE(vf_load(x + i + j * MIA_LANES), most[j]); \
+    for (; i + MIA_LANES <= count; i += MIA_LANES) most[0] = MORE(vf_load(x + i), most[0]);                  \
+    if (i < count) most[0] = MORE(vf_load(x + count - MIA_LANES), most[0]);                                  \
+    return most_of(MORE(MORE(most[0], most[1]), MORE(most[2], most[3])));
+
 static float greatest(const float *x, size_t count) {
-    vf most = vf_set(x[0]);
+    EXTREME_OF(vf_max, >, vf_greatest)
+}
+
+static float least(const float *x, size_t count) {
+    EXTREME_OF(vf_min, <, vf_least)
+}
+
+static size_t find(const float *x, float value, size_t count) {
+    bool nan = isnan(value);
+    vf wanted = vf_set(value);
     size_t i = 0;
-    for (; i + MIA_LANES <= count; i += MIA_LANES) most = vf_max(vf_load(x + i), most);
-    float result = vf_greatest(most);
-    for (; i < count; i++) result = x[i] > result || x[i] != x[i] ? x[i] : result;
-    return result;
+    for (; i + TURN <= count; i += TURN) {
+        vi here = {0};
+        EACH(j, 4) {
+            vf v = vf_load(x + i + j * MIA_LANES);
+            here |= nan ? vf_is_nan(v) : v == wanted;
+        }
+        if (vi_any(here)) break;
+    }
+    while (i < count && !(nan ? isnan(x[i]) : x[i] == value)) i++;
+    return i;
+}
+
+/* The compiler makes vectors of this. */
+static void keep_best(float *restrict best, int32_t *restrict numbers, const float *restrict x, float sign,
+                      int32_t number, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        float v = sign * x[i], old = best[i];
+        int32_t beyond = v > old || (v != v && old == old) ? -1 : 0;
+        best[i] = beyond ? v : old;
+        numbers[i] = beyond ? number : numbers[i];
+    }
+}
+
+typedef double vd __attribute__((vector_size(8 * MIA_LANES)));
+
+/* Multiplies mantissas in [1, 2), of which a double holds a thousand, and adds exponents. */
+static bool multiply(const float *x, size_t count, double *mantissa, int64_t *exponent) {
+    vd product = 1.0 - (vd){0};
+    vi sum = {0}, odd = {0};
+    for (size_t i = 0; i < count; i += MIA_LANES) {
+        float rest[MIA_LANES];
+        for (size_t j = 0; i + MIA_LANES > count && j < MIA_LANES; j++)
+            rest[j] = i + j < count ? x[i + j] : 1;
+        vi bits = (vi)vf_load(i + MIA_LANES > count ? rest : x + i), power = bits >> 23 & 0xff;
+        odd |= (power == 0) | (power == 0xff);
+        sum += power - 127;
+        product *= __builtin_convertvector((vf)((bits & (int32_t)0x807fffff) | 0x3f800000), vd);
+    }
+    *mantissa = 1;
+    *exponent = 0;
+    for (size_t j = 0; j < MIA_LANES; j++) {
+        int power;
+        if (odd[j] != 0) return false;
+        *mantissa = frexp(*mantissa * product[j], &power);
+        *exponent += sum[j] + power;
+    }
+    return true;
 }
 
 static float exponentials(float *out, const float *x, float shift, size_t count) {
@@ -102,6 +168,10 @@ FILL_FAMILY(rows) {
     kernels->sum = sum_about;
     kernels->sum_of_squares = sum_of_squares;
     kernels->greatest = greatest;
+    kernels->least = least;
+    kernels->find = find;
+    kernels->keep_best = keep_best;
+    kernels->multiply = multiply;
     kernels->exponentials = exponentials;
     kernels->scale = scale;
     kernels->normalise = normalise;

@@ -104,6 +104,20 @@ INLINE vf vf_load_bf16(const uint16_t *from) {
 #endif
 }
 
+/* Signed bytes, MIA_LANES of them. */
+INLINE vf vf_load_i8(const void *from) {
+#if MIA_LANES == 16
+    return (vf)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)from)));
+#elif MIA_LANES == 8
+    return (vf)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)from)));
+#else
+    const int8_t *bytes = (const int8_t *)from;
+    vf x = {0};
+    for (int i = 0; i < MIA_LANES; i++) x[i] = (float)bytes[i];
+    return x;
+#endif
+}
+
 INLINE void vf_store_f16(uint16_t *to, vf x) {
 #if MIA_LANES == 16
     _mm256_storeu_si256((__m256i *)(void *)to, _mm512_cvtps_ph((__m512)x, _MM_FROUND_TO_NEAREST_INT));
@@ -156,6 +170,19 @@ INLINE vi vf_is_nan(vf x) {
     return ((vi)x & 0x7fffffff) > 0x7f800000;
 }
 
+/* Whether a lane of a mask is set. */
+INLINE bool vi_any(vi mask) {
+#if MIA_LANES == 16
+    return _mm512_movepi32_mask((__m512i)mask) != 0;
+#elif MIA_LANES == 8
+    return _mm256_movemask_ps((__m256)mask) != 0;
+#else
+    uint64_t half[2];
+    memcpy(half, &mask, sizeof half);
+    return (half[0] | half[1]) != 0;
+#endif
+}
+
 /* The greater; NaN if either is. */
 INLINE vf vf_max(vf a, vf b) {
     return vf_select((a > b) | vf_is_nan(a), a, b);
@@ -173,10 +200,23 @@ INLINE float vf_sum(vf x) {
     return lane[0];
 }
 
+/* The same tree for the greatest and the least; NaN if any is. */
 INLINE float vf_greatest(vf x) {
-    float most = x[0];
-    for (int i = 1; i < MIA_LANES; i++) most = x[i] > most || x[i] != x[i] ? x[i] : most;
-    return most;
+    float lane[MIA_LANES];
+    memcpy(lane, &x, sizeof lane);
+    for (int width = MIA_LANES / 2; width > 0; width /= 2)
+        for (int i = 0; i < width; i++)
+            lane[i] = lane[i + width] > lane[i] || isnan(lane[i + width]) ? lane[i + width] : lane[i];
+    return lane[0];
+}
+
+INLINE float vf_least(vf x) {
+    float lane[MIA_LANES];
+    memcpy(lane, &x, sizeof lane);
+    for (int width = MIA_LANES / 2; width > 0; width /= 2)
+        for (int i = 0; i < width; i++)
+            lane[i] = lane[i + width] < lane[i] || isnan(lane[i + width]) ? lane[i + width] : lane[i];
+    return lane[0];
 }
 
 /* --- e to the x ------------------------------------------------------------------------------- */
