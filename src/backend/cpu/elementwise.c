@@ -147,9 +147,9 @@ static void ask_for(const mia__cpu_task *task, size_t first) {
     if (first >= e->count) return;
     size_t left = e->count - first, count = left < e->tile ? left : e->tile;
     for (uint32_t i = 0; i < task->step->source->input_count; i++) {
+        if (e->access[i] != ACCESS_LINE) continue;
         const char *from = task->inputs[i] + first * e->bytes[i];
-        for (size_t at = 0; e->access[i] == ACCESS_LINE && at < count * e->bytes[i]; at += CACHE_LINE)
-            __builtin_prefetch(from + at, 0, 2);
+        for (size_t at = 0; at < count * e->bytes[i]; at += CACHE_LINE) __builtin_prefetch(from + at, 0, 2);
     }
 }
 
