@@ -58,14 +58,16 @@ typedef struct mia__cpu_instruction {
 
 /* Tiles of a compact output, and how inputs lie beside it: modes that every input continues are merged. */
 typedef struct mia__cpu_elementwise {
-    size_t count, tile; /* elements, of all and of a unit */
-    uint32_t ndim;      /* at least 1 */
-    int64_t extent[MIA__VIEW_MODES];
-    int64_t stride[MIA__MAX_OPERANDS][MIA__VIEW_MODES];
+    size_t count, tile;                          /* elements, of all and of a unit */
+    uint8_t bytes[MIA__MAX_OPERANDS], out_bytes; /* of elements in memory */
     uint8_t access[MIA__MAX_OPERANDS];
     uint8_t result;        /* the register that the last instruction leaves the numbers in */
     bool lands;            /* that is an input, which is brought straight to the output */
+    bool slow;             /* its instructions take longer than memory does */
     uint32_t instructions; /* in step->instructions */
+    uint32_t ndim;         /* at least 1 */
+    int64_t extent[MIA__VIEW_MODES];
+    int64_t stride[MIA__MAX_OPERANDS][MIA__VIEW_MODES];
 } mia__cpu_elementwise;
 
 /* out[N, M, batch] = w[K, N, batch] by x[K, M, batch] */
