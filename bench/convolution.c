@@ -2,11 +2,12 @@
  * with 1 and 2 threads (or those named on the command line).
  *
  *     convolution [THREADS...]       MIA_CPU_ISA=generic|avx2|avx512 caps the instruction set */
+#include "timing.h"
+
 #include <mia/mia.h>
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #define REPEATS 15
 
@@ -30,17 +31,6 @@ static void must(mia_status status, const mia_error *error) {
     if (status == MIA_OK) return;
     fprintf(stderr, "convolution: %s\n", error->message);
     exit(1);
-}
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static int by_value(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
 }
 
 static mia_tensor_f32 numbers(mia_device *device, mia_shape extents) {
@@ -72,8 +62,7 @@ static double measure(mia_device *device, const shape *s) {
     }
     mia_unref(x);
     mia_unref(w);
-    qsort(seconds, REPEATS, sizeof *seconds, by_value);
-    return seconds[REPEATS / 2];
+    return median(seconds, REPEATS);
 }
 
 static void report(unsigned threads) {

@@ -296,7 +296,7 @@ mia_tensor mia_tensor_input(mia_device *device, mia_dtype dtype, mia_shape shape
     }
     if (storage != NULL) {
         storage->memory.bytes = bytes;
-        storage->placeholder = true;
+        storage->formal = true;
     }
     mia_tensor t = finish(device, own(device, dtype, &view, storage, &site), false, &site, &error);
     mia__unlock(device);

@@ -56,7 +56,7 @@ struct mia__storage {
     uint32_t runs;      /* queued runs that use it */
     bool allocated;     /* buffer holds memory (allocated or adopted) */
     bool filled;        /* of a constant: the bytes are there */
-    bool placeholder;   /* an input to record a tape with: no numbers, and no memory for any */
+    bool formal;        /* an input to record a tape with: no numbers, and no memory for any */
     mia__buffer buffer;
     mia__constant *constant; /* NULL: an ordinary value's */
     mia__borrowed *borrowed; /* NULL: the memory is ours, or nobody wants to be told */
