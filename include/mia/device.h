@@ -31,6 +31,12 @@ MIA_API void mia_ticket_wait(mia_ticket *ticket);
  * finish the ticket, wait for work of the same device, or close the device. */
 MIA_API void mia_ticket_then(mia_ticket *ticket, void (*then)(void *user, mia_status status), void *user);
 
+/* Asks the work to stop, if it has not completed. Any thread that may use the ticket; does not wait. On `cpu` a run
+ * stops within milliseconds, on `reference` after the step in progress. The ticket then completes with CANCELLED, and
+ * what the run was to compute is poisoned with that, values that it was overwriting in place among it; the device and
+ * everything else stay as they are. Work that is over, or nearly, completes as it would have. */
+MIA_API void mia_ticket_cancel(mia_ticket *ticket);
+
 /* Takes the result and frees the ticket. PENDING, and nothing freed, while the work has not completed. */
 MIA_API MIA_MUST_CHECK mia_status mia_ticket_finish(mia_ticket *ticket, mia_error *error);
 
@@ -55,6 +61,10 @@ typedef struct mia_device_options {
     const mia_allocator *allocator;            /* copied; NULL: the C library's */
     void (*log)(void *user, const char *line); /* MIA_DEBUG output; NULL: none */
     void *log_user;
+    /* Told the share done of runs that take long, every 50 ms at most, by the thread that drives; false cancels the
+     * run. Must not wait for work of the same device. NULL: none */
+    bool (*progress)(void *user, double share);
+    void *progress_user;
 } mia_device_options;
 
 /* Opens a device. options may be NULL. Blocks. Fails with NOT_FOUND (the message lists the backends),
@@ -64,6 +74,10 @@ MIA_API MIA_MUST_CHECK mia_status mia_device_open(const mia_device_options *opti
 
 /* The same, completing later; *out is set when the ticket completes well. */
 MIA_API mia_ticket *mia_device_open_begin(const mia_device_options *options, mia_device **out);
+
+/* Cancels all work that is queued or under way, as mia_ticket_cancel does; later work runs as usual. Any thread, and
+ * signal handlers: it is one atomic addition. */
+MIA_API void mia_device_cancel(mia_device *device);
 
 /* Waits for runs, then frees everything. Handles that are still owned are dropped and reported: status
  * LEAKED, and the message counts them and names where the first were made. Using such a handle afterwards is

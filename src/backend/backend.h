@@ -6,6 +6,7 @@
 #ifndef MIA_BACKEND_BACKEND_H
 #define MIA_BACKEND_BACKEND_H
 
+#include "backend/watch.h"
 #include "plan/plan.h"
 
 #include <mia/device.h>
@@ -39,6 +40,7 @@ typedef struct mia__run {
     const mia__plan *plan;
     void *program;            /* what compile made of the plan */
     const mia__place *places; /* one a plan buffer */
+    mia__watch *watch;        /* may be NULL; a run that it stops completes with CANCELLED */
     mia__completion completion;
 } mia__run;
 

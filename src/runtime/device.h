@@ -78,9 +78,9 @@ size_t mia__constant_missing(const mia__storage *storage);
 /* Its own bytes where the host can read them now, else NULL. */
 const void *mia__constant_bytes(const mia__storage *storage);
 /* Reads (form NULL) or repacks what was reserved and is not filled; raw: what mia__constant_bytes said.
- * Called by the driving thread, without the lock; the caller sets `filled`. */
+ * Called by the driving thread, without the lock; the caller sets `filled`. CANCELLED if the watch says so. */
 mia_status mia__constant_fill(mia_device *device, mia__storage *storage, mia__prepared *form, const void *raw,
-                              mia_error *error);
+                              mia__watch *watch, mia_error *error);
 /* Checks `bytes` more against the device's limit; `what` begins the message. */
 mia_status mia__device_room(const mia_device *device, uint64_t bytes, const char *what, mia_error *error);
 
@@ -216,11 +216,12 @@ struct mia_ticket {
     bool run_it;  /* RUN follows LOAD */
     bool nobodys; /* begun by the runtime for what comes after it: frees itself when done */
     mia__run run;
+    mia__watch watch; /* cancelled by anybody, without the lock */
     bool (*progress)(void *user, double fraction);
     void *progress_user;
 
     mia__storage *source; /* DOWNLOAD, retained */
-    size_t source_offset, bytes;
+    size_t source_offset, bytes, downloaded;
     void *into;
 };
 
@@ -289,7 +290,8 @@ struct mia_device {
 
     mia__cause no_memory; /* stands in for causes that there is no memory for */
     mia_ticket *queue_first, *queue_last;
-    bool driving; /* a thread is in the backend */
+    bool driving;        /* a thread is in the backend */
+    atomic_uint cancels; /* how often everything was cancelled; by anybody, without the lock */
     bool driver_runs, driver_stops;
     pthread_t driver;
 

@@ -34,6 +34,7 @@ typedef void (*mia__cpu_function)(const mia__cpu_task *task, size_t begin, size_
 typedef struct mia__cpu_phase {
     mia__cpu_function function;
     size_t units;
+    size_t piece; /* units that are done before somebody looks whether the run is to stop */
 } mia__cpu_phase;
 
 /* Nested loops over an output and up to three inputs, in elements: modes of extent 1 dropped, neighbours that
@@ -171,6 +172,13 @@ struct mia__cpu_step {
     } as;
 };
 
+/* A plan's steps as compiled. */
+typedef struct mia__cpu_program {
+    uint32_t count, fallbacks;
+    size_t bytes;
+    mia__cpu_step steps[];
+} mia__cpu_program;
+
 /* An open backend. */
 typedef struct mia__cpu {
     mia__host_backend host;
@@ -194,6 +202,8 @@ size_t mia__cpu_scratch(const void *cpu, const mia__step *step);
 /* --- compile.c -------------------------------------------------------------------------------- */
 mia_status mia__cpu_compile(mia__backend *backend, const mia__plan *plan, void **program, mia_error *error);
 void mia__cpu_discard(mia__backend *backend, void *program);
+
+/* --- run.c ------------------------------------------------------------------------------------ */
 void mia__cpu_run(mia__backend *backend, mia__run *run);
 
 /* --- loop.c: geometry that families share ----------------------------------------------------- */
