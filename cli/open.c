@@ -74,6 +74,8 @@ static mia_status open_device_and_lm(const mia__cli_model_options *options, mia_
         .threads = (uint32_t)options->threads,
         .max_bytes = options->max_bytes,
         .progress = go_on,
+        .trace = options->trace,
+        .trace_user = options->trace_user,
         .log = getenv("MIA_DEBUG") != NULL ? print_log : NULL,
     };
     mia_status status = mia_device_open(&device, &model->device, error);

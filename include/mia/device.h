@@ -50,6 +50,18 @@ typedef enum mia_precision {
     MIA_PRECISION_EXACT = 1    /* f32 activations always */
 } mia_precision;
 
+/* A step of a run as it went, or the part that another thread had in it. */
+typedef struct mia_step_event {
+    const char *name; /* its operation; of a fused step all of them, "mul add gelu". Valid during the call */
+    const char *shapes;   /* "f32 [256, 1] <- q8_0 [64, 256], f32 [64, 1]". Valid during the call */
+    uint64_t run;         /* number of the run on its device */
+    uint32_t step, steps; /* number within the run, and how many that has */
+    uint32_t thread;      /* 0: the one that drives, whose event is of the whole step */
+    uint64_t begin, end;  /* nanoseconds of the system's monotonic clock */
+    uint64_t bytes;       /* of operands and result that the step touches, each once */
+    uint64_t operations;  /* of arithmetic; a multiplication and an addition are two */
+} mia_step_event;
+
 /* Zero means the default of every field. */
 typedef struct mia_device_options {
     const char *backend; /* "cpu" (default), "reference", "null" */
@@ -65,6 +77,10 @@ typedef struct mia_device_options {
      * run. Must not wait for work of the same device. NULL: none */
     bool (*progress)(void *user, double share);
     void *progress_user;
+    /* Told of every step that has run, by the thread that drives (cpu and reference). Must not use the device.
+     * NULL: none, and no step is timed */
+    void (*trace)(void *user, const mia_step_event *event);
+    void *trace_user;
 } mia_device_options;
 
 /* Opens a device. options may be NULL. Blocks. Fails with NOT_FOUND (the message lists the backends),

@@ -186,6 +186,10 @@ void mia__cached_release(mia_device *device, mia__cached *cached);
 void mia__cache_clear(mia_device *device);
 /* MIA_DEBUG=plan,memory: the steps of a new plan, and where its buffers are. */
 void mia__plan_log(const mia_device *device, const mia__plan *plan);
+/* MIA_DEBUG=tape: what a new plan is made from. */
+void mia__tape_log(const mia_device *device, const mia__tape *tape);
+/* "add", or "fused: mul(0, 1), add(#0, 2)" with what each instruction reads; may be cut. */
+const char *mia__step_text(const mia__plan *plan, const mia__step *step, char *text, size_t capacity);
 
 /* --- queue ------------------------------------------------------------------------------------ */
 
@@ -241,6 +245,16 @@ void mia__ticket_drive(mia_ticket *ticket, bool block);
 void mia__ticket_let_go(mia_ticket *ticket);
 void mia__queue_drain(mia_device *device);
 
+/* --- what is told of runs (trace.c), by the driving thread, without the lock ------------------- */
+
+typedef struct mia__times mia__times;
+/* MIA_DEBUG=time: where times are added up; NULL without memory. */
+mia__times *mia__times_new(const mia_allocator *allocator);
+void mia__times_free(const mia_allocator *allocator, mia__times *times);
+/* Around a run. */
+void mia__trace_begin(mia_ticket *ticket);
+void mia__trace_end(mia_ticket *ticket);
+
 /* --- submitting (without the lock) ------------------------------------------------------------ */
 
 mia_ticket *mia__open_begin(const mia_device_options *options, mia_device **out, mia_error *error);
@@ -262,7 +276,13 @@ void mia__custom_free(mia_device *device);
 
 /* --- the device ------------------------------------------------------------------------------- */
 
-enum { MIA__DEBUG_PLAN = 1, MIA__DEBUG_MEMORY = 2 };
+enum {
+    MIA__DEBUG_PLAN = 1,
+    MIA__DEBUG_MEMORY = 2,
+    MIA__DEBUG_TAPE = 4,
+    MIA__DEBUG_TIME = 8,
+    MIA__DEBUG_CHECK = 16
+};
 unsigned mia__debug_flags(void); /* of the environment */
 
 struct mia_device {
@@ -301,6 +321,7 @@ struct mia_device {
     struct mia__custom *custom; /* operations that were registered, the newest first */
     uint32_t custom_count;
     mia_device_counters counters;
+    mia__times *times; /* NULL: nobody asks */
 };
 
 void mia__device_log(const mia_device *device, const char *format, ...) MIA_PRINTF(2, 3);

@@ -167,7 +167,9 @@ static void run(mia_ticket *ticket, mia__completion completion) {
         ticket->watch.progress_user = device->options.progress_user;
         ticket->watch.told = mia__nanoseconds();
     }
+    mia__trace_begin(ticket);
     device->type->run(device->backend, &ticket->run);
+    mia__trace_end(ticket);
 }
 
 /* Begins the present phase; called with the lock, which is not held while the backend works. */

@@ -26,6 +26,7 @@ static mia__cached *new_plan(mia_tape *tape, const bool *overwritable, mia_error
     }
     cached->refs = 1;
     set_overwritable(tape, overwritable);
+    mia__tape_log(device, &tape->tape);
     mia_status status =
         mia__plan_make(&tape->tape, &device->backend->rules, &device->allocator, &cached->plan, error);
     if (status == MIA_OK)

@@ -37,9 +37,10 @@ done
 prompt=$(yes 'Once upon a time there was a king who had a fox.' | head -2500)
 pause=0.2
 interrupts INT 100000 -p "$prompt" --ctx 40000
-figure prompt | grep -Eqx '[0-9]+ of [0-9]+ tokens, [0-9.]+ tokens/s' || fail "the prompt is not read in part"
+figure prompt | grep -Eqx '([0-9]+ of [0-9]+ tokens, [0-9.]+ tokens/s|[0-9]+ tokens)' || fail "the prompt is read to its end"
+[ "$(figure generated)" = '0 tokens' ] || fail "a token after a prompt that was not read"
 # however long a part takes: on the reference backend one of 512 tokens is a matter of minutes
 pause=1
-interrupts INT 5000 -p "$(echo "$prompt" | head -120)" --device reference
-figure prompt | grep -Eqx '0 of [0-9]+ tokens.*' || fail "a part was read: $(figure prompt)"
+interrupts INT 5000 -p "$(echo "$prompt" | head -120)" --ctx 4000 --device reference
+figure prompt | grep -Eqx '[0-9]+ tokens' || fail "a part was read: $(figure prompt)"
 [ "$(figure generated)" = '0 tokens' ] || fail "a token after a prompt that was not read"
