@@ -220,6 +220,7 @@ struct mia_ticket {
     bool run_it;  /* RUN follows LOAD */
     bool nobodys; /* begun by the runtime for what comes after it: frees itself when done */
     mia__run run;
+    mia__check check;
     mia__watch watch; /* cancelled by anybody, without the lock */
     bool (*progress)(void *user, double fraction);
     void *progress_user;
@@ -251,6 +252,8 @@ typedef struct mia__times mia__times;
 /* MIA_DEBUG=time: where times are added up; NULL without memory. */
 mia__times *mia__times_new(const mia_allocator *allocator);
 void mia__times_free(const mia_allocator *allocator, mia__times *times);
+/* MIA_DEBUG=check: fills in what the backend asks and tells; run: of the ticket. */
+void mia__check_begin(mia_ticket *ticket);
 /* Around a run. */
 void mia__trace_begin(mia_ticket *ticket);
 void mia__trace_end(mia_ticket *ticket);

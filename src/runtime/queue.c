@@ -168,6 +168,7 @@ static void run(mia_ticket *ticket, mia__completion completion) {
         ticket->watch.told = mia__nanoseconds();
     }
     mia__trace_begin(ticket);
+    mia__check_begin(ticket);
     device->type->run(device->backend, &ticket->run);
     mia__trace_end(ticket);
 }

@@ -24,8 +24,8 @@ static void cut(mia__cpu_step *step) {
     }
 }
 
-static mia_status choose(const mia__cpu *cpu, const mia__plan *plan, const mia__step *source,
-                         mia__cpu_instruction *room, mia__cpu_step *out, mia_error *error) {
+mia_status mia__cpu_choose(const mia__cpu *cpu, const mia__plan *plan, const mia__step *source,
+                           mia__cpu_instruction *room, mia__cpu_step *out, mia_error *error) {
     *out = (mia__cpu_step){.source = source,
                            .kernels = &cpu->kernels,
                            .output_offset = view_offset(&source->output),
@@ -74,7 +74,7 @@ mia_status mia__cpu_compile(mia__backend *backend, const mia__plan *plan, void *
     *made = (mia__cpu_program){.count = plan->step_count, .bytes = bytes};
     mia__cpu_instruction *room = (mia__cpu_instruction *)(void *)((char *)made + instructions);
     for (uint32_t i = 0; i < plan->step_count; i++) {
-        mia_status status = choose(cpu, plan, &plan->steps[i], room, &made->steps[i], error);
+        mia_status status = mia__cpu_choose(cpu, plan, &plan->steps[i], room, &made->steps[i], error);
         room += mia__cpu_instructions_most(&plan->steps[i]);
         if (status != MIA_OK) {
             mia__cpu_discard(backend, made);

@@ -202,6 +202,9 @@ size_t mia__cpu_scratch(const void *cpu, const mia__step *step);
 /* --- compile.c -------------------------------------------------------------------------------- */
 mia_status mia__cpu_compile(mia__backend *backend, const mia__plan *plan, void **program, mia_error *error);
 void mia__cpu_discard(mia__backend *backend, void *program);
+/* Compiles one step, of that plan or of parts of its steps; room: for its instructions. */
+mia_status mia__cpu_choose(const mia__cpu *cpu, const mia__plan *plan, const mia__step *source,
+                           mia__cpu_instruction *room, mia__cpu_step *out, mia_error *error);
 
 /* --- run.c ------------------------------------------------------------------------------------ */
 void mia__cpu_run(mia__backend *backend, mia__run *run);

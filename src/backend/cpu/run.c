@@ -1,5 +1,6 @@
 /* A run: one step after the other, each shared by the pool where it is worth that. It allocates nothing. Between
  * steps, and between the pieces of long ones, it looks whether somebody wants it to stop. */
+#include "backend/cpu/check.h"
 #include "backend/cpu/cpu.h"
 
 static mia__cpu_task resolve(const mia__run *run, uint32_t index, const mia__cpu_step *step) {
@@ -87,12 +88,15 @@ static void run_traced(mia__cpu *cpu, const mia__run *run, uint32_t index, const
 void mia__cpu_run(mia__backend *backend, mia__run *run) {
     const mia__cpu_program *program = run->program;
     mia__cpu *cpu = (mia__cpu *)backend;
-    bool traced = mia__watch_traces(run->watch);
+    bool traced = mia__watch_traces(run->watch), checked = run->check != NULL;
     for (uint32_t i = 0; i < program->count && !mia__watch_cancelled(run->watch); i++) {
+        mia__cpu_check check;
+        if (checked) mia__cpu_check_begin(&check, cpu, run, i);
         if (traced)
             run_traced(cpu, run, i, &program->steps[i]);
         else
             run_step(cpu, run, i, &program->steps[i], NULL);
+        if (checked && !mia__cpu_check_end(&check)) checked = false; /* the first is what matters */
         mia__watch_tell(run->watch, (double)(i + 1) / program->count);
     }
     backend->fallbacks += program->fallbacks;
