@@ -71,7 +71,7 @@ typedef struct mia_device_options {
     bool no_fusion; /* element-wise operations run one by one, not as one step where that is possible: the
                        numbers are the same */
     const mia_allocator *allocator;            /* copied; NULL: the C library's */
-    void (*log)(void *user, const char *line); /* MIA_DEBUG output; NULL: none */
+    void (*log)(void *user, const char *line); /* MIA_DEBUG output (docs/debugging.md); NULL: none */
     void *log_user;
     /* Told the share done of runs that take long, every 50 ms at most, by the thread that drives; false cancels the
      * run. Must not wait for work of the same device. NULL: none */

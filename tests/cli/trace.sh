@@ -43,6 +43,13 @@ CHECK
 done
 
 
+# a right model under check: nothing to tell, and the same text
+expect 0 run "$model" -p 'Once' -n 6 --temp 0
+cp "$work/out" "$work/first"
+MIA_DEBUG=check "$MIA" run "$model" -p 'Once' -n 6 --temp 0 >"$work/out" 2>"$work/err" || fail "MIA_DEBUG=check"
+cmp -s "$work/out" "$work/first" || fail "another text under check"
+grep '^check' "$work/err" && fail "what is right is reported"
+
 MIA_DEBUG=time,tape,plan "$MIA" run "$model" -p 'Once' -n 2 --temp 0 >"$work/out" 2>"$work/err" || fail "MIA_DEBUG"
 grep -Eq '^run [0-9]+: [0-9]+ steps in [0-9.]+ ms' "$work/err" || fail "no table of times"
 grep -Eq '^ +[0-9.]+ ms +[0-9.]+ % +[0-9]+ steps? +[0-9.]+ GB/s +[0-9.]+ Gop/s  matmul$' "$work/err" || fail "no line of matmul"
