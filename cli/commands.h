@@ -13,6 +13,7 @@ int mia__cli_bench(int argc, char **argv);
 int mia__cli_export(int argc, char **argv);
 int mia__cli_exec(int argc, char **argv);
 int mia__cli_graph(int argc, char **argv);
+int mia__cli_trace(int argc, char **argv);
 int mia__cli_layout(int argc, char **argv);
 
 #endif

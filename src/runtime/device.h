@@ -86,9 +86,9 @@ size_t mia__constant_missing(const mia__storage *storage);
 /* Its own bytes where the host can read them now, else NULL. */
 const void *mia__constant_bytes(const mia__storage *storage);
 /* Reads (form NULL) or repacks what was reserved and is not filled; raw: what mia__constant_bytes said.
- * Called by the driving thread, without the lock; the caller sets `filled`. */
+ * Called by the driving thread, without the lock; the caller sets `filled`. CANCELLED if the watch says so. */
 mia_status mia__constant_fill(mia_device *device, mia__storage *storage, mia__prepared *form, const void *raw,
-                              mia_error *error);
+                              mia__watch *watch, mia_error *error);
 /* Checks `bytes` more against the device's limit; `what` begins the message. */
 mia_status mia__device_room(const mia_device *device, uint64_t bytes, const char *what, mia_error *error);
 
@@ -194,6 +194,10 @@ void mia__cached_release(mia_device *device, mia__cached *cached);
 void mia__cache_clear(mia_device *device);
 /* MIA_DEBUG=plan,memory: the steps of a new plan, and where its buffers are. */
 void mia__plan_log(const mia_device *device, const mia__plan *plan);
+/* MIA_DEBUG=tape: what a new plan is made from. */
+void mia__tape_log(const mia_device *device, const mia__tape *tape);
+/* "add", or "fused: mul(0, 1), add(#0, 2)" with what each instruction reads; may be cut. */
+const char *mia__step_text(const mia__plan *plan, const mia__step *step, char *text, size_t capacity);
 
 /* --- queue ------------------------------------------------------------------------------------ */
 
@@ -224,11 +228,13 @@ struct mia_ticket {
     bool run_it;  /* RUN follows LOAD */
     bool nobodys; /* begun by the runtime for what comes after it: frees itself when done */
     mia__run run;
+    mia__check check;
+    mia__watch watch; /* cancelled by anybody, without the lock */
     bool (*progress)(void *user, double fraction);
     void *progress_user;
 
     mia__storage *source; /* DOWNLOAD, retained */
-    size_t source_offset, bytes;
+    size_t source_offset, bytes, downloaded;
     void *into;
 };
 
@@ -247,6 +253,18 @@ void mia__ticket_drive(mia_ticket *ticket, bool block);
 /* Lets go of a ticket's plan and memory. */
 void mia__ticket_let_go(mia_ticket *ticket);
 void mia__queue_drain(mia_device *device);
+
+/* --- what is told of runs (trace.c), by the driving thread, without the lock ------------------- */
+
+typedef struct mia__times mia__times;
+/* MIA_DEBUG=time: where times are added up; NULL without memory. */
+mia__times *mia__times_new(const mia_allocator *allocator);
+void mia__times_free(const mia_allocator *allocator, mia__times *times);
+/* MIA_DEBUG=check: fills in what the backend asks and tells; run: of the ticket. */
+void mia__check_begin(mia_ticket *ticket);
+/* Around a run. */
+void mia__trace_begin(mia_ticket *ticket);
+void mia__trace_end(mia_ticket *ticket);
 
 /* --- submitting (without the lock) ------------------------------------------------------------ */
 
@@ -269,7 +287,13 @@ void mia__custom_free(mia_device *device);
 
 /* --- the device ------------------------------------------------------------------------------- */
 
-enum { MIA__DEBUG_PLAN = 1, MIA__DEBUG_MEMORY = 2 };
+enum {
+    MIA__DEBUG_PLAN = 1,
+    MIA__DEBUG_MEMORY = 2,
+    MIA__DEBUG_TAPE = 4,
+    MIA__DEBUG_TIME = 8,
+    MIA__DEBUG_CHECK = 16
+};
 unsigned mia__debug_flags(void); /* of the environment */
 
 struct mia_device {
@@ -297,7 +321,8 @@ struct mia_device {
 
     mia__cause no_memory; /* stands in for causes that there is no memory for */
     mia_ticket *queue_first, *queue_last;
-    bool driving; /* a thread is in the backend */
+    bool driving;        /* a thread is in the backend */
+    atomic_uint cancels; /* how often everything was cancelled; by anybody, without the lock */
     bool driver_runs, driver_stops;
     pthread_t driver;
 
@@ -308,6 +333,7 @@ struct mia_device {
     struct mia__custom *custom; /* operations that were registered, the newest first */
     uint32_t custom_count;
     mia_device_counters counters;
+    mia__times *times; /* NULL: nobody asks */
 };
 
 void mia__device_log(const mia_device *device, const char *format, ...) MIA_PRINTF(2, 3);

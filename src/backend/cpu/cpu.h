@@ -35,6 +35,7 @@ typedef void (*mia__cpu_function)(const mia__cpu_task *task, size_t begin, size_
 typedef struct mia__cpu_phase {
     mia__cpu_function function;
     size_t units;
+    size_t piece; /* units that are done before somebody looks whether the run is to stop */
 } mia__cpu_phase;
 
 /* Nested loops over an output and up to three inputs, in elements: modes of extent 1 dropped, neighbours that
@@ -239,6 +240,13 @@ struct mia__cpu_step {
     } as;
 };
 
+/* A plan's steps as compiled. */
+typedef struct mia__cpu_program {
+    uint32_t count, fallbacks;
+    size_t bytes;
+    mia__cpu_step steps[];
+} mia__cpu_program;
+
 /* An open backend. */
 typedef struct mia__cpu {
     mia__host_backend host;
@@ -262,6 +270,11 @@ size_t mia__cpu_scratch(const void *cpu, const mia__step *step);
 /* --- compile.c -------------------------------------------------------------------------------- */
 mia_status mia__cpu_compile(mia__backend *backend, const mia__plan *plan, void **program, mia_error *error);
 void mia__cpu_discard(mia__backend *backend, void *program);
+/* Compiles one step, of that plan or of parts of its steps; room: for its instructions. */
+mia_status mia__cpu_choose(const mia__cpu *cpu, const mia__plan *plan, const mia__step *source,
+                           mia__cpu_instruction *room, mia__cpu_step *out, mia_error *error);
+
+/* --- run.c ------------------------------------------------------------------------------------ */
 void mia__cpu_run(mia__backend *backend, mia__run *run);
 
 /* --- loop.c: geometry that families share ----------------------------------------------------- */

@@ -153,7 +153,8 @@ static void prepare_group(const preparation *p, size_t group) {
     mia__cpu_interleave_blocks(p->dtype, rows, row_bytes, count, blocks, out, scales);
 }
 
-static void prepare_groups(const void *user, size_t begin, size_t end) {
+static void prepare_groups(const void *user, unsigned thread, size_t begin, size_t end) {
+    (void)thread;
     for (size_t group = begin; group < end; group++) prepare_group(user, group);
 }
 
