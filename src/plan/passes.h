@@ -1,9 +1,12 @@
 /* The planner's passes and what they work on. Each is a file; none knows a backend beyond its rules. In
  * order:
  *
+ *   cse.c      equal sub-expressions become one value
+ *   dead.c     what nobody reads is left out
  *   lower.c    tape entries become steps: views resolved, packed types spelt out, broadcasts aligned, copies
  *              put in
  *   fuse.c     chains of element-wise steps become one step each, where the rules take such
+ *   order.c    steps go in the order that needs less memory
  *   buffers.c  values get buffers: in place where that is sound, constants in the forms that kernels want,
  *              scratch
  *   arena.c    temporaries get places in one arena, best fit over lifetimes */
@@ -34,8 +37,11 @@ typedef struct mia__planner {
     mia__plan_value *values;
     uint32_t value_count, value_capacity;
     uint32_t *base; /* of each entry, the value that it is or looks at */
+    bool *needed; /* of each entry that is a value, whether anything that outlives the run is made from it */
 } mia__planner;
 
+bool mia__plan_cse(mia__planner *planner);
+bool mia__plan_dead(mia__planner *planner);
 bool mia__plan_lower(mia__planner *planner);
 bool mia__plan_fuse(mia__planner *planner);
 bool mia__plan_buffers(mia__planner *planner);

@@ -86,10 +86,11 @@ mia_status mia__plan_make(const mia__tape *tape, const mia__plan_rules *rules, c
     if (allocator != NULL) plan->allocator = *allocator;
     plan->leaf_count = tape->leaf_count;
     mia__planner planner = {.allocator = plan->allocator, .tape = tape, .rules = rules, .plan = plan};
-    bool made = mia__plan_lower(&planner) && mia__plan_fuse(&planner) && mia__plan_buffers(&planner) &&
-                mia__plan_arena(&planner);
+    bool made = mia__plan_cse(&planner) && mia__plan_dead(&planner) && mia__plan_lower(&planner) &&
+                mia__plan_fuse(&planner) && mia__plan_buffers(&planner) && mia__plan_arena(&planner);
     mia_release(allocator, planner.values, planner.value_capacity * sizeof *planner.values);
     mia_release(allocator, planner.base, tape->count * sizeof *planner.base);
+    mia_release(allocator, planner.needed, tape->count * sizeof *planner.needed);
     if (!made) {
         mia__plan_free(plan);
         return mia_error_set(error, MIA_ERROR_NO_MEMORY, "no memory to plan %u operations",

@@ -91,6 +91,10 @@ typedef struct mia__plan {
     uint32_t result_count, result_capacity;
     uint32_t leaf_count;
     uint32_t output_count; /* buffers of kind OUTPUT */
+    /* What the passes did, for people: operations that are another's equal, or that nobody needs; and whether the
+     * steps are in another order than the tape's. */
+    uint32_t shared_count, dropped_count;
+    bool reordered;
     size_t arena_bytes;
     uint64_t arena_looks; /* places looked at to find room: what the cost of that grows with */
     size_t output_bytes;
