@@ -213,7 +213,8 @@ static void random_tape(test_tape *t) {
 
 /* What the random tapes are made to reach. */
 typedef struct reached {
-    long steps, shared, dropped, reuses, overwritten, copies, forms, outputs, aliases, instructions;
+    long steps, reordered, shared, dropped, reuses, overwritten, copies, forms, outputs, aliases,
+        instructions;
 } reached;
 
 static void note_reached(const test_tape *t, const mia__plan *plan, reached *sums) {
@@ -229,6 +230,7 @@ static void note_reached(const test_tape *t, const mia__plan *plan, reached *sum
         }
     }
     sums->instructions += plan->instruction_count;
+    sums->reordered += plan->reordered;
     sums->shared += plan->shared_count;
     sums->dropped += plan->dropped_count;
     sums->outputs += plan->output_count;
@@ -249,11 +251,11 @@ static void test_random_tapes(void **state) {
         note_reached(&t, plan, &sums);
         mia__plan_free(plan);
     }
-    printf(
-        "%ld steps of %ld instructions, %ld operations shared, %ld dropped: %ld in place, %ld over leaves, "
-        "%ld copies put in, %ld forms, %ld outputs, %ld aliases\n",
-        sums.steps, sums.instructions, sums.shared, sums.dropped, sums.reuses, sums.overwritten, sums.copies,
-        sums.forms, sums.outputs, sums.aliases);
+    printf("%ld steps of %ld instructions, %ld operations shared, %ld dropped, %ld plans in another order: "
+           "%ld in place, %ld over leaves, "
+           "%ld copies put in, %ld forms, %ld outputs, %ld aliases\n",
+           sums.steps, sums.instructions, sums.shared, sums.dropped, sums.reordered, sums.reuses,
+           sums.overwritten, sums.copies, sums.forms, sums.outputs, sums.aliases);
     assert_true(sums.reuses > rounds / 100 && sums.overwritten > rounds / 100 && sums.copies > rounds / 100);
     assert_true(sums.instructions > rounds / 10 && sums.shared > rounds / 10 && sums.dropped > rounds / 10);
     assert_true(sums.forms > rounds / 100 && sums.outputs > rounds && sums.aliases > rounds / 10);
