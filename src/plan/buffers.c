@@ -2,6 +2,7 @@
  * input is read by no later step, nothing outside refers to it (a leaf: to its memory), the operation reads
  * each element before it writes it, and both lie there in the same way. A buffer that ends up holding a value
  * that outlives the run gets memory of its own (or stays the leaf's memory); the others go to the arena. */
+#include "base/size.h"
 #include "graph/ops.h"
 #include "plan/passes.h"
 
@@ -155,7 +156,8 @@ bool mia__plan_buffers(mia__planner *planner) {
         mia__plan_buffer *buffer = &plan->buffers[b];
         if (buffer->kind != MIA__BUFFER_OUTPUT) continue;
         buffer->index = plan->output_count++;
-        plan->output_bytes += buffer->bytes;
+        if (!mia__size_add(plan->output_bytes, buffer->bytes, &plan->output_bytes))
+            plan->output_bytes = SIZE_MAX;
     }
     return true;
 }

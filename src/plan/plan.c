@@ -1,4 +1,5 @@
 /* Plans: making one by the passes of passes.h, and its arrays. */
+#include "base/size.h"
 #include "graph/ops.h"
 #include "plan/passes.h"
 
@@ -118,7 +119,8 @@ static bool place_in_better_order(mia__planner *planner) {
     plan->reordered = true;
     bool placed = place(planner);
     mia__plan other = *plan;
-    if (placed && plan->arena_bytes + plan->output_bytes >= recorded.arena_bytes + recorded.output_bytes) {
+    if (placed && mia__u64_sum(plan->arena_bytes, plan->output_bytes) >=
+                      mia__u64_sum(recorded.arena_bytes, recorded.output_bytes)) {
         *plan = recorded;
         worse = &other;
     }
