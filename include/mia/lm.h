@@ -114,6 +114,7 @@ typedef struct mia_lm_options {
     int64_t context;       /* most tokens in the state; 0: what the file gives */
     mia_progress progress; /* of loading; may be NULL */
     void *progress_user;
+    bool unloaded;                  /* load nothing yet: a step reads what it is the first to need */
     const mia_allocator *allocator; /* of the model and its states; copied; NULL: the C library's */
 } mia_lm_options;
 
@@ -125,7 +126,7 @@ typedef struct mia_lm_info {
     int64_t context;          /* tokens that a state can hold */
     int64_t vocabulary, dim, layers, heads, kv_heads, head_dim, ffn;
     uint64_t weight_bytes; /* of all tensors, as in the file */
-    uint64_t needed_bytes; /* device memory at the most: weights as prepared, a full state, the largest run */
+    uint64_t needed_bytes; /* device memory at the most, in any use of one state at a time (mia_lm_plan) */
 } mia_lm_info;
 
 /* Opens the model that the weights hold; device and weights must outlive it. Plans the largest step first and
@@ -138,6 +139,24 @@ MIA_API MIA_MUST_CHECK mia_status mia_lm_open(mia_device *device, mia_weights *w
 /* After its states and generations; constants stay with the device and the weights. NULL is fine. */
 MIA_API void mia_lm_close(mia_lm *lm);
 MIA_API mia_lm_info mia_lm_describe(const mia_lm *lm);
+
+/* What a model needs of a device that holds nothing else. Bytes; caches and other values are those of the run that
+ * needs most. */
+typedef struct mia_lm_memory {
+    uint64_t constant_bytes; /* tensors as the file has them */
+    uint64_t prepared_bytes; /* tensors in the forms that kernels asked for */
+    uint64_t cache_bytes;    /* caches of the state, with those that it grows out of */
+    uint64_t arena_bytes;    /* temporaries */
+    uint64_t value_bytes;    /* ids, positions, logits and the like */
+    uint64_t peak_bytes;     /* the sum */
+} mia_lm_memory;
+
+/* What it needs to read a prompt of so many tokens into a fresh state, for the logits after its last, and to generate
+ * so many more, a token a step: exactly what the device then holds at the most, once the model is loaded. With 0 and 0: the most in any use of
+ * one state, all logits and growing caches included. Plans; runs and loads nothing. Fails with INVALID_ARGUMENT (more
+ * tokens than the context holds), OVER_LIMIT (more than can be counted), NO_MEMORY. */
+MIA_API MIA_MUST_CHECK mia_status mia_lm_plan(mia_lm *lm, int64_t prompt, int64_t generated,
+                                              mia_lm_memory *out, mia_error *error);
 MIA_API const mia_tokenizer *mia_lm_tokenizer(const mia_lm *lm);
 
 /* --- state: a sequence of tokens that the model has read -------------------------------------- */

@@ -17,7 +17,10 @@ typedef struct mia_plan_info {
     uint64_t input_bytes;    /* inputs that are already there */
     uint64_t constant_bytes; /* constants used as the file has them */
     uint64_t prepared_bytes; /* constants in the forms that kernels asked for */
-    uint64_t needed_bytes;   /* the sum */
+    uint64_t
+        needed_bytes;    /* the sum: the most that a device holds which has nothing else; UINT64_MAX: more */
+    uint64_t peak_bytes; /* the most that this device would hold now, all else that it has included: what
+                                max_bytes is held against. Of a tape, whose inputs are not there: needed_bytes */
 } mia_plan_info;
 
 /* Plans what the values need, without running; the plan is cached for the run. Borrows; all values are of
@@ -28,7 +31,7 @@ MIA_API MIA_MUST_CHECK mia_status mia_tensor_plan(const mia_tensor *list, size_t
                                                   mia_error *error);
 
 /* Plans, and makes every constant of the plan ready (read, repacked), so that the first run does not have
- * to. Borrows. Blocks, behind the runs that are queued; any thread. `progress` (may be NULL) is told the
+ * to. Takes memory for constants alone. Borrows. Blocks, behind the runs that are queued; any thread. `progress` (may be NULL) is told the
  * share of bytes done and may cancel by returning false; it is called by the thread that does the work and
  * must not wait for work of the same device. Fails as mia_tensor_plan does, and with OVER_LIMIT before
  * anything is read, IO, CANCELLED; what was made ready until then stays. */

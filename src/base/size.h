@@ -28,6 +28,12 @@ static inline bool mia__u64_add(uint64_t a, uint64_t b, uint64_t *out) {
     return true;
 }
 
+/* The sum, or the largest number there is. */
+static inline uint64_t mia__u64_sum(uint64_t a, uint64_t b) {
+    uint64_t r;
+    return __builtin_add_overflow(a, b, &r) ? UINT64_MAX : r;
+}
+
 static inline bool mia__u64_multiply(uint64_t a, uint64_t b, uint64_t *out) {
     uint64_t r;
     if (__builtin_mul_overflow(a, b, &r)) return false;

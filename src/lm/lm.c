@@ -135,63 +135,14 @@ static void close_constants(mia_lm *lm) {
     lm->frequencies = (mia_tensor_f32){{0}};
 }
 
-/* --- planning and loading --------------------------------------------------------------------- */
+/* --- planning (plan.c) and loading --------------------------------------------------------------------- */
 
-/* Records a chunk of `rows` tokens as the first of a state, and plans it with full caches (info) or loads for
- * it with small ones (load). */
-static mia_status probe(mia_lm *lm, int64_t rows, mia__logits logits, mia_plan_info *info,
-                        const mia_lm_options *load, mia_error *error) {
-    static const int32_t ids[MIA__CHUNK_ROWS];
-    mia_lm_state *state;
-    mia_status status = mia_lm_state_open(lm, &state, error);
-    if (status != MIA_OK) return status;
-    int64_t capacity = info != NULL ? lm->context : mia__state_capacity(lm, rows);
-    mia__state_record(state, ids, rows, rows, capacity, logits);
-    size_t count = mia__state_values(state, logits);
-    if (info != NULL)
-        status = mia_tensor_plan(state->values, count, info, error);
-    else
-        status = mia_tensor_prepare(state->values, count, load->progress, load->progress_user, error);
-    mia_lm_state_close(state);
-    return status;
-}
-
-/* Bytes of the caches that a state holds when it grows for the last time: they stay until the run that makes
- * the full ones is over. False when that is more than can be said. */
-static bool outgrown_bytes(const mia_lm *lm, uint64_t *bytes) {
-    const mia__parameters *p = &lm->parameters;
-    int64_t rows = MIA__FIRST_CAPACITY;
-    *bytes = 0;
-    if (lm->context <= rows) return true;
-    while (rows * 2 < lm->context) rows *= 2;
-    uint64_t row = (uint64_t)(p->key_dim + p->value_dim) * sizeof(float); /* both at most 2^24 */
-    return !__builtin_mul_overflow(row * (uint64_t)p->kv_heads, (uint64_t)rows, bytes) &&
-           !__builtin_mul_overflow(*bytes, (uint64_t)p->layers, bytes);
-}
-
-static uint64_t greater(uint64_t a, uint64_t b) {
-    return a > b ? a : b;
-}
-
-/* The most that any run needs. Part by part, since a device keeps its largest arena while smaller
- * plans run. */
+/* The most that any use of a state needs, held against the limit. */
 static mia_status plan_memory(mia_lm *lm, uint64_t limit, mia_error *error) {
-    mia_plan_info prompt, all;
-    uint64_t outgrown;
-    int64_t rows = mia__chunk_largest(lm->context);
-    mia_status status = probe(lm, rows, MIA__LOGITS_LAST, &prompt, NULL, error);
+    mia_lm_memory memory;
+    mia_status status = mia_lm_plan(lm, 0, 0, &memory, error);
     if (status != MIA_OK) return status;
-    status = probe(lm, rows < MIA__ALL_ROWS ? rows : MIA__ALL_ROWS, MIA__LOGITS_ALL, &all, NULL, error);
-    if (status != MIA_OK) return status;
-    lm->needed_bytes =
-        greater(prompt.arena_bytes, all.arena_bytes) + greater(prompt.output_bytes, all.output_bytes) +
-        greater(prompt.input_bytes, all.input_bytes) +
-        greater(prompt.constant_bytes + prompt.prepared_bytes, all.constant_bytes + all.prepared_bytes);
-    if (!outgrown_bytes(lm, &outgrown) ||
-        __builtin_add_overflow(lm->needed_bytes, outgrown, &lm->needed_bytes))
-        return mia_error_set(error, MIA_ERROR_OVER_LIMIT,
-                             "%s needs more memory for a context of %" PRId64 " tokens than can be counted",
-                             mia_weights_name(lm->weights), lm->context);
+    lm->needed_bytes = memory.peak_bytes;
     if (limit != 0 && lm->needed_bytes > limit)
         return mia_error_set(error, MIA_ERROR_OVER_LIMIT, "%s needs %" PRIu64 " bytes, the limit is %" PRIu64,
                              mia_weights_name(lm->weights), lm->needed_bytes, limit);
@@ -215,13 +166,26 @@ static mia_status plan_elsewhere(mia_lm *lm, const mia_device_info *kind, mia_er
     return status;
 }
 
+/* Loads what a chunk of `rows` tokens needs, with small caches. */
+static mia_status load_for(mia_lm *lm, int64_t rows, const mia_lm_options *options, mia_error *error) {
+    static const int32_t ids[MIA__CHUNK_ROWS];
+    mia_lm_state *state;
+    mia_status status = mia_lm_state_open(lm, &state, error);
+    if (status != MIA_OK) return status;
+    mia__state_record(state, ids, rows, rows, mia__state_capacity(lm, rows), MIA__LOGITS_LAST);
+    size_t count = mia__state_values(state, MIA__LOGITS_LAST);
+    status = mia_tensor_prepare(state->values, count, options->progress, options->progress_user, error);
+    mia_lm_state_close(state);
+    return status;
+}
+
 /* One token's chunk and the largest one may ask for their weights in different forms; the second has little
  * or nothing left to load when they do not. */
 static mia_status load(mia_lm *lm, const mia_lm_options *options, mia_error *error) {
-    mia_status status = probe(lm, 1, MIA__LOGITS_LAST, NULL, options, error);
+    mia_status status = load_for(lm, 1, options, error);
     if (status != MIA_OK) return status;
     mia_lm_options silent = {0};
-    return probe(lm, mia__chunk_largest(lm->context), MIA__LOGITS_LAST, NULL, &silent, error);
+    return load_for(lm, mia__chunk_largest(lm->context), &silent, error);
 }
 
 static mia_status open_model(mia_lm *lm, const mia_lm_options *options, mia_error *error) {
@@ -237,7 +201,7 @@ static mia_status open_model(mia_lm *lm, const mia_lm_options *options, mia_erro
     if (status == MIA_OK) status = make_frequencies(lm, error);
     if (status == MIA_OK) status = lm->architecture->open(lm, error);
     if (status == MIA_OK && kind.max_bytes == 0) status = plan_memory(lm, 0, error);
-    if (status == MIA_OK) status = load(lm, options, error);
+    if (status == MIA_OK && !options->unloaded) status = load(lm, options, error);
     return status;
 }
 

@@ -1,8 +1,9 @@
 /* A language model's data, shared by the files that fill and use it and by nobody else:
- *   lm.c          opens, plans, loads, describes and closes a model
+ *   lm.c          opens, loads, describes and closes a model
  *   parameters.c  reads and checks hyperparameters and rotary frequencies, by the architecture's name
  *   llama.c       one architecture: its constants, and what it records for a chunk of tokens
  *   state.c       caches, chunks and resumable steps, for any architecture
+ *   plan.c        what steps need, known without running them
  * A new architecture is a file like llama.c and a line in lm.c. */
 #ifndef MIA_LM_MODEL_H
 #define MIA_LM_MODEL_H
@@ -128,6 +129,9 @@ void mia__state_record(mia_lm_state *state, const int32_t *ids, int64_t count, i
 
 /* Lists in state->values what a chunk's run is asked for: caches, and logits if any. Borrowed handles. */
 size_t mia__state_values(mia_lm_state *state, mia__logits logits);
+
+/* Rows of the next chunk of a step with `count` tokens left, where the caches have `room` rows left. */
+int64_t mia__chunk_rows(int64_t count, int64_t room, bool all);
 
 /* Rows of the largest chunk whose rows are at most `limit`. */
 int64_t mia__chunk_largest(int64_t limit);

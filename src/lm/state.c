@@ -29,7 +29,7 @@ int64_t mia__state_capacity(const mia_lm *lm, int64_t length) {
 /* Rows for the next chunk of `count` tokens with `room` rows left in the caches. Padding up is worth it when
  * three in four rows are real; for a few tokens always, since up to 8 rows take little longer than one
  * (weights are read once). */
-static int64_t choose_rows(int64_t count, int64_t room, bool all) {
+int64_t mia__chunk_rows(int64_t count, int64_t room, bool all) {
     int64_t whole = mia__chunk_largest(count < room ? count : room);
     if (all) return whole < MIA__ALL_ROWS ? whole : MIA__ALL_ROWS;
     for (size_t i = CHUNK_SIZES; i > 0; i--) {
@@ -197,7 +197,7 @@ static mia_status check_step(const mia_lm_state *state, const int32_t *ids, size
 static size_t record_chunk(mia_lm_state *state) {
     int64_t left = (int64_t)(state->count - state->done);
     bool all = state->out != NULL && (state->flags & MIA_LM_ALL_LOGITS) != 0;
-    int64_t rows = choose_rows(left, state->wanted_capacity - state->length, all);
+    int64_t rows = mia__chunk_rows(left, state->wanted_capacity - state->length, all);
     state->chunk_count = left < rows ? left : rows;
     state->chunk_logits = all ? MIA__LOGITS_ALL : MIA__LOGITS_NONE;
     if (!all && state->out != NULL && state->chunk_count == left) state->chunk_logits = MIA__LOGITS_LAST;

@@ -129,7 +129,10 @@ static size_t find_gap(const item *others, uint32_t count, const item *wanted) {
             best = end;
             best_size = other->offset - end;
         }
-        if (other->offset + other->bytes > end) end = other->offset + other->bytes;
+        size_t other_end;
+        if (!mia__size_add(other->offset, other->bytes, &other_end))
+            other_end = SIZE_MAX; /* nothing fits behind */
+        if (other_end > end) end = other_end;
     }
     return best_size != SIZE_MAX ? best : end;
 }
@@ -176,7 +179,9 @@ static void place_items(arena *a, mia__plan *plan) {
         it->offset = find_place(a, it);
         mark_placed(a, it);
         plan->buffers[it->buffer].offset = it->offset;
-        if (it->offset + it->bytes > plan->arena_bytes) plan->arena_bytes = it->offset + it->bytes;
+        size_t end;
+        if (!mia__size_add(it->offset, it->bytes, &end)) end = SIZE_MAX;
+        if (end > plan->arena_bytes) plan->arena_bytes = end;
     }
     plan->arena_looks = a->looks;
 }

@@ -2,6 +2,7 @@
  * input is read by no later step, nothing outside refers to it (a leaf: to its memory), the operation reads
  * each element before it writes it, and both lie there in the same way. A buffer that ends up holding a value
  * that outlives the run gets memory of its own (or stays the leaf's memory); the others go to the arena. */
+#include "base/size.h"
 #include "graph/ops.h"
 #include "plan/passes.h"
 
@@ -64,16 +65,14 @@ static bool same_view(const mia__view *a, const mia__view *b) {
     return true;
 }
 
-/* Whether step s may write its result over input i. The inputs still name values. */
-static bool may_overwrite(const mia__planner *planner, uint32_t s, uint32_t i) {
-    const mia__step *step = &planner->plan->steps[s];
+bool mia__plan_can_overwrite(const mia__planner *planner, const mia__step *step, uint32_t i) {
     const mia__operand *input = &step->inputs[i], *output = &step->output;
     const mia__plan_value *value = &planner->values[input->buffer];
     bool elementwise = step->op == MIA__OP_FUSED ||
                        mia__op_row_of(step->op, step->custom)->info.op_class == MIA_CLASS_ELEMENTWISE;
     bool part = step->op == MIA_OP_update || step->op == MIA_OP_scatter || step->op == MIA_OP_scatter_along;
     if (!elementwise && !(part && i == 0)) return false;
-    if (value->outlives || value->last_use != s || (value->is_leaf && !value->overwritable)) return false;
+    if (value->outlives || (value->is_leaf && !value->overwritable)) return false;
     if (input->dtype != output->dtype || value->bytes != planner->values[output->buffer].bytes ||
         !same_view(&input->view, &output->view))
         return false;
@@ -82,6 +81,12 @@ static bool may_overwrite(const mia__planner *planner, uint32_t s, uint32_t i) {
         if (!elementwise || !same_view(&step->inputs[k].view, &output->view)) return false;
     }
     return true;
+}
+
+/* Whether step s writes its result over input i, whose operands still name values. */
+static bool may_overwrite(const mia__planner *planner, uint32_t s, uint32_t i) {
+    const mia__step *step = &planner->plan->steps[s];
+    return planner->values[step->inputs[i].buffer].last_use == s && mia__plan_can_overwrite(planner, step, i);
 }
 
 /* Gives the result of step s a buffer, an input's if possible. */
@@ -151,7 +156,8 @@ bool mia__plan_buffers(mia__planner *planner) {
         mia__plan_buffer *buffer = &plan->buffers[b];
         if (buffer->kind != MIA__BUFFER_OUTPUT) continue;
         buffer->index = plan->output_count++;
-        plan->output_bytes += buffer->bytes;
+        if (!mia__size_add(plan->output_bytes, buffer->bytes, &plan->output_bytes))
+            plan->output_bytes = SIZE_MAX;
     }
     return true;
 }

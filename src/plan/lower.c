@@ -8,10 +8,6 @@ static mia_op_class class_of(const mia__entry *entry) {
     return mia__op_row_of(entry->op, entry->custom)->info.op_class;
 }
 
-static bool is_view_entry(const mia__entry *entry) {
-    return class_of(entry) == MIA_CLASS_VIEW;
-}
-
 static uint32_t add_value(mia__planner *planner, size_t bytes) {
     if (planner->value_count == planner->value_capacity) {
         uint32_t wanted = planner->value_capacity == 0 ? 64 : planner->value_capacity * 2;
@@ -26,19 +22,13 @@ static uint32_t add_value(mia__planner *planner, size_t bytes) {
     return planner->value_count++;
 }
 
-/* One value for each entry, and for each entry the value that it is or looks at. */
+/* One value for each entry, those that are or look at another's included: they stay without use. */
 static bool make_values(mia__planner *planner) {
     const mia__tape *tape = planner->tape;
-    planner->base = mia_allocate_zeroed(&planner->allocator, tape->count, sizeof *planner->base);
-    if (planner->base == NULL) return false;
     for (uint32_t i = 0; i < tape->count; i++) {
         const mia__entry *entry = &tape->entries[i];
         size_t bytes = i < tape->leaf_count ? entry->bytes : mia__view_bytes(entry->dtype, &entry->view);
         if (add_value(planner, bytes) == MIA__NO_BUFFER) return false;
-        bool is_view = i >= tape->leaf_count && is_view_entry(entry);
-        planner->base[i] = i < tape->leaf_count ? entry->alias
-                           : is_view            ? planner->base[entry->operands[0]]
-                                                : i;
         mia__plan_value *value = &planner->values[planner->base[i]];
         if ((entry->flags & MIA__ENTRY_OUTLIVES) != 0) value->outlives = true;
         if (i >= tape->leaf_count) continue;
@@ -187,7 +177,7 @@ void mia__step_merge_modes(mia__step *step) {
 bool mia__plan_lower(mia__planner *planner) {
     if (!make_values(planner)) return false;
     for (uint32_t i = planner->tape->leaf_count; i < planner->tape->count; i++) {
-        if (!is_view_entry(&planner->tape->entries[i]) && !lower_entry(planner, i)) return false;
+        if (planner->base[i] == i && planner->needed[i] && !lower_entry(planner, i)) return false;
     }
     return true;
 }

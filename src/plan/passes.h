@@ -1,9 +1,13 @@
 /* The planner's passes and what they work on. Each is a file; none knows a backend beyond its rules. In
  * order:
  *
+ *   cse.c      equal sub-expressions become one value
+ *   dead.c     what nobody reads is left out
  *   lower.c    tape entries become steps: views resolved, packed types spelt out, broadcasts aligned, copies
  *              put in
  *   fuse.c     chains of element-wise steps become one step each, where the rules take such
+ *   order.c    an order of the steps that promises to need less memory; places are found for it as well as for the
+ *              recorded one, and the better is taken
  *   buffers.c  values get buffers: in place where that is sound, constants in the forms that kernels want,
  *              scratch
  *   arena.c    temporaries get places in one arena, best fit over lifetimes */
@@ -33,13 +37,23 @@ typedef struct mia__planner {
     mia__plan *plan;
     mia__plan_value *values;
     uint32_t value_count, value_capacity;
-    uint32_t *base; /* of each entry, the value that it is or looks at */
+    uint32_t *base;  /* of each entry, the value that it is or looks at */
+    uint32_t *order; /* of all order_count steps, one that promises to need less memory, if `reorder` */
+    uint32_t order_count;
+    bool reorder;
+    bool *needed; /* of each entry that is a value, whether anything that outlives the run is made from it */
 } mia__planner;
 
+bool mia__plan_cse(mia__planner *planner);
+bool mia__plan_dead(mia__planner *planner);
 bool mia__plan_lower(mia__planner *planner);
 bool mia__plan_fuse(mia__planner *planner);
+bool mia__plan_order(mia__planner *planner);
 bool mia__plan_buffers(mia__planner *planner);
 bool mia__plan_arena(mia__planner *planner);
+
+/* Whether a step may write its result over input i if it is the last to read it. Operands still name values. */
+bool mia__plan_can_overwrite(const mia__planner *planner, const mia__step *step, uint32_t i);
 
 /* Each adds a zeroed element and returns it, NULL without memory. */
 mia__step *mia__plan_add_step(mia__plan *plan);

@@ -1,4 +1,5 @@
 /* Plans: making one by the passes of passes.h, and its arrays. */
+#include "base/size.h"
 #include "graph/ops.h"
 #include "plan/passes.h"
 
@@ -47,13 +48,18 @@ mia__plan_result *mia__plan_add_result(mia__plan *plan) {
     return result;
 }
 
+/* Its arrays but the instructions. */
+static void free_placed(const mia__plan *plan) {
+    mia_release(&plan->allocator, plan->steps, plan->step_capacity * sizeof *plan->steps);
+    mia_release(&plan->allocator, plan->buffers, plan->buffer_capacity * sizeof *plan->buffers);
+    mia_release(&plan->allocator, plan->results, plan->result_capacity * sizeof *plan->results);
+}
+
 void mia__plan_free(mia__plan *plan) {
     if (plan == NULL) return;
     mia_allocator allocator = plan->allocator;
-    mia_release(&allocator, plan->steps, plan->step_capacity * sizeof *plan->steps);
+    free_placed(plan);
     mia_release(&allocator, plan->instructions, plan->instruction_capacity * sizeof *plan->instructions);
-    mia_release(&allocator, plan->buffers, plan->buffer_capacity * sizeof *plan->buffers);
-    mia_release(&allocator, plan->results, plan->result_capacity * sizeof *plan->results);
     mia_release(&allocator, plan, sizeof *plan);
 }
 
@@ -77,6 +83,52 @@ static bool is_well_formed(const mia__tape *tape) {
     return true;
 }
 
+static bool place(mia__planner *planner) {
+    return mia__plan_buffers(planner) && mia__plan_arena(planner);
+}
+
+/* Of steps whose operands name values; NULL without memory. */
+static mia__step *steps_in_order(const mia__planner *planner, const uint32_t *order) {
+    uint32_t count = planner->plan->step_count;
+    mia__step *steps = mia_allocate_zeroed(&planner->allocator, count, sizeof *steps);
+    for (uint32_t s = 0; steps != NULL && s < count; s++) steps[s] = planner->plan->steps[order[s]];
+    return steps;
+}
+
+/* Places the steps in the recorded order and, where another promises less, in that too; the one that needs less
+ * stays, the recorded one when both need the same. */
+static bool place_in_better_order(mia__planner *planner) {
+    mia__plan *plan = planner->plan;
+    mia__step *steps = planner->reorder ? steps_in_order(planner, planner->order) : NULL;
+    if (planner->reorder && steps == NULL) return false;
+    if (!place(planner)) {
+        mia_release(&planner->allocator, steps, plan->step_count * sizeof *steps);
+        return false;
+    }
+    if (!planner->reorder) return true;
+    mia__plan recorded = *plan, *worse = &recorded;
+    for (uint32_t v = 0; v < planner->value_count; v++)
+        planner->values[v].last_use = planner->values[v].buffer = MIA__NO_BUFFER;
+    plan->steps = steps;
+    plan->step_capacity = plan->step_count;
+    plan->buffers = NULL;
+    plan->results = NULL;
+    plan->buffer_count = plan->buffer_capacity = plan->result_count = plan->result_capacity = 0;
+    plan->output_count = 0;
+    plan->output_bytes = plan->arena_bytes = 0;
+    plan->reordered = true;
+    bool placed = place(planner);
+    mia__plan other = *plan;
+    if (placed && mia__u64_sum(plan->arena_bytes, plan->output_bytes) >=
+                      mia__u64_sum(recorded.arena_bytes, recorded.output_bytes)) {
+        *plan = recorded;
+        worse = &other;
+    }
+    plan->arena_looks = recorded.arena_looks + other.arena_looks;
+    free_placed(worse);
+    return placed;
+}
+
 mia_status mia__plan_make(const mia__tape *tape, const mia__plan_rules *rules, const mia_allocator *allocator,
                           mia__plan **out, mia_error *error) {
     if (!is_well_formed(tape))
@@ -86,10 +138,12 @@ mia_status mia__plan_make(const mia__tape *tape, const mia__plan_rules *rules, c
     if (allocator != NULL) plan->allocator = *allocator;
     plan->leaf_count = tape->leaf_count;
     mia__planner planner = {.allocator = plan->allocator, .tape = tape, .rules = rules, .plan = plan};
-    bool made = mia__plan_lower(&planner) && mia__plan_fuse(&planner) && mia__plan_buffers(&planner) &&
-                mia__plan_arena(&planner);
+    bool made = mia__plan_cse(&planner) && mia__plan_dead(&planner) && mia__plan_lower(&planner) &&
+                mia__plan_fuse(&planner) && mia__plan_order(&planner) && place_in_better_order(&planner);
     mia_release(allocator, planner.values, planner.value_capacity * sizeof *planner.values);
     mia_release(allocator, planner.base, tape->count * sizeof *planner.base);
+    mia_release(allocator, planner.order, planner.order_count * sizeof *planner.order);
+    mia_release(allocator, planner.needed, tape->count * sizeof *planner.needed);
     if (!made) {
         mia__plan_free(plan);
         return mia_error_set(error, MIA_ERROR_NO_MEMORY, "no memory to plan %u operations",

@@ -91,9 +91,13 @@ typedef struct mia__plan {
     uint32_t result_count, result_capacity;
     uint32_t leaf_count;
     uint32_t output_count; /* buffers of kind OUTPUT */
-    size_t arena_bytes;
+    /* What the passes did, for people: operations that are another's equal, or that nobody needs; and whether the
+     * steps are in another order than the tape's. */
+    uint32_t shared_count, dropped_count;
+    bool reordered;
+    size_t arena_bytes; /* SIZE_MAX: more than there can be, and places mean nothing */
     uint64_t arena_looks; /* places looked at to find room: what the cost of that grows with */
-    size_t output_bytes;
+    size_t output_bytes; /* SIZE_MAX: or more */
 } mia__plan;
 
 /* How a constant is to be laid out for a kernel. Key 0 is "as it is". The key, with the operand's type and

@@ -1,5 +1,6 @@
 /* Running a tape: its inputs take the places of the leaves that it was recorded with, a plan for them is made
  * once for each choice of inputs that may be overwritten, and no operation is recorded again. */
+#include "base/size.h"
 #include "graph/ops.h"
 #include "runtime/tapes.h"
 
@@ -234,7 +235,7 @@ static mia_ticket *reserve(replay *r, mia_error *error) {
     keep_outputs(r->tape, r->overwritable);
     if (!set_leaves(r->tape, r->inputs, error)) return NULL;
     mia__cached *plan = mia__tape_plan_for(r->tape, r->overwritable, error);
-    mia_ticket *ticket = plan != NULL ? mia__reserve(r->device, plan, error) : NULL;
+    mia_ticket *ticket = plan != NULL ? mia__reserve(r->device, plan, false, error) : NULL;
     if (ticket == NULL || ticket->done) return ticket;
     mia__storage *empty;
     bool made = mia__make_empty(r->device, ticket, &empty, error) && make_outputs(r, ticket, empty);
@@ -323,16 +324,15 @@ static void sum_up(const mia__plan *plan, const mia__tape *tape, mia_plan_info *
         .steps = plan->step_count, .arena_bytes = plan->arena_bytes, .output_bytes = plan->output_bytes};
     for (uint32_t b = 0; b < plan->buffer_count; b++) {
         const mia__plan_buffer *buffer = &plan->buffers[b];
-        if (buffer->kind == MIA__BUFFER_FORM)
-            info->prepared_bytes += buffer->bytes;
-        else if (buffer->kind == MIA__BUFFER_LEAF &&
-                 (tape->entries[buffer->index].flags & MIA__LEAF_CONSTANT) != 0)
-            info->constant_bytes += buffer->bytes;
-        else if (buffer->kind == MIA__BUFFER_LEAF)
-            info->input_bytes += buffer->bytes;
+        bool constant = buffer->kind == MIA__BUFFER_LEAF &&
+                        (tape->entries[buffer->index].flags & MIA__LEAF_CONSTANT) != 0;
+        uint64_t *kind = buffer->kind == MIA__BUFFER_FORM   ? &info->prepared_bytes
+                         : constant                         ? &info->constant_bytes
+                         : buffer->kind == MIA__BUFFER_LEAF ? &info->input_bytes
+                                                            : NULL;
+        if (kind != NULL) *kind = mia__u64_sum(*kind, buffer->bytes);
     }
-    info->needed_bytes = info->arena_bytes + info->output_bytes + info->input_bytes + info->constant_bytes +
-                         info->prepared_bytes;
+    mia__plan_total(info);
 }
 
 mia_status mia_tape_plan(mia_tape *tape, mia_plan_info *out, mia_error *error) {

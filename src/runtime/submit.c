@@ -4,6 +4,7 @@
 #include "runtime/submit.h"
 
 #include "base/error.h"
+#include "base/size.h"
 
 #include <stdio.h>
 
@@ -20,27 +21,36 @@ void mia__plan_measure(const mia_device *device, const mia__plan *plan, mia_plan
                        uint64_t *missing) {
     *info = (mia_plan_info){
         .steps = plan->step_count, .arena_bytes = plan->arena_bytes, .output_bytes = plan->output_bytes};
-    uint64_t more = plan->output_bytes;
+    uint64_t more = plan->output_bytes, *kind;
     for (uint32_t b = 0; b < plan->buffer_count; b++) {
         const mia__plan_buffer *buffer = &plan->buffers[b];
         if (buffer->kind == MIA__BUFFER_FORM) {
-            info->prepared_bytes += buffer->bytes;
-            if (!has_form(leaf_storage(device, buffer), buffer)) more += buffer->bytes;
+            info->prepared_bytes = mia__u64_sum(info->prepared_bytes, buffer->bytes);
+            if (!has_form(leaf_storage(device, buffer), buffer)) more = mia__u64_sum(more, buffer->bytes);
         } else if (buffer->kind == MIA__BUFFER_LEAF) {
             const mia__storage *storage = leaf_storage(device, buffer);
-            *(storage->constant != NULL ? &info->constant_bytes : &info->input_bytes) += buffer->bytes;
-            if (storage->constant != NULL) more += mia__constant_missing(storage);
+            kind = storage->constant != NULL ? &info->constant_bytes : &info->input_bytes;
+            *kind = mia__u64_sum(*kind, buffer->bytes);
+            if (storage->constant != NULL) more = mia__u64_sum(more, mia__constant_missing(storage));
         }
     }
     size_t arena = device->arena != NULL ? device->arena->memory.bytes : 0;
     if (plan->arena_bytes > arena) {
-        more += plan->arena_bytes;
-        if (device->arena != NULL && device->arena->runs == 0)
-            more -= arena; /* goes before the new one comes */
+        /* an arena that is too small goes before the new one comes, unless a run still uses it */
+        bool goes = device->arena != NULL && device->arena->runs == 0;
+        more = mia__u64_sum(more, plan->arena_bytes - (goes ? arena : 0));
     }
-    info->needed_bytes = info->arena_bytes + info->output_bytes + info->input_bytes + info->constant_bytes +
-                         info->prepared_bytes;
+    mia__plan_total(info);
+    info->peak_bytes = mia__u64_sum(device->counters.bytes, more);
     *missing = more;
+}
+
+void mia__plan_total(mia_plan_info *info) {
+    info->needed_bytes = mia__u64_sum(info->arena_bytes, info->output_bytes);
+    info->needed_bytes = mia__u64_sum(info->needed_bytes, info->input_bytes);
+    info->needed_bytes = mia__u64_sum(info->needed_bytes, info->constant_bytes);
+    info->needed_bytes = mia__u64_sum(info->needed_bytes, info->prepared_bytes);
+    info->peak_bytes = info->needed_bytes;
 }
 
 /* The arena, grown if the plan needs more than it has. NULL with the error set. */
@@ -92,7 +102,12 @@ static mia_status find_place(mia_device *device, mia_ticket *ticket, uint32_t in
     return MIA_OK;
 }
 
-mia_ticket *mia__reserve(mia_device *device, mia__cached *plan, mia_error *error) {
+static bool is_of_constant(const mia_device *device, const mia__plan_buffer *buffer) {
+    bool leaf = buffer->kind == MIA__BUFFER_LEAF || buffer->kind == MIA__BUFFER_FORM;
+    return leaf && leaf_storage(device, buffer)->constant != NULL;
+}
+
+mia_ticket *mia__reserve(mia_device *device, mia__cached *plan, bool constants, mia_error *error) {
     mia_plan_info info;
     uint64_t missing;
     mia__plan_measure(device, plan->plan, &info, &missing);
@@ -112,8 +127,10 @@ mia_ticket *mia__reserve(mia_device *device, mia__cached *plan, mia_error *error
     ticket->run.program = plan->program;
     ticket->phase = MIA__PHASE_RUN;
     /* First, so that an arena that is too small is gone before anything else is allocated. */
-    bool room = info.arena_bytes == 0 || arena_for(device, plan->plan->arena_bytes, error) != NULL;
+    bool room =
+        constants || info.arena_bytes == 0 || arena_for(device, plan->plan->arena_bytes, error) != NULL;
     for (uint32_t b = 0; b < plan->plan->buffer_count; b++) {
+        if (constants && !is_of_constant(device, &plan->plan->buffers[b])) continue;
         if (room && find_place(device, ticket, b, error) == MIA_OK) continue;
         mia__ticket_let_go(ticket);
         mia__error_within(error, what);
@@ -176,7 +193,7 @@ mia_ticket *mia__submit(mia_device *device, mia__node *const *roots, size_t coun
         return ticket;
     }
     mia__cached *plan = mia__cache_get(device, error);
-    ticket = plan != NULL ? mia__reserve(device, plan, error) : NULL;
+    ticket = plan != NULL ? mia__reserve(device, plan, false, error) : NULL;
     if (ticket == NULL) return mia__submit_failed(device, error);
     if (ticket->done) return ticket;
     mia__storage *empty;

@@ -8,9 +8,12 @@
 void mia__plan_measure(const mia_device *device, const mia__plan *plan, mia_plan_info *info,
                        uint64_t *missing);
 
-/* A ticket with memory for every buffer of the plan (which it takes over): its phase is LOAD if constants
- * have to be read. NULL with the error set, or failed. */
-mia_ticket *mia__reserve(mia_device *device, mia__cached *plan, mia_error *error);
+/* The sum of a plan's parts. */
+void mia__plan_total(mia_plan_info *info);
+
+/* A ticket with memory for every buffer of the plan (which it takes over), or for its constants alone: its phase is
+ * LOAD if constants have to be read. NULL with the error set, or failed. */
+mia_ticket *mia__reserve(mia_device *device, mia__cached *plan, bool constants, mia_error *error);
 
 /* The nodes behind handles, borrowed; an array of count from the device's allocator. */
 mia_status mia__borrow_list(mia_device *device, const mia_tensor *list, size_t count, const char *what,

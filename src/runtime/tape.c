@@ -36,7 +36,7 @@ mia_status mia_tensor_prepare(const mia_tensor *list, size_t count,
     mia_error local = {0};
     mia__lock(device);
     mia__cached *plan = plan_of(device, list, count, &local);
-    mia_ticket *ticket = plan != NULL ? mia__reserve(device, plan, &local) : NULL;
+    mia_ticket *ticket = plan != NULL ? mia__reserve(device, plan, true, &local) : NULL;
     if (ticket != NULL && !ticket->done) {
         ticket->phase = MIA__PHASE_LOAD;
         ticket->progress = progress;

@@ -170,6 +170,52 @@ static inline bool view_class(mia_op op) {
     return mia_op_describe(op)->op_class == MIA_CLASS_VIEW;
 }
 
+static inline bool equal_views(const mia__view *a, const mia__view *b) {
+    bool equal = a->ndim == b->ndim && a->offset == b->offset;
+    for (uint32_t m = 0; equal && m < a->ndim; m++)
+        equal = a->extent[m] == b->extent[m] && a->stride[m] == b->stride[m];
+    return equal;
+}
+
+/* Whether two entries are one value: equal operations on equal looks at equal values. */
+static inline bool equal_entries(const plan_memory *memory, uint32_t a, uint32_t b) {
+    const mia__entry *x = &memory->tape->entries[a], *y = &memory->tape->entries[b];
+    if (x->op != y->op || x->dtype != y->dtype || x->operand_count != y->operand_count ||
+        memcmp(&x->attributes, &y->attributes, sizeof x->attributes) != 0 || !equal_views(&x->view, &y->view))
+        return false;
+    for (uint32_t k = 0; k < x->operand_count; k++) {
+        const mia__entry *m = &memory->tape->entries[x->operands[k]],
+                         *n = &memory->tape->entries[y->operands[k]];
+        if (memory->base[x->operands[k]] != memory->base[y->operands[k]] || m->dtype != n->dtype ||
+            !equal_views(&m->view, &n->view))
+            return false;
+    }
+    return true;
+}
+
+/* The value that an entry is or looks at. */
+static inline uint32_t base_of(const plan_memory *memory, uint32_t i) {
+    const mia__entry *entry = &memory->tape->entries[i];
+    if (i < memory->tape->leaf_count) return entry->alias;
+    if (view_class(entry->op)) return memory->base[entry->operands[0]];
+    uint32_t first = memory->tape->leaf_count;
+    while (first < i && (view_class(memory->tape->entries[first].op) || !equal_entries(memory, first, i)))
+        first++;
+    return first;
+}
+
+/* Whether something that outlives is, or is made from, value i. */
+static inline bool is_needed(const plan_memory *memory, uint32_t i) {
+    bool needed[TAPE_MOST] = {false};
+    for (uint32_t n = memory->tape->count; n-- > 0;) {
+        const mia__entry *entry = &memory->tape->entries[n];
+        if ((entry->flags & MIA__ENTRY_OUTLIVES) != 0) needed[memory->base[n]] = true;
+        for (uint32_t k = 0; k < entry->operand_count && memory->base[n] == n && needed[n]; k++)
+            needed[memory->base[entry->operands[k]]] = true;
+    }
+    return needed[i];
+}
+
 static inline void memory_open(plan_memory *memory, const mia__tape *tape, const mia__plan *plan,
                                const mia__plan_rules *rules) {
     memset(memory, 0, sizeof *memory);
@@ -180,7 +226,7 @@ static inline void memory_open(plan_memory *memory, const mia__tape *tape, const
     for (uint32_t i = 0; i < tape->count; i++) {
         const mia__entry *entry = &tape->entries[i];
         bool leaf = i < tape->leaf_count;
-        memory->base[i] = leaf ? entry->alias : view_class(entry->op) ? memory->base[entry->operands[0]] : i;
+        memory->base[i] = base_of(memory, i);
         if (!leaf || entry->alias != i) continue;
         memory->leaf[i] = tags(entry->bytes);
         for (size_t b = 0; b < entry->bytes; b++) memory->leaf[i][b] = tag(i, b);
@@ -441,10 +487,11 @@ static inline void check_plan(const mia__tape *tape, const mia__plan_rules *rule
         assert_true(step->entry >= tape->leaf_count && step->entry < tape->count);
         assert_false(memory.computed[step->entry]);
         bool copy = step->op == MIA_OP_copy && tape->entries[step->entry].op != MIA_OP_copy;
-        bool last = s + 1 == plan->step_count || plan->steps[s + 1].entry != step->entry;
+        uint32_t last = plan->step_count - 1; /* of the steps of the entry: the others are copies for it */
+        while (plan->steps[last].entry != step->entry) last--;
         if (step->op == MIA__OP_FUSED) {
             run_fused(&memory, step, backwards);
-        } else if (!copy && last) {
+        } else if (!copy && s == last) {
             run_step(&memory, step, backwards);
             memory.computed[step->entry] = true;
         } else {
@@ -454,7 +501,7 @@ static inline void check_plan(const mia__tape *tape, const mia__plan_rules *rule
     }
     for (uint32_t i = tape->leaf_count; i < tape->count; i++) {
         const mia__entry *entry = &tape->entries[i];
-        bool needed = !view_class(entry->op) && mia__view_count(&entry->view) > 0;
+        bool needed = memory.base[i] == i && mia__view_count(&entry->view) > 0 && is_needed(&memory, i);
         assert_int_equal(memory.computed[i], needed);
     }
     check_results(&memory);

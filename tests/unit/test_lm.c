@@ -250,7 +250,7 @@ static void promised_memory(void **state) {
     uint64_t peak = mia_device_count(s.device).peak_bytes;
     printf("promised %llu bytes, used %llu at most\n", (unsigned long long)needed, (unsigned long long)peak);
     assert_true(peak <= needed);
-    assert_true(peak > needed / 2);
+    assert_true(peak > needed / 2); /* that all of it may be needed: test_lm_plan.c */
     close_session(&s);
 
     mia_weights *weights = tiny_open(&options);

@@ -101,8 +101,12 @@ static void add_flags(test_tape *t) {
         bool constant = (t->entries[alias].flags & MIA__LEAF_CONSTANT) != 0;
         if (!constant && !held[alias]) t->entries[i].flags |= MIA__LEAF_OVERWRITABLE;
     }
+    bool read[TAPE_MOST] = {false};
     for (uint32_t i = t->tape.leaf_count; i < t->tape.count; i++)
-        if (below(4) == 0 || i + 1 == t->tape.count) t->entries[i].flags |= MIA__ENTRY_OUTLIVES;
+        for (uint32_t k = 0; k < t->entries[i].operand_count; k++) read[t->entries[i].operands[k]] = true;
+    for (uint32_t i = t->tape.leaf_count; i < t->tape.count;
+         i++) /* few of those that nothing reads are dead */
+        if (below(read[i] ? 6 : 10) < (read[i] ? 1 : 9)) t->entries[i].flags |= MIA__ENTRY_OUTLIVES;
 }
 
 static bool add_view(test_tape *t) {
@@ -183,13 +187,25 @@ static bool add_operation(test_tape *t) {
     return false;
 }
 
+/* An entry that is there, once more: both are one value. */
+static void repeat_entry(test_tape *t) {
+    uint32_t of = (uint32_t)below(t->tape.count);
+    if (of < t->tape.leaf_count) return;
+    t->entries[t->tape.count] = t->entries[of];
+    t->entries[t->tape.count].alias = t->tape.count;
+    t->tape.count++;
+}
+
 static void random_tape(test_tape *t) {
     tape_clear(t);
     int64_t leaves = 1 + below(8), operations = 1 + below(25);
     while (t->tape.count < (uint32_t)leaves) add_leaf(t);
     for (int64_t tries = 0; tries < 40 * operations && t->tape.count < (uint32_t)(leaves + operations);
-         tries++)
-        (void)(below(4) == 0 ? add_view(t) : add_operation(t));
+         tries++) {
+        if (below(12) == 0) repeat_entry(t);
+        if (t->tape.count < (uint32_t)(leaves + operations))
+            (void)(below(4) == 0 ? add_view(t) : add_operation(t));
+    }
     add_flags(t);
 }
 
@@ -197,7 +213,8 @@ static void random_tape(test_tape *t) {
 
 /* What the random tapes are made to reach. */
 typedef struct reached {
-    long steps, reuses, overwritten, copies, forms, outputs, aliases, instructions;
+    long steps, reordered, shared, dropped, reuses, overwritten, copies, forms, outputs, aliases,
+        instructions;
 } reached;
 
 static void note_reached(const test_tape *t, const mia__plan *plan, reached *sums) {
@@ -213,6 +230,9 @@ static void note_reached(const test_tape *t, const mia__plan *plan, reached *sum
         }
     }
     sums->instructions += plan->instruction_count;
+    sums->reordered += plan->reordered;
+    sums->shared += plan->shared_count;
+    sums->dropped += plan->dropped_count;
     sums->outputs += plan->output_count;
     for (uint32_t i = 0; i < t->tape.leaf_count; i++) sums->aliases += t->entries[i].alias != i;
 }
@@ -231,12 +251,13 @@ static void test_random_tapes(void **state) {
         note_reached(&t, plan, &sums);
         mia__plan_free(plan);
     }
-    printf("%ld steps of %ld instructions: %ld in place, %ld over leaves, %ld copies put in, %ld forms, %ld "
-           "outputs, %ld aliases\n",
-           sums.steps, sums.instructions, sums.reuses, sums.overwritten, sums.copies, sums.forms,
-           sums.outputs, sums.aliases);
+    printf("%ld steps of %ld instructions, %ld operations shared, %ld dropped, %ld plans in another order: "
+           "%ld in place, %ld over leaves, "
+           "%ld copies put in, %ld forms, %ld outputs, %ld aliases\n",
+           sums.steps, sums.instructions, sums.shared, sums.dropped, sums.reordered, sums.reuses,
+           sums.overwritten, sums.copies, sums.forms, sums.outputs, sums.aliases);
     assert_true(sums.reuses > rounds / 100 && sums.overwritten > rounds / 100 && sums.copies > rounds / 100);
-    assert_true(sums.instructions > rounds / 10);
+    assert_true(sums.instructions > rounds / 10 && sums.shared > rounds / 10 && sums.dropped > rounds / 10);
     assert_true(sums.forms > rounds / 100 && sums.outputs > rounds && sums.aliases > rounds / 10);
 }
 

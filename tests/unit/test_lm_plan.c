@@ -1,0 +1,149 @@
+/* What a model says that it needs, before anything is loaded, is what its device then holds: of tiny random models and
+ * of the bundled one, to the byte. */
+#include "support/tiny_llama.h"
+
+#include <mia/mia.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define OK(call)                                                                                             \
+    do {                                                                                                     \
+        error = (mia_error){0};                                                                              \
+        if ((call) != MIA_OK) fail_msg("%s:%d: %s", __FILE__, __LINE__, error.message);                      \
+    } while (0)
+
+typedef struct session {
+    mia_device *device;
+    mia_weights *weights;
+    mia_lm *lm;
+} session;
+
+/* path NULL: a tiny random model. */
+static session open_session(const char *path, const mia_device_options *device,
+                            const mia_lm_options *options) {
+    static const tiny_options tiny = {.seed = 7, .context = 600};
+    session s = {0};
+    mia_error error;
+    if (path != NULL)
+        OK(mia_weights_open_file(path, NULL, &s.weights, &error));
+    else
+        s.weights = tiny_open(&tiny);
+    assert_non_null(s.weights);
+    OK(mia_device_open(device, &s.device, &error));
+    OK(mia_lm_open(s.device, s.weights, options, &s.lm, &error));
+    return s;
+}
+
+static void close_session(session *s) {
+    mia_error error;
+    mia_lm_close(s->lm);
+    mia_weights_close(s->weights);
+    OK(mia_device_close(s->device, &error));
+}
+
+/* Reads a prompt and generates, token by token; says what the device held at the most. */
+static uint64_t run(const session *s, int64_t prompt, int64_t generated) {
+    mia_lm_state *state;
+    mia_error error;
+    int64_t vocabulary = mia_lm_describe(s->lm).vocabulary;
+    int32_t *ids = calloc((size_t)prompt + 1, sizeof *ids);
+    float *logits = malloc((size_t)vocabulary * sizeof *logits);
+    assert_true(ids != NULL && logits != NULL);
+    for (int64_t i = 0; i < prompt; i++) ids[i] = (int32_t)((i * 7 + 3) % vocabulary);
+    OK(mia_lm_state_open(s->lm, &state, &error));
+    if (prompt > 0) OK(mia_lm_step(state, ids, (size_t)prompt, 0, logits, &error));
+    for (int64_t i = 0; i < generated; i++) OK(mia_lm_step(state, ids, 1, 0, logits, &error));
+    mia_lm_state_close(state);
+    free(logits);
+    free(ids);
+    return mia_device_count(s->device).peak_bytes;
+}
+
+static void compare(const char *path, const char *backend, bool unloaded, int64_t context, int64_t prompt,
+                    int64_t generated) {
+    mia_error error;
+    mia_lm_memory memory;
+    const mia_device_options device = {.backend = backend, .threads = 2};
+    session s = open_session(path, &device, &(mia_lm_options){.context = context, .unloaded = unloaded});
+    OK(mia_lm_plan(s.lm, prompt, generated, &memory, &error));
+    assert_int_equal(memory.peak_bytes, memory.constant_bytes + memory.prepared_bytes + memory.cache_bytes +
+                                            memory.arena_bytes + memory.value_bytes);
+    uint64_t peak = run(&s, prompt, generated);
+    if (unloaded) /* the output's weights may come after the chunk that needs most without them */
+        assert_true(peak <= memory.peak_bytes && peak > memory.peak_bytes / 10 * 9);
+    else
+        assert_int_equal(peak, memory.peak_bytes);
+    assert_true(memory.peak_bytes <= mia_lm_describe(s.lm).needed_bytes);
+    close_session(&s);
+}
+
+static void test_tiny(void **state) {
+    (void)state;
+    static const int64_t cases[][3] = {{600, 1, 0},   {600, 0, 1},    {600, 5, 3},   {600, 40, 0},
+                                       {600, 257, 0}, {600, 512, 1},  {600, 599, 1}, {600, 200, 400},
+                                       {600, 0, 600}, {600, 600, 0},  {64, 64, 0},   {64, 10, 54},
+                                       {256, 255, 1}, {300, 130, 170}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        for (int way = 0; way < 3; way++)
+            compare(NULL, way == 2 ? "reference" : "cpu", way == 1, cases[i][0], cases[i][1], cases[i][2]);
+}
+
+static void test_bundled(void **state) {
+    (void)state;
+    static const int64_t cases[][3] = {{0, 7, 3}, {0, 250, 9}, {512, 512, 0}, {300, 300, 0}, {64, 0, 64}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        compare(MIA_MODELS_DIR "/mia-tales-9m-q8_0.gguf", "cpu", false, cases[i][0], cases[i][1],
+                cases[i][2]);
+}
+
+/* The most that any use needs is needed by one: all logits, from a state that then grows for the last time, on a
+ * device that has seen the largest chunk. */
+static void test_any_use(void **state) {
+    (void)state;
+    static int32_t ids[600];
+    static float logits[600 * TINY_VOCABULARY];
+    mia_error error;
+    mia_lm_state *reader;
+    session s = open_session(NULL, &(mia_device_options){.threads = 2}, NULL);
+    uint64_t needed = mia_lm_describe(s.lm).needed_bytes;
+    assert_true(run(&s, 600, 0) < needed);
+    OK(mia_lm_state_open(s.lm, &reader, &error));
+    OK(mia_lm_step(reader, ids, 472, 0, logits, &error));
+    OK(mia_lm_step(reader, ids, 128, MIA_LM_ALL_LOGITS, logits, &error));
+    mia_lm_state_close(reader);
+    assert_int_equal(mia_device_count(s.device).peak_bytes, needed);
+    close_session(&s);
+}
+
+/* Planning and an open without loading take next to nothing of the device. */
+static void test_nothing_is_loaded(void **state) {
+    (void)state;
+    mia_error error;
+    mia_lm_memory memory;
+    session s = open_session(MIA_MODELS_DIR "/mia-tales-9m-q8_0.gguf", &(mia_device_options){.threads = 1},
+                             &(mia_lm_options){.unloaded = true});
+    OK(mia_lm_plan(s.lm, 100, 100, &memory, &error));
+    assert_true(memory.prepared_bytes + memory.constant_bytes > 8000000);
+    assert_true(mia_device_count(s.device).peak_bytes < 100000);
+    assert_int_equal(mia_lm_plan(s.lm, 1, mia_lm_describe(s.lm).context, &memory, &error),
+                     MIA_ERROR_INVALID_ARGUMENT);
+    assert_int_equal(mia_lm_plan(s.lm, -1, 2, &memory, &error), MIA_ERROR_INVALID_ARGUMENT);
+    close_session(&s);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_tiny),
+        cmocka_unit_test(test_bundled),
+        cmocka_unit_test(test_any_use),
+        cmocka_unit_test(test_nothing_is_loaded),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
