@@ -44,14 +44,22 @@ typedef struct mia__constant {
     bool observed_no_more; /* the device is closing */
 } mia__constant;
 
+/* Whom to tell that borrowed memory is not used any more. */
+typedef struct mia__borrowed {
+    struct mia__borrowed *next;
+    void (*release)(void *user);
+    void *user;
+} mia__borrowed;
+
 struct mia__storage {
     mia__memory memory; /* first: nodes see this part */
     uint32_t runs;      /* queued runs that use it */
     bool allocated;     /* buffer holds memory (allocated or adopted) */
     bool filled;        /* of a constant: the bytes are there */
-    bool placeholder;   /* an input to record a tape with: no numbers, and no memory for any */
+    bool formal;        /* an input to record a tape with: no numbers, and no memory for any */
     mia__buffer buffer;
     mia__constant *constant; /* NULL: an ordinary value's */
+    mia__borrowed *borrowed; /* NULL: the memory is ours, or nobody wants to be told */
 };
 
 /* Memory for a value: accounted, not yet referred to. NULL with the error set. 0 bytes take no device
@@ -320,6 +328,7 @@ struct mia_device {
 
     mia__storage *arena;
     mia__storage *constants;
+    mia__borrowed *ended;       /* to be told once the lock is free */
     mia_tape *tapes;            /* open ones */
     struct mia__custom *custom; /* operations that were registered, the newest first */
     uint32_t custom_count;
@@ -335,8 +344,16 @@ bool mia__device_shell_free(mia_device *device);
 static inline void mia__lock(mia_device *device) {
     (void)pthread_mutex_lock(&device->lock);
 }
+/* Tells everybody of the list, and frees it (create.c). */
+void mia__borrowed_tell(mia__borrowed *ended, mia_allocator allocator);
+
+/* Whoever lends memory may use Mia when told that it is free, so that is done without the lock. */
 static inline void mia__unlock(mia_device *device) {
+    mia__borrowed *ended = device->ended;
+    mia_allocator allocator = device->allocator;
+    device->ended = NULL;
     (void)pthread_mutex_unlock(&device->lock);
+    if (ended != NULL) mia__borrowed_tell(ended, allocator);
 }
 
 #endif

@@ -180,7 +180,8 @@ static mia_status evaluate_inputs(replay *r, mia_error *error) {
 static void find_overwritable(replay *r) {
     for (uint32_t i = 0; i < r->tape->input_count; i++) {
         const mia__node *node = r->inputs[i];
-        r->overwritable[i] = node->refs == 1 && node->memory->nodes == 1 && !node->memory->constant;
+        const mia__memory *memory = node->memory;
+        r->overwritable[i] = node->refs == 1 && memory->nodes == 1 && !memory->constant && !memory->borrowed;
     }
 }
 

@@ -62,6 +62,10 @@ void mia__storage_drop(mia_device *device, mia__storage *storage) {
     if (storage->memory.nodes > 0 || storage->runs > 0) return;
     if (storage->allocated) release_buffer(device, &storage->buffer, storage->memory.bytes);
     if (storage->constant != NULL) free_constant(device, storage);
+    if (storage->borrowed != NULL) {
+        storage->borrowed->next = device->ended;
+        device->ended = storage->borrowed;
+    }
     mia__cause_release(device, storage->memory.cause);
     mia_release(&device->allocator, storage, sizeof *storage);
 }
