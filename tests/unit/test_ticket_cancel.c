@@ -1,6 +1,7 @@
 /* Cancelling: what is queued, what runs, what loads; from callbacks, from another thread at any moment, from a
  * signal. Afterwards everything else is as it was, and everything is given back. Run under the sanitizers. */
 #include "gguf_builder.h"
+#include "runtime/device.h"
 #include "support.h"
 
 #include <mia/mia.h>
@@ -376,6 +377,28 @@ static void test_loading(void **state) {
     }
 }
 
+/* Within one constant that is brought into a kernel's form. */
+static void test_repacking(void **state) {
+    (void)state;
+    mia_device *device = open_on("cpu");
+    const mia__backend_type *type = device->type;
+    const mia_shape shape = MIA_SHAPE(32, 100);
+    const mia__form form = {1, sizeof(float) * 32 * 112};
+    float numbers[32 * 100] = {0};
+    mia__watch watch = {.told = 0};
+    mia__buffer buffer;
+    OK(type->allocate(device->backend, form.bytes, &buffer, NULL));
+    for (int cancelled = 0; cancelled < 2; cancelled++) {
+        atomic_store(&watch.cancelled, cancelled == 1);
+        device->backend->loads = &watch;
+        mia_status status = type->prepare(device->backend, MIA_f32, &shape, &form, numbers, &buffer, NULL);
+        device->backend->loads = NULL;
+        assert_int_equal(status, cancelled ? MIA_ERROR_CANCELLED : MIA_OK);
+    }
+    type->release(device->backend, &buffer);
+    close_clean(device);
+}
+
 /* --- at any moment ---------------------------------------------------------------------------- */
 
 typedef struct canceller {
@@ -475,12 +498,19 @@ static void test_at_random_without_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_ticket),         cmocka_unit_test(test_all_of_a_device),
-        cmocka_unit_test(test_in_place),         cmocka_unit_test(test_a_tape),
-        cmocka_unit_test(test_under_way),        cmocka_unit_test(test_large_read),
-        cmocka_unit_test(test_pieces_of_a_step), cmocka_unit_test(test_progress),
-        cmocka_unit_test(test_from_a_signal),    cmocka_unit_test(test_loading),
-        cmocka_unit_test(test_at_random),        cmocka_unit_test(test_at_random_without_memory),
+        cmocka_unit_test(test_a_ticket),
+        cmocka_unit_test(test_all_of_a_device),
+        cmocka_unit_test(test_in_place),
+        cmocka_unit_test(test_a_tape),
+        cmocka_unit_test(test_under_way),
+        cmocka_unit_test(test_large_read),
+        cmocka_unit_test(test_pieces_of_a_step),
+        cmocka_unit_test(test_progress),
+        cmocka_unit_test(test_from_a_signal),
+        cmocka_unit_test(test_loading),
+        cmocka_unit_test(test_repacking),
+        cmocka_unit_test(test_at_random),
+        cmocka_unit_test(test_at_random_without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
