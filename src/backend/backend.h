@@ -96,6 +96,8 @@ struct mia__backend {
     const mia__backend_type *type;
     mia__plan_rules rules;
     uint64_t fallbacks; /* steps that ran on reference kernels */
+    mia__watch
+        *loads; /* what prepare looks at, if it takes long: it may return CANCELLED; NULL: nobody watches */
 };
 
 /* The table of backends, in order of preference; *count gets their number. */

@@ -6,6 +6,7 @@
  *   cache.c    plans by structure                 submit.c    from nodes to a queued run
  *   queue.c    tickets, who drives the backend    device.c    open, close with its report, counters
  *   begin.c    forms that complete later          blocking.c  the blocking forms, thin wrappers
+ *   debug.c    plans told (MIA_DEBUG)             trace.c     steps told; check.c: steps computed twice
  *
  * One lock a device guards all of it; it is not held while a backend works. */
 #ifndef MIA_RUNTIME_DEVICE_H

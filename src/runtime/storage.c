@@ -165,9 +165,11 @@ static mia_status fill_form(mia_device *device, const mia__storage *storage, mia
             return mia_error_set(error, MIA_ERROR_NO_MEMORY, "no memory to read %zu bytes", bytes);
         status = read_bytes(constant, staging, bytes, watch, error);
     }
+    device->backend->loads = watch;
     if (status == MIA_OK)
         status = device->type->prepare(device->backend, form->dtype, &form->shape, &form->form, raw,
                                        &form->buffer, error);
+    device->backend->loads = NULL;
     mia_release(&device->allocator, staging, bytes);
     return status;
 }

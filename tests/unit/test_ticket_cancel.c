@@ -1,6 +1,7 @@
 /* Cancelling: what is queued, what runs, what loads; from callbacks, from another thread at any moment, from a
  * signal. Afterwards everything else is as it was, and everything is given back. Run under the sanitizers. */
 #include "gguf_builder.h"
+#include "runtime/device.h"
 #include "support.h"
 
 #include <mia/mia.h>
@@ -157,6 +158,46 @@ static void test_a_tape(void **state) {
     }
     mia_tape_close(tape);
     close_clean(device);
+}
+
+/* A run that is under way on a backend that completes later ends with the next poll. */
+static void test_under_way(void **state) {
+    (void)state;
+    mia_device *device = open_on("null");
+    mia_tensor_f32 x = number(device, 2), y = mia_square(mia_ref(x));
+    for (int cancelled = 0; cancelled < 2; cancelled++) {
+        mia_ticket *ticket = begin_eval(y);
+        assert_false(mia_ticket_poll(ticket));
+        if (cancelled) mia_ticket_cancel(ticket);
+        assert_int_equal(mia_ticket_poll(ticket), cancelled);
+        assert_int_equal(end(ticket, NULL), cancelled ? MIA_ERROR_CANCELLED : MIA_OK);
+        mia_unref(y);
+        y = mia_neg(mia_ref(x));
+    }
+    mia_unref(x);
+    mia_unref(y);
+    close_clean(device);
+}
+
+/* A large value is read in pieces: all of it. */
+static void test_large_read(void **state) {
+    (void)state;
+    for (int b = 0; b < 3; b++) {
+        enum { NUMBERS = 9500001 }; /* 36 MiB and a bit */
+        mia_device *device = open_on(backends[b]);
+        float *in = malloc(NUMBERS * sizeof *in), *out = calloc(NUMBERS, sizeof *out);
+        assert_true(in != NULL && out != NULL);
+        for (int i = 0; i < NUMBERS; i++) in[i] = (float)i;
+        mia_tensor_f32 x = mia_upload(f32, device, MIA_SHAPE(NUMBERS), in);
+        mia_ticket *ticket = mia_tensor_read_begin(MIA_UNTYPED(mia_slice(x, 0, 1, NUMBERS - 1, 1)), out,
+                                                   (NUMBERS - 1) * sizeof *out, NULL, 0);
+        OK(end(ticket, NULL));
+        for (int i = 0; i + 1 < NUMBERS && b > 0; i++)
+            if (out[i] != (float)(i + 1)) fail_msg("%s: %d", backends[b], i);
+        free(in);
+        free(out);
+        close_clean(device);
+    }
 }
 
 /* --- what runs -------------------------------------------------------------------------------- */
@@ -336,6 +377,28 @@ static void test_loading(void **state) {
     }
 }
 
+/* Within one constant that is brought into a kernel's form. */
+static void test_repacking(void **state) {
+    (void)state;
+    mia_device *device = open_on("cpu");
+    const mia__backend_type *type = device->type;
+    const mia_shape shape = MIA_SHAPE(32, 100);
+    const mia__form form = {1, sizeof(float) * 32 * 112};
+    float numbers[32 * 100] = {0};
+    mia__watch watch = {.told = 0};
+    mia__buffer buffer;
+    OK(type->allocate(device->backend, form.bytes, &buffer, NULL));
+    for (int cancelled = 0; cancelled < 2; cancelled++) {
+        atomic_store(&watch.cancelled, cancelled == 1);
+        device->backend->loads = &watch;
+        mia_status status = type->prepare(device->backend, MIA_f32, &shape, &form, numbers, &buffer, NULL);
+        device->backend->loads = NULL;
+        assert_int_equal(status, cancelled ? MIA_ERROR_CANCELLED : MIA_OK);
+    }
+    type->release(device->backend, &buffer);
+    close_clean(device);
+}
+
 /* --- at any moment ---------------------------------------------------------------------------- */
 
 typedef struct canceller {
@@ -366,13 +429,17 @@ static void withdraw(canceller *c) {
     }
 }
 
+#define MOST_SIDE 128
+
 /* Every result is right, or poisoned with CANCELLED; the value that all start from stays. With allocations that
  * fail now and then, NO_MEMORY is as good. */
 static void cancel_at_random(const char *backend, int rounds, bool memory_fails, uint64_t seed) {
     canceller c = {.device = open_on(backend), .random = seed};
     uint64_t random = seed + 1;
     bool computes = strcmp(backend, "null") != 0;
-    mia_tensor_f32 base = mia_full(f32, c.device, MIA_SHAPE(64, 64), 1);
+    const int64_t side = strcmp(backend, "cpu") == 0 ? MOST_SIDE : MOST_SIDE / 4;
+    const size_t count = (size_t)(side * side);
+    mia_tensor_f32 base = mia_full(f32, c.device, MIA_SHAPE(side, side), 1);
     mia_tensor list[1] = {MIA_UNTYPED(base)};
     OK(mia_tensor_eval(list, 1, NULL));
     pthread_t thread;
@@ -388,23 +455,24 @@ static void cancel_at_random(const char *backend, int rounds, bool memory_fails,
         int64_t depth = 1 + test_below(&random, 5);
         for (int64_t i = 0; i < depth; i++)
             x = i % 2 == 0 ? mia_matmul(mia_ref(base), x)
-                           : mia_mul(x, mia_full(f32, c.device, MIA_SCALAR, 1.0 / 64));
-        float out[64 * 64], wanted = depth % 2 == 0 ? 1 : 64;
-        mia_ticket *ticket = test_below(&random, 2) == 0
-                                 ? begin_eval(x)
-                                 : mia_tensor_read_begin(MIA_UNTYPED(mia_ref(x)), out, sizeof out, NULL, 0);
+                           : mia_mul(x, mia_full(f32, c.device, MIA_SCALAR, 1.0 / (double)side));
+        float out[MOST_SIDE * MOST_SIDE], wanted = depth % 2 == 0 ? 1 : (float)side;
+        mia_ticket *ticket =
+            test_below(&random, 2) == 0
+                ? begin_eval(x)
+                : mia_tensor_read_begin(MIA_UNTYPED(mia_ref(x)), out, count * sizeof *out, NULL, 0);
         if (ticket != NULL) atomic_store(&c.ticket, ticket);
         mia_ticket_wait(ticket);
         if (ticket != NULL) withdraw(&c);
         mia_status first = mia_ticket_finish(ticket, NULL);
-        mia_status second = mia_read(x, out, 64 * 64, NULL);
+        mia_status second = mia_read(x, out, count, NULL);
         bool allowed = second == MIA_OK || second == MIA_ERROR_CANCELLED ||
                        (memory_fails && second == MIA_ERROR_NO_MEMORY);
         if (!allowed) fail_msg("%s: %s", backend, mia_status_name(second));
         assert_true(first == MIA_OK || first == MIA_ERROR_CANCELLED || memory_fails);
         cancelled += first == MIA_ERROR_CANCELLED || second == MIA_ERROR_CANCELLED;
         done += second == MIA_OK;
-        for (int i = 0; second == MIA_OK && computes && i < 64 * 64; i++) assert_true(out[i] == wanted);
+        for (size_t i = 0; second == MIA_OK && computes && i < count; i++) assert_true(out[i] == wanted);
     }
     atomic_store(&c.over, true);
     assert_int_equal(pthread_join(thread, NULL), 0);
@@ -430,11 +498,19 @@ static void test_at_random_without_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_ticket),         cmocka_unit_test(test_all_of_a_device),
-        cmocka_unit_test(test_in_place),         cmocka_unit_test(test_a_tape),
-        cmocka_unit_test(test_pieces_of_a_step), cmocka_unit_test(test_progress),
-        cmocka_unit_test(test_from_a_signal),    cmocka_unit_test(test_loading),
-        cmocka_unit_test(test_at_random),        cmocka_unit_test(test_at_random_without_memory),
+        cmocka_unit_test(test_a_ticket),
+        cmocka_unit_test(test_all_of_a_device),
+        cmocka_unit_test(test_in_place),
+        cmocka_unit_test(test_a_tape),
+        cmocka_unit_test(test_under_way),
+        cmocka_unit_test(test_large_read),
+        cmocka_unit_test(test_pieces_of_a_step),
+        cmocka_unit_test(test_progress),
+        cmocka_unit_test(test_from_a_signal),
+        cmocka_unit_test(test_loading),
+        cmocka_unit_test(test_repacking),
+        cmocka_unit_test(test_at_random),
+        cmocka_unit_test(test_at_random_without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

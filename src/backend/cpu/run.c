@@ -71,9 +71,8 @@ static void run_step(mia__cpu *cpu, const mia__run *run, uint32_t index, const m
 
 /* Tells of the step, and of what other threads did of it. */
 static void run_traced(mia__cpu *cpu, const mia__run *run, uint32_t index, const mia__cpu_step *step) {
-    part parts[MIA__POOL_MOST_THREADS];
+    part parts[MIA__POOL_MOST_THREADS] = {{0}};
     unsigned threads = mia__pool_threads(cpu->pool);
-    for (unsigned i = 0; i < threads; i++) parts[i] = (part){0};
     mia__span span = {.step = index, .begin = mia__nanoseconds()};
     run_step(cpu, run, index, step, parts);
     span.end = mia__nanoseconds();
