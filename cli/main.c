@@ -21,6 +21,7 @@ static const struct {
     {"inspect", mia__cli_inspect, "metadata and tensors of a model file"},
     {"devices", mia__cli_devices, "what this machine can compute on"},
     {"bench", mia__cli_bench, "measure tokens a second"},
+    {"plan", mia__cli_plan, "the memory that a model needs, without loading it"},
     {"export", mia__cli_export, "write a model's step as a tape"},
     {"exec", mia__cli_exec, "run a saved tape on NumPy files"},
     {"graph", mia__cli_graph, "draw a tape or a model's step"},

@@ -23,6 +23,7 @@ documents run MODEL.gguf -p -n --temp --top-k --top-p --min-p --repeat-penalty -
     --threads --device --ctx --max-memory --json
 documents eval MODEL.gguf FILE --ctx --logits --tokens --threads --device --max-memory
 documents bench MODEL.gguf -p -n --threads --repeat --json --random --write --device --max-memory
+documents plan MODEL.gguf --ctx --rows -n --memory --device --json
 documents devices
 documents tokenize --no-bos
 documents detokenize
@@ -30,7 +31,7 @@ documents inspect --json
 documents layout
 
 expect 0 --help
-for command in run tokenize detokenize eval inspect devices bench layout; do
+for command in run tokenize detokenize eval inspect devices bench plan layout; do
     grep -q "^  $command " "$work/out" || fail "mia --help does not list $command"
 done
 cp "$work/out" "$work/first"
