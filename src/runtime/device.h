@@ -186,6 +186,8 @@ void mia__cached_release(mia_device *device, mia__cached *cached);
 void mia__cache_clear(mia_device *device);
 /* MIA_DEBUG=plan,memory: the steps of a new plan, and where its buffers are. */
 void mia__plan_log(const mia_device *device, const mia__plan *plan);
+/* MIA_DEBUG=plan: what each pass did. */
+void mia__plan_log_passes(const mia_device *device, const mia__plan *plan);
 
 /* --- queue ------------------------------------------------------------------------------------ */
 

@@ -54,3 +54,9 @@ if "$MIA" plan "$model" --ctx 64 --json >"$work/json" 2>/dev/null; then
     [ "$(json "$work/json" 'd["total_bytes"]')" -eq "$(bytes out total)" ] || fail "mia plan --json: another total"
     [ "$(json "$work/json" 'd["context"]')" -eq 64 ] || fail "mia plan --json: another context"
 fi
+
+# Every pass of the planner tells what it did.
+MIA_DEBUG=plan "$MIA" plan "$model" --rows 4 >"$work/out" 2>"$work/err" || fail "MIA_DEBUG=plan mia plan"
+for pass in cse dead lower fuse order buffers arena; do
+    grep -q "^$pass: " "$work/err" || fail "MIA_DEBUG=plan does not tell what $pass did"
+done
