@@ -10,6 +10,7 @@ int mia__cli_eval(int argc, char **argv);
 int mia__cli_inspect(int argc, char **argv);
 int mia__cli_devices(int argc, char **argv);
 int mia__cli_bench(int argc, char **argv);
+int mia__cli_plan(int argc, char **argv);
 int mia__cli_export(int argc, char **argv);
 int mia__cli_exec(int argc, char **argv);
 int mia__cli_graph(int argc, char **argv);

@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 int mia__cli_export(int argc, char **argv) {
-    mia__cli_model_options model_options = {.device = NULL};
+    mia__cli_model_options model_options = {.unloaded = true};
     const char *path = NULL, *to = NULL;
     bool step = false, without_weights = false;
     int64_t rows = 1;

@@ -108,7 +108,7 @@ static int draw_tape(const graph_options *o, mia_weights *file) {
 }
 
 int mia__cli_graph(int argc, char **argv) {
-    graph_options o = {.format = "mermaid", .rows = 1};
+    graph_options o = {.model = {.unloaded = true}, .format = "mermaid", .rows = 1};
     int code = parse_options(&o, argc, argv);
     if (code < 0) code = mia__cli_check_device("graph", o.model.device);
     if (code >= 0) return code;

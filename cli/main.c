@@ -22,6 +22,7 @@ static const struct {
     {"devices", mia__cli_devices, "what this machine can compute on"},
     {"bench", mia__cli_bench, "measure tokens a second"},
     {"trace", mia__cli_trace, "write when each step of a run was computed, for Perfetto"},
+    {"plan", mia__cli_plan, "the memory that a model needs, without loading it"},
     {"export", mia__cli_export, "write a model's step as a tape"},
     {"exec", mia__cli_exec, "run a saved tape on NumPy files"},
     {"graph", mia__cli_graph, "draw a tape or a model's step"},

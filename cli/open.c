@@ -89,6 +89,7 @@ static mia_status open_device_and_lm(const mia__cli_model_options *options, mia_
     mia__cli_progress progress = mia__cli_progress_begin(what);
     mia_lm_options lm = {
         .context = options->context,
+        .unloaded = options->unloaded,
         .progress = mia__cli_progress_callback,
         .progress_user = &progress,
     };

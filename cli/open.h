@@ -10,6 +10,7 @@ typedef struct mia__cli_model_options {
     int64_t threads;                                        /* 0: one a processor */
     int64_t context;                                        /* 0: what the file gives */
     uint64_t max_bytes;                                     /* 0: no limit */
+    bool unloaded;                                          /* its tensors are not read */
     void (*trace)(void *user, const mia_step_event *event); /* may be NULL */
     void *trace_user;
 } mia__cli_model_options;

@@ -92,6 +92,7 @@ mia__cached *mia__cache_get(mia_device *device, mia_error *error) {
         return NULL;
     }
     device->counters.plans++;
+    mia__plan_log_passes(device, cached->plan);
     mia__plan_log(device, cached->plan);
     cached->next = device->cache;
     device->cache = cached;

@@ -199,6 +199,8 @@ void mia__plan_log(const mia_device *device, const mia__plan *plan);
 void mia__tape_log(const mia_device *device, const mia__tape *tape);
 /* "add", or "fused: mul(0, 1), add(#0, 2)" with what each instruction reads; may be cut. */
 const char *mia__step_text(const mia__plan *plan, const mia__step *step, char *text, size_t capacity);
+/* MIA_DEBUG=plan: what each pass did. */
+void mia__plan_log_passes(const mia_device *device, const mia__plan *plan);
 
 /* --- queue ------------------------------------------------------------------------------------ */
 

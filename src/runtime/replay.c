@@ -34,6 +34,7 @@ static mia__cached *new_plan(mia_tape *tape, const bool *overwritable, mia_error
         status = device->type->compile(device->backend, cached->plan, &cached->program, error);
     if (status == MIA_OK) {
         device->counters.plans++;
+        mia__plan_log_passes(device, cached->plan);
         mia__plan_log(device, cached->plan);
         return cached;
     }

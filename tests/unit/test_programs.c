@@ -406,11 +406,37 @@ static void add_matmul(program *p) {
     put(p, mia_matmul(w.tensor, x.tensor), &is);
 }
 
+/* The same expression twice, of the same values or of further references to them: the planner makes one value of
+ * both, which whoever consumes one of them must leave to the other. */
+static void add_twice(program *p) {
+    held x = take(p);
+    int way = (int)pick(p, 4);
+    value is = x.is;
+    for (int64_t i = 0; i < numbers(&is.shape); i++) is.at[i] = way == 0 ? 0 - is.at[i] : is.at[i] + is.at[i];
+    if (way >= 2) is = x.is;
+    mia_tensor_f32 y[2];
+    for (int i = 0; i < 2; i++) {
+        mia_tensor_f32 own = i == 0 ? mia_ref(x.tensor) : x.tensor;
+        y[i] = way == 0   ? mia_neg(own)
+               : way == 1 ? mia_add(mia_ref(own), own)
+               : way == 2 ? mia_neg(mia_neg(own))
+                          : mia_copy(own);
+    }
+    if (pick(p, 2) == 0) { /* one of them goes on at once, in place if that were sound */
+        value more = is;
+        for (int64_t i = 0; i < numbers(&is.shape); i++) more.at[i] = is.at[i] > 0 ? is.at[i] : 0;
+        put(p, mia_relu(y[0]), &more);
+    } else {
+        put(p, y[0], &is);
+    }
+    put(p, y[1], &is);
+}
+
 static void step(program *p) {
     static void (*const actions[])(program *) = {
         add_binary,        add_binary,  add_binary,    add_unary,  add_unary, add_slice,
         add_permute,       add_reshape, add_broadcast, add_packed, add_sum,   add_matmul,
-        add_concat_or_pad, add_update,  add_update,    add_fresh,
+        add_concat_or_pad, add_update,  add_update,    add_fresh,  add_twice, add_twice,
     };
     if (p->count == 0) add_fresh(p);
     actions[pick(p, (int64_t)(sizeof actions / sizeof actions[0]))](p);
