@@ -7,7 +7,7 @@
  * which makes the documentation of it. */
 #include "ops/draw.h"
 
-#define PROGRAMS 24
+#define PROGRAMS 12
 
 /* Records a drawn program on the device and reads its result; whether it ran on cpu kernels alone. */
 static bool runs_on_kernels(uint64_t *seed, mia_device *device, const row *of, mia_dtype dtype,
