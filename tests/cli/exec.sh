@@ -1,6 +1,7 @@
-#!/usr/bin/env bash
+#!/bin/sh
 # mia export and mia exec: a model's step from a file gives the logits of mia eval, bit for bit; .npy files in and
 # out, also those of NumPy itself where it is there; refusals.
+# shellcheck source=tests/cli/_lib.sh
 . "$(dirname "$0")/_lib.sh"
 
 # npy FILE DESCR SHAPE NUMBER...: a file as NumPy writes it, without NumPy

@@ -1,5 +1,6 @@
-#!/usr/bin/env bash
+#!/bin/sh
 # mia graph: the drawings of a model's step and of a saved tape, in every format; refusals.
+# shellcheck source=tests/cli/_lib.sh
 . "$(dirname "$0")/_lib.sh"
 
 small=$model
