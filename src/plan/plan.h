@@ -95,9 +95,9 @@ typedef struct mia__plan {
      * steps are in another order than the tape's. */
     uint32_t shared_count, dropped_count;
     bool reordered;
-    size_t arena_bytes; /* SIZE_MAX: more than there can be, and places mean nothing */
+    size_t arena_bytes;   /* SIZE_MAX: more than there can be, and places mean nothing */
     uint64_t arena_looks; /* places looked at to find room: what the cost of that grows with */
-    size_t output_bytes; /* SIZE_MAX: or more */
+    size_t output_bytes;  /* SIZE_MAX: or more */
 } mia__plan;
 
 /* How a constant is to be laid out for a kernel. Key 0 is "as it is". The key, with the operand's type and
