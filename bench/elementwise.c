@@ -4,24 +4,14 @@
  *     elementwise [THREADS...]       MIA_CPU_ISA=generic|avx2|avx512 caps the instruction set
  *
  * "new": the result gets memory of its own; "in place": over the operand, which nobody else refers to. */
+#include "timing.h"
+
 #include <mia/mia.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #define COUNT   (16 << 20)
 #define REPEATS 11
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static int by_value(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
 
 static void must(mia_status status, const mia_error *error) {
     if (status == MIA_OK) return;
@@ -78,8 +68,7 @@ static double measure(mia_device *device, operation make, const float *numbers, 
     }
     mia_unref(x);
     mia_unref(u);
-    qsort(seconds, REPEATS, sizeof *seconds, by_value);
-    return seconds[REPEATS / 2];
+    return median(seconds, REPEATS);
 }
 
 static mia_device *open_device(unsigned threads, bool no_fusion) {

@@ -4,20 +4,14 @@
  *
  *     matmul [THREADS...]            MIA_CPU_ISA=generic|avx2|avx512 caps the instruction set */
 #include "backend/cpu/cpu.h"
+#include "timing.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define REPEATS            9
 #define TYPE(name, unused) MIA_##name,
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static void completed(void *user, mia_status status, const char *message) {
     (void)message;
@@ -33,11 +27,6 @@ static void must(mia_status status, const char *what) {
 static mia__operand compact(uint32_t buffer, mia_dtype dtype, int64_t rows, int64_t columns) {
     const mia_shape shape = MIA_SHAPE(rows, columns);
     return (mia__operand){.buffer = buffer, .dtype = dtype, .view = mia__view_compact(dtype, &shape)};
-}
-
-static int by_value(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
 }
 
 /* Four buffers (weights, activations, output, scratch), one step. */

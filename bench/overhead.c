@@ -3,28 +3,17 @@
  *
  *   recorded   100 calls, then one evaluation, its plan taken from the cache
  *   tape       a tape of the 100, recorded once, run again */
+#include "timing.h"
+
 #include <mia/mia.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #define ADDITIONS 100
 #define ROUNDS    2001
 
 static double now_us(void) {
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec * 1e-3;
-}
-
-static int by_value(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *times) {
-    qsort(times, ROUNDS, sizeof *times, by_value);
-    return times[ROUNDS / 2];
+    return now() * 1e6;
 }
 
 static void check(mia_status status, const mia_error *error) {
@@ -36,7 +25,7 @@ static void check(mia_status status, const mia_error *error) {
 int main(void) {
     mia_device *device = NULL;
     mia_error error = {0};
-    check(mia_device_open(&(mia_device_options){.threads = 1}, &device, &error), &error);
+    check(mia_device_open(&(mia_device_options){.threads = 1, .no_fusion = true}, &device, &error), &error);
     const float ones[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     mia_tensor_f32 one = mia_constant(f32, device, MIA_SHAPE(16), ones);
     static double record[ROUNDS], run[ROUNDS], total[ROUNDS];
@@ -52,9 +41,10 @@ int main(void) {
         run[r] = end - recorded;
         total[r] = end - begin;
     }
-    printf("100 chained additions of 16 floats, 1 thread, us\n");
+    printf("100 chained additions of 16 floats, 1 thread, fusion off, us\n");
     printf("%-10s %8s %8s %8s\n", "", "record", "run", "total");
-    printf("%-10s %8.2f %8.2f %8.2f\n", "recorded", median(record), median(run), median(total));
+    printf("%-10s %8.2f %8.2f %8.2f\n", "recorded", median(record, ROUNDS), median(run, ROUNDS),
+           median(total, ROUNDS));
     mia_tensor_f32 from = mia_input(f32, device, MIA_SHAPE(16)), to = mia_ref(from);
     for (int i = 0; i < ADDITIONS; i++) to = mia_add(to, one);
     mia_tape *tape = NULL;
@@ -69,7 +59,7 @@ int main(void) {
         check(mia_tape_run(tape, &input, &x.untyped, &error), &error);
         run[r] = now_us() - begin;
     }
-    printf("%-10s %8s %8.2f %8.2f\n", "tape", "", median(run), median(run));
+    printf("%-10s %8s %8.2f %8.2f\n", "tape", "", median(run, ROUNDS), median(run, ROUNDS));
     mia_tape_close(tape);
     mia_unref(x);
     check(mia_device_close(device, &error), &error);

@@ -3,19 +3,13 @@
  *
  *     reduce [THREADS...]            MIA_CPU_ISA=generic|avx2|avx512 caps the instruction set */
 #include "backend/cpu/cpu.h"
+#include "timing.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define REPEATS 15
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static void completed(void *user, mia_status status, const char *message) {
     (void)message;
@@ -26,11 +20,6 @@ static void must(mia_status status, const char *what) {
     if (status == MIA_OK) return;
     fprintf(stderr, "reduce: %s failed: %s\n", what, mia_status_sentence(status));
     exit(1);
-}
-
-static int by_value(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
 }
 
 /* A line of the table: an operation, its operand and attributes. */

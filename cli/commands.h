@@ -14,6 +14,7 @@ int mia__cli_plan(int argc, char **argv);
 int mia__cli_export(int argc, char **argv);
 int mia__cli_exec(int argc, char **argv);
 int mia__cli_graph(int argc, char **argv);
+int mia__cli_trace(int argc, char **argv);
 int mia__cli_layout(int argc, char **argv);
 
 #endif

@@ -7,6 +7,7 @@
 #include <math.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -246,10 +247,22 @@ int mia__cli_parse(const mia__cli_command *command, int argc, char **argv) {
 /* --- signals ---------------------------------------------------------------------------------- */
 
 static volatile sig_atomic_t interrupted;
+static _Atomic(mia_device *) interruptible;
+static atomic_uint handlers; /* at work: a signal may come to any thread */
 
 static void note_interrupt(int number) {
     (void)number;
     interrupted = 1;
+    atomic_fetch_add(&handlers, 1);
+    mia_device *device = atomic_load(&interruptible);
+    if (device != NULL) mia_device_cancel(device);
+    atomic_fetch_sub(&handlers, 1);
+}
+
+void mia__cli_interrupt_cancels(mia_device *device) {
+    atomic_store(&interruptible, device);
+    while (device == NULL && atomic_load(&handlers) > 0) {
+    } /* which may hold the device that is to be closed */
 }
 
 void mia__cli_catch_interrupts(void) {

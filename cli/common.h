@@ -85,5 +85,7 @@ int mia__cli_parse(const mia__cli_command *command, int argc, char **argv);
 /* From now on the first SIGINT or SIGTERM is only noted; a second one ends the program as usual. */
 void mia__cli_catch_interrupts(void);
 bool mia__cli_interrupted(void);
+/* The work of this device is cancelled by that signal; NULL, before it is closed: of none. */
+void mia__cli_interrupt_cancels(mia_device *device);
 
 #endif

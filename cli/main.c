@@ -21,6 +21,7 @@ static const struct {
     {"inspect", mia__cli_inspect, "metadata and tensors of a model file"},
     {"devices", mia__cli_devices, "what this machine can compute on"},
     {"bench", mia__cli_bench, "measure tokens a second"},
+    {"trace", mia__cli_trace, "write when each step of a run was computed, for Perfetto"},
     {"plan", mia__cli_plan, "the memory that a model needs, without loading it"},
     {"export", mia__cli_export, "write a model's step as a tape"},
     {"exec", mia__cli_exec, "run a saved tape on NumPy files"},
@@ -33,7 +34,7 @@ static int print_overview(void) {
     printf("mia %s: language models and typed, lazy tensors\n\nusage: mia COMMAND [...]\n\n", mia_version());
     for (size_t i = 0; i < COMMAND_COUNT; i++) printf("  %-12s%s\n", commands[i].name, commands[i].summary);
     printf("\n`mia COMMAND --help` tells more; `mia --version` prints the version.\n"
-           "MIA_DEBUG=plan,memory in the environment prints what the library does.\n");
+           "MIA_DEBUG=tape,plan,memory,time,check in the environment prints what the library does.\n");
     return mia__cli_finish_output("");
 }
 

@@ -61,16 +61,26 @@ static const char *base_name(const char *path) {
     return slash != NULL && slash[1] != '\0' ? slash + 1 : path;
 }
 
+/* A signal that came between two runs ends the next. */
+static bool go_on(void *user, double share) {
+    (void)user, (void)share;
+    return !mia__cli_interrupted();
+}
+
 static mia_status open_device_and_lm(const mia__cli_model_options *options, mia__cli_model *model,
                                      mia_error *error) {
     mia_device_options device = {
         .backend = options->device,
         .threads = (uint32_t)options->threads,
         .max_bytes = options->max_bytes,
+        .progress = go_on,
+        .trace = options->trace,
+        .trace_user = options->trace_user,
         .log = getenv("MIA_DEBUG") != NULL ? print_log : NULL,
     };
     mia_status status = mia_device_open(&device, &model->device, error);
     if (status != MIA_OK) return status;
+    mia__cli_interrupt_cancels(model->device);
 
     char what[160], name[128];
     const char *file = base_name(mia_weights_name(model->weights));
@@ -101,6 +111,7 @@ int mia__cli_open_model(const char *command, const mia__cli_model_options *optio
 
 void mia__cli_close_model(const char *command, mia__cli_model *model) {
     mia_error error = {0};
+    mia__cli_interrupt_cancels(NULL);
     mia_lm_close(model->lm);
     mia_weights_close(model->weights);
     if (mia_device_close(model->device, &error) != MIA_OK) (void)mia__cli_fail(command, "%s", error.message);

@@ -6,11 +6,13 @@
 #include "common.h"
 
 typedef struct mia__cli_model_options {
-    const char *device; /* name of a backend; NULL: the default */
-    int64_t threads;    /* 0: one a processor */
-    int64_t context;    /* 0: what the file gives */
-    uint64_t max_bytes; /* 0: no limit */
-    bool unloaded;      /* its tensors are not read */
+    const char *device;                                     /* name of a backend; NULL: the default */
+    int64_t threads;                                        /* 0: one a processor */
+    int64_t context;                                        /* 0: what the file gives */
+    uint64_t max_bytes;                                     /* 0: no limit */
+    bool unloaded;                                          /* its tensors are not read */
+    void (*trace)(void *user, const mia_step_event *event); /* may be NULL */
+    void *trace_user;
 } mia__cli_model_options;
 
 typedef struct mia__cli_model {

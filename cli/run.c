@@ -38,8 +38,9 @@ static const char notes[] =
     "With a model named: an empty prompt, no end but the model's own and that of the context, --temp 0.8\n"
     "--top-k 40 --top-p 0.95 --min-p 0.05, no repeat penalty (one that is given looks back over 64 tokens).\n"
     "\n"
-    "Standard output gets the prompt, the text and one newline. Ctrl-C ends the text after the token in\n"
-    "progress (or reading the prompt, after the 512 tokens in progress), with exit code 130.\n"
+    "Standard output gets the prompt, the text and one newline. Ctrl-C ends the text, or reading the prompt, "
+    "at\n"
+    "once, with exit code 130.\n"
     "The figures' rates are of the model's steps: tokens of the prompt read a second, and steps a second\n"
     "after it. The first token generated needs no step of its own.\n";
 
@@ -238,7 +239,7 @@ static int generate(mia_generation *generation, bool story, prompt_reading *read
         mia_error error = {0};
         mia_status status = mia_generation_next(generation, &text, finish, &error);
         mia__cli_progress_end(&reading->progress);
-        if (status == MIA_ERROR_CANCELLED) return -1; /* by the signal, between two chunks of the prompt */
+        if (status == MIA_ERROR_CANCELLED) return -1; /* by the signal */
         if (status != MIA_OK) {
             if (!sink->keep) putchar('\n');
             return mia__cli_fail("run", "%s", error.message);

@@ -47,6 +47,8 @@ case $target in
         has protoc-c || wanted="$wanted protobuf-c-compiler"
         [ -e /usr/include/onnx/onnx.proto ] || wanted="$wanted libonnx-dev"
         [ -d /usr/share/libonnx-testdata ] || wanted="$wanted libonnx-testdata"
+        # pictures that an example classifies; it is skipped without them
+        [ -d /usr/share/datasets/fashion-mnist ] || wanted="$wanted dataset-fashion-mnist"
         if has python3 && ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 9))' 2>/dev/null; then
             need python3
         fi

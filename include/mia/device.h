@@ -31,6 +31,12 @@ MIA_API void mia_ticket_wait(mia_ticket *ticket);
  * finish the ticket, wait for work of the same device, or close the device. */
 MIA_API void mia_ticket_then(mia_ticket *ticket, void (*then)(void *user, mia_status status), void *user);
 
+/* Asks the work to stop, if it has not completed. Any thread that may use the ticket; does not wait. On `cpu` a run
+ * stops within milliseconds, on `reference` after the step in progress. The ticket then completes with CANCELLED, and
+ * what the run was to compute is poisoned with that, values that it was overwriting in place among it; the device and
+ * everything else stay as they are. Work that is over, or nearly, completes as it would have. */
+MIA_API void mia_ticket_cancel(mia_ticket *ticket);
+
 /* Takes the result and frees the ticket. PENDING, and nothing freed, while the work has not completed. */
 MIA_API MIA_MUST_CHECK mia_status mia_ticket_finish(mia_ticket *ticket, mia_error *error);
 
@@ -44,6 +50,18 @@ typedef enum mia_precision {
     MIA_PRECISION_EXACT = 1    /* f32 activations always */
 } mia_precision;
 
+/* A step of a run as it went, or the part that another thread had in it. */
+typedef struct mia_step_event {
+    const char *name; /* its operation; of a fused step all of them, "mul add gelu". Valid during the call */
+    const char *shapes;   /* "f32 [256, 1] <- q8_0 [64, 256], f32 [64, 1]". Valid during the call */
+    uint64_t run;         /* number of the run on its device */
+    uint32_t step, steps; /* number within the run, and how many that has */
+    uint32_t thread;      /* 0: the one that drives, whose event is of the whole step */
+    uint64_t begin, end;  /* nanoseconds of the system's monotonic clock */
+    uint64_t bytes;       /* of operands and result that the step touches, each once */
+    uint64_t operations;  /* of arithmetic; a multiplication and an addition are two */
+} mia_step_event;
+
 /* Zero means the default of every field. */
 typedef struct mia_device_options {
     const char *backend; /* "cpu" (default), "reference", "null" */
@@ -53,8 +71,16 @@ typedef struct mia_device_options {
     bool no_fusion; /* element-wise operations run one by one, not as one step where that is possible: the
                        numbers are the same */
     const mia_allocator *allocator;            /* copied; NULL: the C library's */
-    void (*log)(void *user, const char *line); /* MIA_DEBUG output; NULL: none */
+    void (*log)(void *user, const char *line); /* MIA_DEBUG output (docs/debugging.md); NULL: none */
     void *log_user;
+    /* Told the share done of runs that take long, every 50 ms at most, by the thread that drives; false cancels the
+     * run. Must not wait for work of the same device. NULL: none */
+    bool (*progress)(void *user, double share);
+    void *progress_user;
+    /* Told of every step that has run, by the thread that drives (cpu and reference). Must not use the device.
+     * NULL: none, and no step is timed */
+    void (*trace)(void *user, const mia_step_event *event);
+    void *trace_user;
 } mia_device_options;
 
 /* Opens a device. options may be NULL. Blocks. Fails with NOT_FOUND (the message lists the backends),
@@ -64,6 +90,10 @@ MIA_API MIA_MUST_CHECK mia_status mia_device_open(const mia_device_options *opti
 
 /* The same, completing later; *out is set when the ticket completes well. */
 MIA_API mia_ticket *mia_device_open_begin(const mia_device_options *options, mia_device **out);
+
+/* Cancels all work that is queued or under way, as mia_ticket_cancel does; later work runs as usual. Any thread, and
+ * signal handlers: it is one atomic addition. */
+MIA_API void mia_device_cancel(mia_device *device);
 
 /* Waits for runs, then frees everything. Handles that are still owned are dropped and reported: status
  * LEAKED, and the message counts them and names where the first were made. Using such a handle afterwards is

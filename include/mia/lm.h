@@ -226,7 +226,7 @@ MIA_API void mia_generation_close(mia_generation *generation);
 /* One more token. *text is what can be shown now (possibly empty: part of a character, or of what may become
  * a stop string); valid until the next call. *finish says whether, and why, this was the last. Blocks.
  * CANCELLED when the options' progress returned false: no token was chosen, and a further call reads on where
- * the prompt was left. */
+ * the prompt was left; after mia_device_cancel the state is lost, and further calls fail. */
 MIA_API MIA_MUST_CHECK mia_status mia_generation_next(mia_generation *generation, mia_text *text,
                                                       mia_finish *finish, mia_error *error);
 

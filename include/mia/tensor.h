@@ -385,6 +385,8 @@ struct mia__no_type;
     MIA__CALL3(layer_norm, REAL, x, weight, bias, epsilon, MIA__SITE)
 #define mia_rope(x, positions, frequencies, style, magnitude)                                                \
     MIA__CALL3(rope, REAL, x, positions, frequencies, style, magnitude, MIA__SITE)
+/* A query that sees no key gives zeros; with a mask so does one whose every score is -infinity. A mask of -infinity
+ * hides a key whatever it holds, but its values still enter times 0: they are to be finite. */
 #define mia_attention(q, k, v, length, scale) MIA__CALL_ATTENTION(q, k, v, length, scale)
 #define mia_attention_masked(q, k, v, mask, length, scale)                                                   \
     MIA__CALL_ATTENTION_MASKED(q, k, v, mask, length, scale)
@@ -457,7 +459,9 @@ MIA_API mia_tensor mia_tensor_full(mia_device *device, mia_dtype dtype, mia_shap
 
 /* Host memory used where it is: it stays valid and unchanged until `release` (may be NULL) is called with
  * `user`, which happens once, from whatever thread ends the last use, and within this call where the backend
- * has to copy or the handle is poisoned. Owned like what mia_tensor_upload gives; never overwritten. */
+ * has to copy (cpu: memory that is not aligned to 16 bytes) or the handle is poisoned. It may use Mia, but not wait
+ * for work of that device. Owned like what mia_tensor_upload gives, and counted like it; never overwritten. Views of
+ * it, and handles of those, are uses; closing the device ends them all. */
 MIA_API mia_tensor mia_tensor_borrow(mia_device *device, mia_dtype dtype, mia_shape shape, const void *data,
                                      void (*release)(void *user), void *user, MIA__SITE_ARGS);
 
@@ -478,6 +482,19 @@ MIA_API mia_tensor mia_tensor_random_normal(mia_device *device, mia_dtype dtype,
  * type that Mia does not compute with. */
 MIA_API mia_tensor mia_tensor_of_weights(mia_device *device, mia_weights *weights, const char *name,
                                          MIA__SITE_ARGS);
+
+/* --- several tensors at once ------------------------------------------------------------------ */
+
+/* These give every handle of the list away, and take time by the number of elements: joined along a mode, or along a
+ * new one (the shapes are equal then; the mode may be the rank). They fail as concat and unsqueeze do, and with
+ * INVALID_ARGUMENT for a list of none. Any thread; they do not block. */
+MIA_API mia_tensor mia_tensor_concat(const mia_tensor *list, size_t count, uint32_t mode, MIA__SITE_ARGS);
+MIA_API mia_tensor mia_tensor_stack(const mia_tensor *list, size_t count, uint32_t mode, MIA__SITE_ARGS);
+
+/* Views of x, which is given away: parts[i] are the next sizes[i] places of the mode. Where the sizes do not add up
+ * to what it has, every part is poisoned with SHAPE_MISMATCH. Any thread; does not block. */
+MIA_API void mia_tensor_split(mia_tensor x, uint32_t mode, const int64_t *sizes, size_t count,
+                              mia_tensor *parts, MIA__SITE_ARGS);
 
 /* --- asking for values ------------------------------------------------------------------------ */
 
@@ -585,6 +602,31 @@ MIA_TYPES_REAL(MIA__MADE, random_normal)
 #define mia_read(t, out, count, error)                                                                       \
     _Generic((t), MIA_TYPES_ALL(MIA__PICK_READ, 0) struct mia__no_type * : 0)(t, out, count, error, MIA__SITE)
 #endif
+
+/* Two tensors of one type and shape along a new mode; parts as an array of x's type. */
+#define MIA__MADE(type, unused)                                                                              \
+    static inline mia_tensor_##type MIA__FN(type, stack)(mia_tensor_##type a, mia_tensor_##type b,           \
+                                                         uint32_t mode, MIA__SITE_ARGS) {                    \
+        const mia_tensor list[2] = {a.untyped, b.untyped};                                                   \
+        mia_tensor_##type result;                                                                            \
+        result.untyped = mia_tensor_stack(list, 2, mode, file, line);                                        \
+        return result;                                                                                       \
+    }
+MIA_TYPES_ALL(MIA__MADE, 0)
+#undef MIA__MADE
+#define MIA__MADE(type, unused)                                                                              \
+    static inline void MIA__FN(type, split)(mia_tensor_##type x, uint32_t mode, const int64_t *sizes,        \
+                                            size_t count, mia_tensor_##type *parts, MIA__SITE_ARGS) {        \
+        mia_tensor_split(x.untyped, mode, sizes, count, (mia_tensor *)parts, file, line);                    \
+    }
+MIA_TYPES_ALL(MIA__MADE, 0)
+#undef MIA__MADE
+#ifdef __cplusplus
+MIA__PACKED_2(stack)
+#endif
+#define mia_stack(a, b, mode) MIA__CALL2(stack, ALL, a, b, (uint32_t)(mode), MIA__SITE)
+#define mia_split(x, mode, sizes, count, parts)                                                              \
+    MIA__CALL1(split, ALL, x, mode, sizes, count, parts, MIA__SITE)
 
 /* The named tensor of a weights file. */
 #define mia_weights_tensor(device, weights, name) mia_tensor_of_weights(device, weights, name, MIA__SITE)

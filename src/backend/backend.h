@@ -6,6 +6,7 @@
 #ifndef MIA_BACKEND_BACKEND_H
 #define MIA_BACKEND_BACKEND_H
 
+#include "backend/watch.h"
 #include "plan/plan.h"
 
 #include <mia/device.h>
@@ -35,10 +36,20 @@ typedef struct mia__place {
     size_t offset; /* bytes from the start of buffer to the start of the plan's buffer */
 } mia__place;
 
+/* MIA_DEBUG=check: every step is computed once more, by its reference kernel, and compared. */
+typedef struct mia__check {
+    /* A constant's own bytes, of a buffer that holds it in a prepared form; false: they are not to be had. */
+    bool (*raw)(void *user, uint32_t buffer, void *into, size_t bytes);
+    void (*report)(void *user, const char *line);
+    void *user;
+} mia__check;
+
 typedef struct mia__run {
     const mia__plan *plan;
     void *program;            /* what compile made of the plan */
     const mia__place *places; /* one a plan buffer */
+    mia__watch *watch;        /* may be NULL; a run that it stops completes with CANCELLED */
+    const mia__check *check;  /* NULL: nothing is checked */
     mia__completion completion;
 } mia__run;
 
@@ -85,6 +96,8 @@ struct mia__backend {
     const mia__backend_type *type;
     mia__plan_rules rules;
     uint64_t fallbacks; /* steps that ran on reference kernels */
+    mia__watch
+        *loads; /* what prepare looks at, if it takes long: it may return CANCELLED; NULL: nobody watches */
 };
 
 /* The table of backends, in order of preference; *count gets their number. */

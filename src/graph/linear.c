@@ -114,7 +114,8 @@ static uint32_t flags_of(const mia__node *node) {
     uint32_t flags = mia__node_outlives(node) ? MIA__ENTRY_OUTLIVES : 0;
     if (node->state != MIA__READY) return flags;
     if (node->memory->constant) return flags | MIA__LEAF_CONSTANT;
-    return node->memory->dying == node->memory->nodes ? flags | MIA__LEAF_OVERWRITABLE : flags;
+    bool alone = node->memory->dying == node->memory->nodes && !node->memory->borrowed;
+    return alone ? flags | MIA__LEAF_OVERWRITABLE : flags;
 }
 
 /* At most this many words describe a node. */
@@ -180,6 +181,14 @@ mia_status mia__linearise(mia__linear *linear, mia__node *const *roots, size_t r
     return MIA_OK;
 }
 
+mia__attributes mia__node_attributes(const mia__node *node) {
+    const mia__op_row *row = mia__op_row_of(node->op, node->custom);
+    mia__attributes attributes = {{0}, {0}};
+    memcpy(attributes.i, node->attributes.i, row->integers * sizeof attributes.i[0]);
+    memcpy(attributes.f, node->attributes.f, row->reals * sizeof attributes.f[0]);
+    return attributes;
+}
+
 mia_status mia__linear_tape(const mia__linear *linear, mia__tape *out, mia_error *error) {
     mia__entry *entries = mia_allocate_zeroed(&linear->allocator, linear->count, sizeof *entries);
     if (entries == NULL)
@@ -200,7 +209,7 @@ mia_status mia__linear_tape(const mia__linear *linear, mia__tape *out, mia_error
         entry->op = node->op;
         entry->custom = node->custom;
         entry->operand_count = node->operand_count;
-        entry->attributes = node->attributes;
+        entry->attributes = mia__node_attributes(node);
         for (uint32_t k = 0; k < node->operand_count; k++) entry->operands[k] = node->operands[k]->index;
     }
     *out = (mia__tape){entries, linear->count, linear->leaf_count};

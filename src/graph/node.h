@@ -22,6 +22,7 @@ typedef struct mia__cause {
 typedef struct mia__memory {
     uint32_t nodes; /* nodes that refer to it */
     bool constant;
+    bool borrowed; /* somebody else's: never overwritten */
     size_t bytes;
     mia__cause *cause; /* the run that was to fill it failed */
     uint64_t mark;     /* of the linearisation that saw it last */
@@ -39,17 +40,20 @@ typedef struct mia__node {
     mia_dtype dtype;
     uint32_t operand_count;
     struct mia__node *operands[MIA__MAX_OPERANDS]; /* owned references, while pending */
-    mia__attributes attributes;
-    mia__view view;      /* see mia__entry */
-    mia__memory *memory; /* READY */
-    mia__cause *cause;   /* POISONED */
-    const char *file;    /* the call that recorded it */
+    mia__attributes attributes; /* those that the operation's row has; the others may be anything */
+    mia__view view;             /* see mia__entry */
+    mia__memory *memory;        /* READY */
+    mia__cause *cause;          /* POISONED */
+    const char *file;           /* the call that recorded it */
     int line;
     uint64_t mark;               /* of the linearisation that saw it last */
     uint32_t index;              /* its entry there */
     uint32_t uses;               /* operands there that refer to it */
     struct mia__node *next_dead; /* while it and what it held alone are freed */
 } mia__node;
+
+/* An operation's attributes, the others zero. */
+mia__attributes mia__node_attributes(const mia__node *node);
 
 /* The first cause of a poisoned node, NULL for a good one. */
 static inline mia__cause *mia__node_cause(const mia__node *node) {

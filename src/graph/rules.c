@@ -102,10 +102,13 @@ mia_status mia__shape_rule_PAD(const char *name, const mia__type *operands, cons
     int64_t mode = attributes->i[0], before = attributes->i[1], after = attributes->i[2], extent;
     if (mode < 0 || mode >= (int64_t)x->ndim) return mia__rule_no_mode(name, x, mode, error);
     int64_t most = most_padding((mia_pad_style)attributes->i[3], x->extent[mode]);
+    if (most < 0)
+        return mia_error_set(error, MIA_ERROR_INVALID_ARGUMENT, "%s: no style has the number %" PRId64, name,
+                             attributes->i[3]);
     if (before > most || after > most)
         return mia_error_set(error, MIA_ERROR_SHAPE_MISMATCH,
-                             "%s: a mode of %" PRId64 " gives at most %" PRId64
-                             " elements of that style at an end, not %" PRId64,
+                             "%s: a mode of %" PRId64 " has at most %" PRId64
+                             " elements for an end in this style, not %" PRId64,
                              name, x->extent[mode], most, before > most ? before : after);
     if (before < 0 || after < 0 || __builtin_add_overflow(x->extent[mode], before, &extent) ||
         __builtin_add_overflow(extent, after, &extent))

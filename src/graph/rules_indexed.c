@@ -72,7 +72,7 @@ mia_status mia__shape_rule_TAKE_ALONG(const char *name, const mia__type *operand
     mia_status status = check_mode(name, x, attributes->i[0], error);
     if (status != MIA_OK) return status;
     if (!lies_within(indices, x, attributes->i[0]))
-        return mia__rule_misfit(name, x, indices, "do not fit: indices are no larger outside the mode",
+        return mia__rule_misfit(name, x, indices, "do not fit: outside the mode indices are no larger than x",
                                 error);
     *out = *indices;
     return MIA_OK;
@@ -80,7 +80,8 @@ mia_status mia__shape_rule_TAKE_ALONG(const char *name, const mia__type *operand
 
 static mia_status check_style(const char *name, int64_t style, mia_error *error) {
     if (style >= MIA_SCATTER_SET && style <= MIA_SCATTER_MAX) return MIA_OK;
-    return mia_error_set(error, MIA_ERROR_INVALID_ARGUMENT, "%s: %" PRId64 " is no style of it", name, style);
+    return mia_error_set(error, MIA_ERROR_INVALID_ARGUMENT, "%s: no style has the number %" PRId64, name,
+                         style);
 }
 
 mia_status mia__shape_rule_SCATTER(const char *name, const mia__type *operands,
@@ -93,8 +94,8 @@ mia_status mia__shape_rule_SCATTER(const char *name, const mia__type *operands,
     mia_shape wanted = *x;
     wanted.extent[mode] = indices->extent[0];
     if (!mia__shape_equal(&wanted, part))
-        return mia__rule_misfit(name, &wanted, part, "differ: the second is to be as many places of the mode",
-                                error);
+        return mia__rule_misfit(name, &wanted, part,
+                                "differ: the part is to have the first, a place for each index", error);
     *out = *x;
     return check_style(name, attributes->i[1], error);
 }
@@ -106,9 +107,11 @@ mia_status mia__shape_rule_SCATTER_ALONG(const char *name, const mia__type *oper
     mia_status status = check_mode(name, x, attributes->i[0], error);
     if (status != MIA_OK) return status;
     if (!mia__shape_equal(indices, part))
-        return mia__rule_misfit(name, indices, part, "differ: each element of a part has its index", error);
+        return mia__rule_misfit(name, indices, part, "differ: each element of the part needs an index",
+                                error);
     if (!lies_within(part, x, attributes->i[0]))
-        return mia__rule_misfit(name, x, part, "do not fit: a part is no larger outside the mode", error);
+        return mia__rule_misfit(name, x, part, "do not fit: outside the mode a part is no larger than x",
+                                error);
     *out = *x;
     return check_style(name, attributes->i[1], error);
 }
@@ -130,7 +133,9 @@ mia_status mia__shape_rule_ARANGE(const char *name, const mia__type *operands,
 mia_status mia__shape_rule_RANDOM(const char *name, const mia__type *operands,
                                   const mia__attributes *attributes, mia_shape *out, mia_error *error) {
     const mia_shape *seed = &operands[0].shape, two = {1, {2}};
+    char text[200];
     if (!mia__shape_equal(seed, &two))
-        return mia__rule_misfit(name, seed, &two, "differ: the second is a seed's", error);
+        return mia_error_set(error, MIA_ERROR_SHAPE_MISMATCH, "%s: the seed has shape %s; it has to be [2]",
+                             name, mia__shape_text(seed, text, sizeof text));
     return row_of(name, attributes->i[1], out, error);
 }

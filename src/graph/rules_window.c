@@ -35,8 +35,8 @@ static mia_status places(const char *name, const mia__attributes *a, int m, int6
                 !__builtin_add_overflow(padded, after, &padded) && span < INT64_MAX;
     if (!good)
         return mia_error_set(error, MIA_ERROR_SHAPE_MISMATCH,
-                             "%s: a window of %" PRId64 " by %" PRId64 ", dilation %" PRId64
-                             ", padding %" PRId64 " and %" PRId64 " cannot be along mode %d",
+                             "%s: a window of size %" PRId64 ", stride %" PRId64 ", dilation %" PRId64
+                             ", padding %" PRId64 " and %" PRId64 " cannot move along mode %d",
                              name, size, stride, dilation, before, after, m);
     *out = padded > span ? (padded - span - 1) / stride + 1 : 0;
     return MIA_OK;
@@ -84,16 +84,15 @@ mia_status mia__shape_rule_POOL(const char *name, const mia__type *operands,
                                 const mia__attributes *attributes, mia_shape *out, mia_error *error) {
     mia_shape result = operands[0].shape;
     if (result.ndim == 0) return mia__rule_no_mode(name, &result, 0, error);
-    for (uint32_t m = 0; m < 2; m++) {
-        int64_t extent = m < result.ndim ? result.extent[m] : 1, count = 0;
+    for (uint32_t m = 0; m < 2 && m < result.ndim; m++) {
+        int64_t size = attributes->i[MIA__WINDOW_SIZE + m];
         mia_status status =
-            places(name, attributes, (int)m, extent, attributes->i[MIA__WINDOW_SIZE + m], &count, error);
+            places(name, attributes, (int)m, result.extent[m], size, &result.extent[m], error);
         if (status != MIA_OK) return status;
-        if (m < result.ndim)
-            result.extent[m] = count;
-        else if (count != 1)
-            return mia__rule_no_mode(name, &result, 1, error);
     }
+    bool flat = attributes->i[MIA__WINDOW_SIZE + 1] == 1 && attributes->i[MIA__WINDOW_BEFORE + 1] == 0 &&
+                attributes->i[MIA__WINDOW_AFTER + 1] == 0;
+    if (result.ndim == 1 && !flat) return mia__rule_no_mode(name, &operands[0].shape, 1, error);
     *out = result;
     return MIA_OK;
 }

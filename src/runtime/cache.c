@@ -65,6 +65,7 @@ static mia_status make(mia_device *device, mia__cached *cached, mia_error *error
     mia__tape tape;
     mia_status status = mia__linear_tape(linear, &tape, error);
     if (status != MIA_OK) return status;
+    mia__tape_log(device, &tape);
     status = mia__plan_make(&tape, &device->backend->rules, &device->allocator, &cached->plan, error);
     mia__tape_free(&tape, &device->allocator);
     if (status != MIA_OK) return status;

@@ -63,12 +63,68 @@ mia_tensor mia_tensor_upload(mia_device *device, mia_dtype dtype, mia_shape shap
     return t;
 }
 
+/* --- borrowed memory -------------------------------------------------------------------------- */
+
+void mia__borrowed_tell(mia__borrowed *ended, mia_allocator allocator) {
+    while (ended != NULL) {
+        mia__borrowed told = *ended;
+        mia_release(&allocator, ended, sizeof *ended);
+        told.release(told.user);
+        ended = told.next;
+    }
+}
+
+/* Storage that uses the memory where it is, which sets *borrowed, or that holds a copy of it. */
+static mia__storage *borrow(mia_device *device, mia_dtype dtype, const mia_shape *shape, const void *data,
+                            bool *borrowed, mia_error *error) {
+    size_t bytes = 0;
+    bool fits = mia__shape_check(dtype, shape, &bytes, "borrow", error) == MIA_OK;
+    if (!fits || data == NULL || bytes == 0) return store(device, dtype, shape, data, "borrow", error);
+    if (mia__device_room(device, bytes, "borrow", error) != MIA_OK) return NULL;
+    mia__storage *storage = mia__storage_new(device, 0, error);
+    if (storage == NULL) return NULL;
+    if (device->type->adopt(device->backend, data, bytes, &storage->buffer, NULL) != MIA_OK) {
+        mia__storage_drop(device, storage);
+        return store(device, dtype, shape, data, "borrow", error);
+    }
+    storage->memory.bytes = bytes;
+    storage->memory.borrowed = true;
+    storage->allocated = true;
+    mia__device_account(device, bytes);
+    *borrowed = true;
+    return storage;
+}
+
 mia_tensor mia_tensor_borrow(mia_device *device, mia_dtype dtype, mia_shape shape, const void *data,
                              void (*release)(void *user), void *user, const char *file, int line) {
-    mia_tensor t = mia_tensor_upload(device, dtype, shape, data, file, line);
-    if (release != NULL) release(user);
+    mia__site site = {"borrow", file, line};
+    mia_error error = {0};
+    mia__borrowed *lender = NULL;
+    mia_tensor t = mia__handle_lost(device == NULL ? MIA_ERROR_INVALID_ARGUMENT : MIA_ERROR_NO_MEMORY, line);
+    if (device != NULL && release != NULL)
+        lender = mia_allocate_zeroed(&device->allocator, 1, sizeof *lender);
+    if (device == NULL || (release != NULL && lender == NULL)) {
+        if (release != NULL) release(user);
+        return t;
+    }
+    if (lender != NULL) *lender = (mia__borrowed){.release = release, .user = user};
+    mia__lock(device);
+    bool borrowed = false;
+    mia__view view = {0};
+    mia__storage *storage = borrow(device, dtype, &shape, data, &borrowed, &error);
+    if (storage != NULL) view = mia__view_compact(dtype, &shape);
+    if (borrowed) {
+        storage->borrowed = lender;
+    } else if (lender != NULL) { /* copied, or refused */
+        lender->next = device->ended;
+        device->ended = lender;
+    }
+    t = finish(device, own(device, dtype, &view, storage, &site), false, &site, &error);
+    mia__unlock(device);
     return t;
 }
+
+/* --- constants and filled tensors ------------------------------------------------------------- */
 
 /* Makes a storage a constant of the device; false without memory. */
 static bool make_constant(mia_device *device, mia__storage *storage, mia_dtype dtype,
@@ -240,7 +296,7 @@ mia_tensor mia_tensor_input(mia_device *device, mia_dtype dtype, mia_shape shape
     }
     if (storage != NULL) {
         storage->memory.bytes = bytes;
-        storage->placeholder = true;
+        storage->formal = true;
     }
     mia_tensor t = finish(device, own(device, dtype, &view, storage, &site), false, &site, &error);
     mia__unlock(device);

@@ -1,4 +1,4 @@
-/* MIA_DEBUG: a comma-separated list of plan and memory; lines go to the device's log callback. */
+/* MIA_DEBUG: a comma-separated list of words (docs/debugging.md); lines go to the device's log callback. */
 #include "graph/ops.h"
 #include "runtime/device.h"
 
@@ -10,7 +10,11 @@ unsigned mia__debug_flags(void) {
     static const struct {
         const char *name;
         unsigned flag;
-    } words[] = {{"plan", MIA__DEBUG_PLAN}, {"memory", MIA__DEBUG_MEMORY}};
+    } words[] = {{"plan", MIA__DEBUG_PLAN},
+                 {"memory", MIA__DEBUG_MEMORY},
+                 {"tape", MIA__DEBUG_TAPE},
+                 {"time", MIA__DEBUG_TIME},
+                 {"check", MIA__DEBUG_CHECK}};
     const char *text = getenv("MIA_DEBUG");
     unsigned flags = 0;
     while (text != NULL && *text != '\0') {
@@ -43,9 +47,7 @@ static const char *operand_text(const mia__operand *operand, char *text, size_t 
     return text;
 }
 
-/* "add", or "fused: mul add gelu" with what each instruction reads: "mul(0, 1) add(#0, 2)". */
-static const char *operations_text(const mia__plan *plan, const mia__step *step, char *text,
-                                   size_t capacity) {
+const char *mia__step_text(const mia__plan *plan, const mia__step *step, char *text, size_t capacity) {
     if (step->op != MIA__OP_FUSED) return mia__op_row_of(step->op, step->custom)->info.name;
     size_t used = (size_t)snprintf(text, capacity, "fused:");
     for (uint32_t n = 0; n < step->instruction_count; n++) {
@@ -75,7 +77,7 @@ static void log_steps(const mia_device *device, const mia__plan *plan) {
             used += written > 0 ? (size_t)written : 0;
         }
         mia__device_log(device, "%4u  %-12s %s <- %s", (unsigned)s,
-                        operations_text(plan, step, operations, sizeof operations),
+                        mia__step_text(plan, step, operations, sizeof operations),
                         operand_text(&step->output, text, sizeof text), inputs);
     }
 }
@@ -87,6 +89,31 @@ static void log_buffers(const mia_device *device, const mia__plan *plan) {
         mia__device_log(device, "b%-4u %-6s %12zu bytes at %12zu, steps %u to %u", (unsigned)b,
                         kinds[buffer->kind], buffer->bytes, buffer->offset, (unsigned)buffer->first,
                         (unsigned)buffer->last);
+    }
+}
+
+void mia__tape_log(const mia_device *device, const mia__tape *tape) {
+    if ((device->debug & MIA__DEBUG_TAPE) == 0) return;
+    mia__device_log(device, "tape of %u leaves and %u operations", (unsigned)tape->leaf_count,
+                    (unsigned)(tape->count - tape->leaf_count));
+    for (uint32_t i = 0; i < tape->count; i++) {
+        const mia__entry *entry = &tape->entries[i];
+        char shape[200], operands[100] = "";
+        mia_shape extents = mia__view_shape(&entry->view);
+        size_t used = 0;
+        for (uint32_t k = 0; k < entry->operand_count && used < sizeof operands; k++) {
+            int written = snprintf(operands + used, sizeof operands - used, "%s%u", k > 0 ? ", " : " <- ",
+                                   (unsigned)entry->operands[k]);
+            used += written > 0 ? (size_t)written : 0;
+        }
+        const char *leaf = (entry->flags & MIA__LEAF_CONSTANT) != 0       ? "constant"
+                           : (entry->flags & MIA__LEAF_OVERWRITABLE) != 0 ? "leaf, free"
+                                                                          : "leaf";
+        mia__device_log(device, "%4u  %-12s %s %s%s%s", (unsigned)i,
+                        i < tape->leaf_count ? leaf : mia__op_row_of(entry->op, entry->custom)->info.name,
+                        mia_dtype_describe(entry->dtype)->name,
+                        mia__shape_text(&extents, shape, sizeof shape), operands,
+                        (entry->flags & MIA__ENTRY_OUTLIVES) != 0 ? ", kept" : "");
     }
 }
 

@@ -48,6 +48,7 @@ static void free_device(mia_device *device) {
     mia_allocator allocator = device->allocator;
     mia__linear_free(&device->linear);
     mia__custom_free(device);
+    mia__times_free(&allocator, device->times);
     mia_release(&allocator, device->slots, device->slot_capacity * sizeof *device->slots);
     mia_release(&allocator, device->consumed, MIA__CONSUMED_RING * sizeof *device->consumed);
     if (device->options.backend != NULL)
@@ -90,7 +91,9 @@ static mia_device *new_device(const mia_device_options *options, mia_error *erro
     mia__linear_init(&device->linear, &device->allocator);
     device->options.backend = copy_text(&device->allocator, type->name);
     device->consumed = mia_allocate_zeroed(&device->allocator, MIA__CONSUMED_RING, sizeof *device->consumed);
-    if (device->options.backend == NULL || device->consumed == NULL) {
+    bool timed = (device->debug & MIA__DEBUG_TIME) != 0;
+    if (timed) device->times = mia__times_new(&device->allocator);
+    if (device->options.backend == NULL || device->consumed == NULL || (timed && device->times == NULL)) {
         free_device(device);
         (void)mia_error_set(error, MIA_ERROR_NO_MEMORY, "no memory for a device");
         return NULL;

@@ -6,6 +6,7 @@
  *   cache.c    plans by structure                 submit.c    from nodes to a queued run
  *   queue.c    tickets, who drives the backend    device.c    open, close with its report, counters
  *   begin.c    forms that complete later          blocking.c  the blocking forms, thin wrappers
+ *   debug.c    plans told (MIA_DEBUG)             trace.c     steps told; check.c: steps computed twice
  *
  * One lock a device guards all of it; it is not held while a backend works. */
 #ifndef MIA_RUNTIME_DEVICE_H
@@ -44,14 +45,22 @@ typedef struct mia__constant {
     bool observed_no_more; /* the device is closing */
 } mia__constant;
 
+/* Whom to tell that borrowed memory is not used any more. */
+typedef struct mia__borrowed {
+    struct mia__borrowed *next;
+    void (*release)(void *user);
+    void *user;
+} mia__borrowed;
+
 struct mia__storage {
     mia__memory memory; /* first: nodes see this part */
     uint32_t runs;      /* queued runs that use it */
     bool allocated;     /* buffer holds memory (allocated or adopted) */
     bool filled;        /* of a constant: the bytes are there */
-    bool placeholder;   /* an input to record a tape with: no numbers, and no memory for any */
+    bool formal;        /* an input to record a tape with: no numbers, and no memory for any */
     mia__buffer buffer;
     mia__constant *constant; /* NULL: an ordinary value's */
+    mia__borrowed *borrowed; /* NULL: the memory is ours, or nobody wants to be told */
 };
 
 /* Memory for a value: accounted, not yet referred to. NULL with the error set. 0 bytes take no device
@@ -78,9 +87,9 @@ size_t mia__constant_missing(const mia__storage *storage);
 /* Its own bytes where the host can read them now, else NULL. */
 const void *mia__constant_bytes(const mia__storage *storage);
 /* Reads (form NULL) or repacks what was reserved and is not filled; raw: what mia__constant_bytes said.
- * Called by the driving thread, without the lock; the caller sets `filled`. */
+ * Called by the driving thread, without the lock; the caller sets `filled`. CANCELLED if the watch says so. */
 mia_status mia__constant_fill(mia_device *device, mia__storage *storage, mia__prepared *form, const void *raw,
-                              mia_error *error);
+                              mia__watch *watch, mia_error *error);
 /* Checks `bytes` more against the device's limit; `what` begins the message. */
 mia_status mia__device_room(const mia_device *device, uint64_t bytes, const char *what, mia_error *error);
 
@@ -186,6 +195,10 @@ void mia__cached_release(mia_device *device, mia__cached *cached);
 void mia__cache_clear(mia_device *device);
 /* MIA_DEBUG=plan,memory: the steps of a new plan, and where its buffers are. */
 void mia__plan_log(const mia_device *device, const mia__plan *plan);
+/* MIA_DEBUG=tape: what a new plan is made from. */
+void mia__tape_log(const mia_device *device, const mia__tape *tape);
+/* "add", or "fused: mul(0, 1), add(#0, 2)" with what each instruction reads; may be cut. */
+const char *mia__step_text(const mia__plan *plan, const mia__step *step, char *text, size_t capacity);
 /* MIA_DEBUG=plan: what each pass did. */
 void mia__plan_log_passes(const mia_device *device, const mia__plan *plan);
 
@@ -218,11 +231,13 @@ struct mia_ticket {
     bool run_it;  /* RUN follows LOAD */
     bool nobodys; /* begun by the runtime for what comes after it: frees itself when done */
     mia__run run;
+    mia__check check;
+    mia__watch watch; /* cancelled by anybody, without the lock */
     bool (*progress)(void *user, double fraction);
     void *progress_user;
 
     mia__storage *source; /* DOWNLOAD, retained */
-    size_t source_offset, bytes;
+    size_t source_offset, bytes, downloaded;
     void *into;
 };
 
@@ -241,6 +256,18 @@ void mia__ticket_drive(mia_ticket *ticket, bool block);
 /* Lets go of a ticket's plan and memory. */
 void mia__ticket_let_go(mia_ticket *ticket);
 void mia__queue_drain(mia_device *device);
+
+/* --- what is told of runs (trace.c), by the driving thread, without the lock ------------------- */
+
+typedef struct mia__times mia__times;
+/* MIA_DEBUG=time: where times are added up; NULL without memory. */
+mia__times *mia__times_new(const mia_allocator *allocator);
+void mia__times_free(const mia_allocator *allocator, mia__times *times);
+/* MIA_DEBUG=check: fills in what the backend asks and tells; run: of the ticket. */
+void mia__check_begin(mia_ticket *ticket);
+/* Around a run. */
+void mia__trace_begin(mia_ticket *ticket);
+void mia__trace_end(mia_ticket *ticket);
 
 /* --- submitting (without the lock) ------------------------------------------------------------ */
 
@@ -263,7 +290,13 @@ void mia__custom_free(mia_device *device);
 
 /* --- the device ------------------------------------------------------------------------------- */
 
-enum { MIA__DEBUG_PLAN = 1, MIA__DEBUG_MEMORY = 2 };
+enum {
+    MIA__DEBUG_PLAN = 1,
+    MIA__DEBUG_MEMORY = 2,
+    MIA__DEBUG_TAPE = 4,
+    MIA__DEBUG_TIME = 8,
+    MIA__DEBUG_CHECK = 16
+};
 unsigned mia__debug_flags(void); /* of the environment */
 
 struct mia_device {
@@ -291,16 +324,19 @@ struct mia_device {
 
     mia__cause no_memory; /* stands in for causes that there is no memory for */
     mia_ticket *queue_first, *queue_last;
-    bool driving; /* a thread is in the backend */
+    bool driving;        /* a thread is in the backend */
+    atomic_uint cancels; /* how often everything was cancelled; by anybody, without the lock */
     bool driver_runs, driver_stops;
     pthread_t driver;
 
     mia__storage *arena;
     mia__storage *constants;
+    mia__borrowed *ended;       /* to be told once the lock is free */
     mia_tape *tapes;            /* open ones */
     struct mia__custom *custom; /* operations that were registered, the newest first */
     uint32_t custom_count;
     mia_device_counters counters;
+    mia__times *times; /* NULL: nobody asks */
 };
 
 void mia__device_log(const mia_device *device, const char *format, ...) MIA_PRINTF(2, 3);
@@ -311,8 +347,16 @@ bool mia__device_shell_free(mia_device *device);
 static inline void mia__lock(mia_device *device) {
     (void)pthread_mutex_lock(&device->lock);
 }
+/* Tells everybody of the list, and frees it (create.c). */
+void mia__borrowed_tell(mia__borrowed *ended, mia_allocator allocator);
+
+/* Whoever lends memory may use Mia when told that it is free, so that is done without the lock. */
 static inline void mia__unlock(mia_device *device) {
+    mia__borrowed *ended = device->ended;
+    mia_allocator allocator = device->allocator;
+    device->ended = NULL;
     (void)pthread_mutex_unlock(&device->lock);
+    if (ended != NULL) mia__borrowed_tell(ended, allocator);
 }
 
 #endif

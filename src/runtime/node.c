@@ -1,5 +1,6 @@
 /* Nodes of a device: from a slab, by reference count; and the causes of poisoned ones. All under the device's
  * lock. */
+#include "graph/ops.h"
 #include "runtime/device.h"
 
 #include <stdio.h>
@@ -28,8 +29,15 @@ mia__node *mia__node_new(mia_device *device, const mia__site *site) {
     if (device->free_nodes == NULL && !add_slab(device)) return NULL;
     mia__node *node = device->free_nodes;
     device->free_nodes = node->operands[0];
-    uint64_t mark = node->mark; /* below any mark to come, so not seen */
-    *node = (mia__node){.refs = 1, .file = site->file, .line = site->line, .mark = mark};
+    node->refs = 1;
+    node->state = MIA__PENDING;
+    node->op = MIA_OP_NONE;
+    node->custom = NULL;
+    node->operand_count = 0;
+    node->memory = NULL;
+    node->cause = NULL;
+    node->file = site->file;
+    node->line = site->line; /* its mark is below any to come, so it was not seen */
     return node;
 }
 
@@ -129,7 +137,8 @@ mia__node *mia__node_pending(mia_device *device, mia_op op, mia_dtype dtype, con
     node->view = *view;
     node->operand_count = count;
     for (uint32_t i = 0; i < count; i++) node->operands[i] = operands[i];
-    if (attributes != NULL) node->attributes = *attributes;
+    const mia__op_row *row = mia__op_find(op); /* NULL: registered, with attributes of all kinds */
+    if (attributes != NULL && (row == NULL || row->integers + row->reals > 0)) node->attributes = *attributes;
     return node;
 }
 

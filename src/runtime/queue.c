@@ -20,6 +20,8 @@ mia_ticket *mia__ticket_new(mia_device *device, uint32_t buffers) {
     ticket->run.places = ticket->places = (mia__place *)(void *)(ticket + 1);
     ticket->storages = (mia__storage **)(void *)(ticket->places + buffers);
     ticket->buffer_count = buffers;
+    ticket->run.watch = &ticket->watch;
+    ticket->watch.cancels = &device->cancels;
     device->tickets++;
     return ticket;
 }
@@ -116,7 +118,10 @@ static void load(mia_ticket *ticket) {
         bool filled = form != NULL ? form->filled : storage->filled;
         const void *raw = mia__constant_bytes(storage);
         mia__unlock(device);
-        if (!filled) status = mia__constant_fill(device, storage, form, raw, &error);
+        if (mia__watch_cancelled(ticket->run.watch))
+            status = mia_error_set(&error, MIA_ERROR_CANCELLED, "loading was cancelled");
+        else if (!filled)
+            status = mia__constant_fill(device, storage, form, raw, ticket->run.watch, &error);
         done += plan->buffers[b].bytes;
         double share = total > 0 ? (double)done / (double)total : 1;
         if (status == MIA_OK && ticket->progress != NULL && !ticket->progress(ticket->progress_user, share))
@@ -139,11 +144,45 @@ static const mia__cause *poisoned_leaf(const mia_ticket *ticket) {
     return NULL;
 }
 
+/* Whoever waits for a large value can still cancel. */
+#define DOWNLOAD_PIECE ((size_t)16 << 20)
+
+static size_t next_download(const mia_ticket *ticket) {
+    size_t left = ticket->bytes - ticket->downloaded;
+    return ticket->device->type->synchronous && left > DOWNLOAD_PIECE ? DOWNLOAD_PIECE : left;
+}
+
+static void download(mia_ticket *ticket, mia__completion completion) {
+    mia_device *device = ticket->device;
+    device->type->download(device->backend, &ticket->source->buffer,
+                           ticket->source_offset + ticket->downloaded,
+                           (char *)ticket->into + ticket->downloaded, next_download(ticket), completion);
+}
+
+static void run(mia_ticket *ticket, mia__completion completion) {
+    mia_device *device = ticket->device;
+    ticket->run.completion = completion;
+    if (device->options.progress != NULL && !ticket->nobodys) {
+        ticket->watch.progress = device->options.progress;
+        ticket->watch.progress_user = device->options.progress_user;
+        ticket->watch.told = mia__nanoseconds();
+    }
+    mia__trace_begin(ticket);
+    mia__check_begin(ticket);
+    device->type->run(device->backend, &ticket->run);
+    mia__trace_end(ticket);
+}
+
 /* Begins the present phase; called with the lock, which is not held while the backend works. */
 static void begin_phase(mia_ticket *ticket) {
     mia_device *device = ticket->device;
     mia__completion completion = {complete, ticket};
     ticket->started = true;
+    if (mia__watch_cancelled(ticket->run.watch)) {
+        set_failure(ticket, MIA_ERROR_CANCELLED, NULL);
+        ticket->completed = true;
+        return;
+    }
     const mia__cause *cause = poisoned_leaf(ticket);
     if (cause != NULL) {
         set_failure(ticket, cause->status, cause->message);
@@ -154,14 +193,8 @@ static void begin_phase(mia_ticket *ticket) {
     switch (ticket->phase) {
     case MIA__PHASE_OPEN: device->type->open(&device->options, &device->backend, completion); break;
     case MIA__PHASE_LOAD: load(ticket); break;
-    case MIA__PHASE_RUN:
-        ticket->run.completion = completion;
-        device->type->run(device->backend, &ticket->run);
-        break;
-    case MIA__PHASE_DOWNLOAD:
-        device->type->download(device->backend, &ticket->source->buffer, ticket->source_offset, ticket->into,
-                               ticket->bytes, completion);
-        break;
+    case MIA__PHASE_RUN: run(ticket, completion); break;
+    case MIA__PHASE_DOWNLOAD: download(ticket, completion); break;
     case MIA__PHASE_END: complete(ticket, MIA_OK, NULL); break;
     }
     mia__lock(device);
@@ -196,6 +229,17 @@ void mia__ticket_drop(mia_ticket *ticket) {
     free_ticket(ticket);
 }
 
+/* The present phase is done, and went well unless the status says otherwise. */
+static void end_phase(mia_ticket *ticket) {
+    bool well = ticket->status == MIA_OK;
+    if (well && ticket->phase == MIA__PHASE_DOWNLOAD) {
+        ticket->downloaded += next_download(ticket);
+        if (ticket->downloaded < ticket->bytes) return;
+    }
+    if (well && ticket->phase == MIA__PHASE_RUN) end_run(ticket);
+    ticket->phase = well ? next_phase(ticket) : MIA__PHASE_END;
+}
+
 /* The first ticket of the queue is done. Its callback is called without the lock. */
 static void end_ticket(mia_ticket *ticket) {
     mia_device *device = ticket->device;
@@ -224,8 +268,7 @@ static bool advance(mia_device *device, bool block) {
     mia_ticket *ticket = device->queue_first;
     if (ticket->completed) {
         ticket->started = ticket->completed = false;
-        if (ticket->status == MIA_OK && ticket->phase == MIA__PHASE_RUN) end_run(ticket);
-        ticket->phase = ticket->status == MIA_OK ? next_phase(ticket) : MIA__PHASE_END;
+        end_phase(ticket);
         if (ticket->phase == MIA__PHASE_END) end_ticket(ticket);
         return true;
     }
@@ -285,6 +328,7 @@ static void *drive_queue(void *user) {
 
 void mia__ticket_queue(mia_ticket *ticket) {
     mia_device *device = ticket->device;
+    ticket->watch.cancels_before = atomic_load(&device->cancels);
     if (device->queue_last != NULL)
         device->queue_last->next = ticket;
     else
@@ -332,6 +376,14 @@ void mia_ticket_then(mia_ticket *ticket, void (*then)(void *user, mia_status sta
     }
     mia__unlock(ticket->device);
     if (done) then(user, status);
+}
+
+void mia_ticket_cancel(mia_ticket *ticket) {
+    if (ticket != NULL) atomic_store(&ticket->watch.cancelled, true);
+}
+
+void mia_device_cancel(mia_device *device) {
+    (void)atomic_fetch_add(&device->cancels, 1);
 }
 
 /* The end of a ticket that failed before there was a device. */

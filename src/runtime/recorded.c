@@ -217,7 +217,7 @@ static void set_entries(const recording *r, mia_tape *tape) {
                               .operand_count = node->operand_count,
                               .alias = place,
                               .view = node->view,
-                              .attributes = node->attributes,
+                              .attributes = mia__node_attributes(node),
                               .custom = node->custom};
         for (uint32_t k = 0; k < node->operand_count; k++)
             entry->operands[k] = r->places[node->operands[k]->index];

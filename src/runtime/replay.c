@@ -27,6 +27,7 @@ static mia__cached *new_plan(mia_tape *tape, const bool *overwritable, mia_error
     }
     cached->refs = 1;
     set_overwritable(tape, overwritable);
+    mia__tape_log(device, &tape->tape);
     mia_status status =
         mia__plan_make(&tape->tape, &device->backend->rules, &device->allocator, &cached->plan, error);
     if (status == MIA_OK)
@@ -181,7 +182,8 @@ static mia_status evaluate_inputs(replay *r, mia_error *error) {
 static void find_overwritable(replay *r) {
     for (uint32_t i = 0; i < r->tape->input_count; i++) {
         const mia__node *node = r->inputs[i];
-        r->overwritable[i] = node->refs == 1 && node->memory->nodes == 1 && !node->memory->constant;
+        const mia__memory *memory = node->memory;
+        r->overwritable[i] = node->refs == 1 && memory->nodes == 1 && !memory->constant && !memory->borrowed;
     }
 }
 
@@ -261,10 +263,17 @@ static void hand_out(replay *r, mia_tensor *outputs, const mia_error *error) {
     }
 }
 
+/* Whoever cancels the run cancels what was queued behind `last` for it: it cannot outlast the run's ticket. */
+static void watch_inputs(const mia_device *device, const mia_ticket *last, mia_ticket *ticket) {
+    mia_ticket *queued = last != NULL ? last->next : device->queue_first;
+    for (; queued != NULL && queued != ticket; queued = queued->next) queued->run.watch = &ticket->watch;
+}
+
 /* With the lock. */
 static mia_ticket *run(replay *r, const mia_tensor *inputs, mia_tensor *outputs) {
     mia_error error = {0};
     mia_ticket *ticket = NULL;
+    const mia_ticket *last = r->device->queue_last;
     if (replay_new(r, r->tape)) {
         mia_status status = take_inputs(r, inputs, &error);
         if (status == MIA_OK) status = evaluate_inputs(r, &error);
@@ -279,7 +288,10 @@ static mia_ticket *run(replay *r, const mia_tensor *inputs, mia_tensor *outputs)
     if (ticket == NULL) ticket = mia__submit_failed(r->device, &error);
     hand_out(r, outputs, &error);
     if (r->inputs != NULL) replay_free(r);
-    if (ticket != NULL && !ticket->done) mia__ticket_queue(ticket);
+    if (ticket != NULL && !ticket->done) {
+        mia__ticket_queue(ticket);
+        watch_inputs(r->device, last, ticket);
+    }
     return ticket;
 }
 

@@ -62,6 +62,10 @@ void mia__storage_drop(mia_device *device, mia__storage *storage) {
     if (storage->memory.nodes > 0 || storage->runs > 0) return;
     if (storage->allocated) release_buffer(device, &storage->buffer, storage->memory.bytes);
     if (storage->constant != NULL) free_constant(device, storage);
+    if (storage->borrowed != NULL) {
+        storage->borrowed->next = device->ended;
+        device->ended = storage->borrowed;
+    }
     mia__cause_release(device, storage->memory.cause);
     mia_release(&device->allocator, storage, sizeof *storage);
 }
@@ -118,16 +122,30 @@ mia__prepared *mia__constant_reserve_form(mia_device *device, mia__storage *stor
     return form;
 }
 
+#define READ_PIECE ((size_t)4 << 20)
+
+/* Reads a constant's own bytes, in pieces between which somebody may cancel. */
+static mia_status read_bytes(const mia__constant *constant, void *into, size_t bytes, mia__watch *watch,
+                             mia_error *error) {
+    mia_status status = MIA_OK;
+    for (size_t at = 0; status == MIA_OK && at < bytes; at += READ_PIECE) {
+        size_t piece = bytes - at < READ_PIECE ? bytes - at : READ_PIECE;
+        if (mia__watch_cancelled(watch))
+            return mia_error_set(error, MIA_ERROR_CANCELLED, "loading was cancelled");
+        status = mia_weights_read(constant->weights, constant->info, at, (char *)into + at, piece, error);
+    }
+    return status;
+}
+
 /* Reads a constant's own bytes into its buffer. */
-static mia_status fill_raw(mia_device *device, mia__storage *storage, mia_error *error) {
+static mia_status fill_raw(mia_device *device, mia__storage *storage, mia__watch *watch, mia_error *error) {
     const mia__constant *constant = storage->constant;
     size_t bytes = storage->memory.bytes;
-    if (storage->buffer.host != NULL)
-        return mia_weights_read(constant->weights, constant->info, 0, storage->buffer.host, bytes, error);
+    if (storage->buffer.host != NULL) return read_bytes(constant, storage->buffer.host, bytes, watch, error);
     void *staging = mia_allocate(&device->allocator, bytes, 64);
     if (staging == NULL)
         return mia_error_set(error, MIA_ERROR_NO_MEMORY, "no memory to read %zu bytes", bytes);
-    mia_status status = mia_weights_read(constant->weights, constant->info, 0, staging, bytes, error);
+    mia_status status = read_bytes(constant, staging, bytes, watch, error);
     if (status == MIA_OK)
         status = device->type->upload(device->backend, &storage->buffer, 0, staging, bytes, error);
     mia_release(&device->allocator, staging, bytes);
@@ -136,7 +154,7 @@ static mia_status fill_raw(mia_device *device, mia__storage *storage, mia_error 
 
 /* Brings a constant into a prepared form; raw: its own bytes, NULL to read them first. */
 static mia_status fill_form(mia_device *device, const mia__storage *storage, mia__prepared *form,
-                            const void *raw, mia_error *error) {
+                            const void *raw, mia__watch *watch, mia_error *error) {
     const mia__constant *constant = storage->constant;
     void *staging = NULL;
     size_t bytes = storage->memory.bytes;
@@ -145,11 +163,13 @@ static mia_status fill_form(mia_device *device, const mia__storage *storage, mia
         raw = staging = mia_allocate(&device->allocator, bytes, 64);
         if (staging == NULL)
             return mia_error_set(error, MIA_ERROR_NO_MEMORY, "no memory to read %zu bytes", bytes);
-        status = mia_weights_read(constant->weights, constant->info, 0, staging, bytes, error);
+        status = read_bytes(constant, staging, bytes, watch, error);
     }
+    device->backend->loads = watch;
     if (status == MIA_OK)
         status = device->type->prepare(device->backend, form->dtype, &form->shape, &form->form, raw,
                                        &form->buffer, error);
+    device->backend->loads = NULL;
     mia_release(&device->allocator, staging, bytes);
     return status;
 }
@@ -161,6 +181,7 @@ const void *mia__constant_bytes(const mia__storage *storage) {
 }
 
 mia_status mia__constant_fill(mia_device *device, mia__storage *storage, mia__prepared *form, const void *raw,
-                              mia_error *error) {
-    return form != NULL ? fill_form(device, storage, form, raw, error) : fill_raw(device, storage, error);
+                              mia__watch *watch, mia_error *error) {
+    return form != NULL ? fill_form(device, storage, form, raw, watch, error)
+                        : fill_raw(device, storage, watch, error);
 }

@@ -78,7 +78,7 @@ static mia_status find_place(mia_device *device, mia_ticket *ticket, uint32_t in
     switch (buffer->kind) {
     case MIA__BUFFER_LEAF:
         storage = leaf_storage(device, buffer);
-        if (storage->placeholder)
+        if (storage->formal)
             return mia_error_set(error, MIA_ERROR_INVALID_ARGUMENT,
                                  "an input that a tape is recorded with has no numbers to compute with");
         if (storage->constant != NULL && mia__constant_reserve(device, storage, error) != MIA_OK)
@@ -265,7 +265,7 @@ static mia_ticket *read_node(mia_device *device, mia__node *node, void *out, siz
     mia_ticket *ticket = NULL;
     if (cause != NULL) {
         (void)mia_error_set(error, cause->status, "%s", cause->message);
-    } else if (node->state == MIA__READY && ((const mia__storage *)node->memory)->placeholder) {
+    } else if (node->state == MIA__READY && ((const mia__storage *)node->memory)->formal) {
         (void)mia_error_set(error, MIA_ERROR_INVALID_ARGUMENT,
                             "read: an input that a tape is recorded with has no numbers");
     } else if (has != bytes) {

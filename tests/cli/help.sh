@@ -23,7 +23,11 @@ documents run MODEL.gguf -p -n --temp --top-k --top-p --min-p --repeat-penalty -
     --threads --device --ctx --max-memory --json
 documents eval MODEL.gguf FILE --ctx --logits --tokens --threads --device --max-memory
 documents bench MODEL.gguf -p -n --threads --repeat --json --random --write --device --max-memory
+documents trace MODEL.gguf -p -n -o --threads --device --ctx --max-memory
 documents plan MODEL.gguf --ctx --rows -n --memory --device --json
+documents export MODEL.gguf --step -o --rows --ctx --without-weights --device --max-memory
+documents exec FILE.mia --input --output --zeros --weights --device --threads --max-memory
+documents graph FILE --format --plan -o --rows --ctx --device
 documents devices
 documents tokenize --no-bos
 documents detokenize
@@ -31,7 +35,7 @@ documents inspect --json
 documents layout
 
 expect 0 --help
-for command in run tokenize detokenize eval inspect devices bench plan layout; do
+for command in run tokenize detokenize eval inspect devices bench plan trace export exec graph layout; do
     grep -q "^  $command " "$work/out" || fail "mia --help does not list $command"
 done
 cp "$work/out" "$work/first"

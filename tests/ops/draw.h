@@ -140,15 +140,26 @@ static inline void draw_slice(uint64_t *seed, program *p) {
     p->c = o.views[0].step;
 }
 
+/* A style, and as much at each end as it can give. */
+static inline void draw_padding(uint64_t *seed, program *p, int64_t extent) {
+    static const double numbers[] = {0, 1, -2.5, 300, 0.1, 1e30, -1e300, (double)NAN, -(double)INFINITY};
+    p->c = test_below(seed, 4);
+    int64_t most = p->c == MIA_PAD_CYCLE                    ? extent
+                   : p->c == MIA_PAD_MIRROR && extent > 0   ? extent - 1
+                   : p->c == MIA_PAD_CONSTANT || extent > 0 ? 40
+                                                            : 0;
+    p->a = test_below(seed, most < 40 ? most + 1 : 40);
+    p->b = test_below(seed, most < 40 ? most + 1 : 40);
+    p->real = numbers[test_below(seed, 9)];
+}
+
 static inline void draw_along_mode(uint64_t *seed, program *p) {
     mia_shape shape = draw_shape(seed, p->dtype, draw_ndim(seed, 1)), other = shape, one = {0};
     p->mode = (uint32_t)test_below(seed, shape.ndim);
     int64_t block = p->mode == 0 ? block_of(p->dtype) : 1;
     (void)add_operand(seed, p, p->dtype, &shape);
     if (p->row->form == SIGNATURE_PAD) {
-        p->a = test_below(seed, 4);
-        p->b = test_below(seed, 4);
-        p->c = MIA_PAD_CONSTANT;
+        draw_padding(seed, p, shape.extent[p->mode]);
     } else if (p->row->form == SIGNATURE_CONCAT) {
         other.extent[p->mode] = block * (draw_extent(seed) % (block > 1 ? 4 : 40));
         (void)add_operand(seed, p, p->dtype, &other);
@@ -252,7 +263,6 @@ static inline void draw_parameters(uint64_t *seed, program *p) {
     (void)add_operand(seed, p, p->dtype, &shape);
     p->real = numbers[test_below(seed, 8)];
     p->high = p->real + numbers[test_below(seed, 5)];
-    if (p->row->op == MIA_OP_l2_norm) p->real = 1e-6;
 }
 
 static inline void draw_modes(uint64_t *seed, program *p) {
@@ -284,7 +294,10 @@ static inline void program_draw(uint64_t *seed, program *p, const row *of, mia_d
     case SIGNATURE_COMPARE: draw_binary(seed, p); break;
     case SIGNATURE_WHERE: draw_where(seed, p); break;
     case SIGNATURE_REAL:
-    case SIGNATURE_RANGE: draw_parameters(seed, p); break;
+    case SIGNATURE_RANGE:
+        draw_parameters(seed, p);
+        if (of->op == MIA_OP_l2_norm) draw_l2_norm(seed, p);
+        break;
     case SIGNATURE_SHAPE: draw_shaped(seed, p); break;
     case SIGNATURE_DTYPE: draw_typed(seed, p); break;
     case SIGNATURE_SLICE: draw_slice(seed, p); break;

@@ -12,17 +12,30 @@ static inline void draw_mode(uint64_t *seed, program *p) {
     (void)add_operand(seed, p, p->dtype, &shape);
 }
 
+/* Sometimes as many places of the mode as need more than the simplest order. */
+static inline int64_t draw_places(uint64_t *seed, int64_t beside) {
+    if (beside <= 64 && test_below(seed, 4) == 0) return test_below(seed, 300);
+    return test_below(seed, 12);
+}
+
+static inline int64_t elements_beside(const mia_shape *shape, uint32_t mode) {
+    mia_shape beside = *shape;
+    beside.extent[mode] = 1;
+    return elements_of(&beside);
+}
+
 static inline void draw_take(uint64_t *seed, program *p) {
     mia_shape shape = draw_shape(seed, p->dtype, draw_ndim(seed, 1));
     p->mode = (uint32_t)test_below(seed, shape.ndim);
     mia_shape indices = shape;
+    int64_t places = draw_places(seed, elements_beside(&shape, p->mode));
     if (p->row->op == MIA_OP_take) {
-        indices =
-            (mia_shape){(uint32_t)test_below(seed, 3), {1 + test_below(seed, 9), 1 + test_below(seed, 3)}};
-        if (shape.ndim + indices.ndim > MIA_MAX_MODES + 1) indices.ndim = 1;
+        indices = (mia_shape){(uint32_t)test_below(seed, 4), {places, 1 + test_below(seed, 3), 1}};
+        while (shape.ndim + indices.ndim > MIA_MAX_MODES + 1) indices.ndim--;
     } else {
-        for (uint32_t m = 0; m < shape.ndim; m++)
-            indices.extent[m] = m == p->mode ? test_below(seed, 9) : test_below(seed, shape.extent[m] + 1);
+        for (uint32_t m = 0; m < shape.ndim; m++) /* often all that there is */
+            if (test_below(seed, 3) == 0) indices.extent[m] = test_below(seed, shape.extent[m] + 1);
+        indices.extent[p->mode] = places;
     }
     (void)add_operand(seed, p, p->dtype, &shape);
     operand_integers(seed, add_operand(seed, p, MIA_i32, &indices), -2, shape.extent[p->mode] + 1);
@@ -31,31 +44,32 @@ static inline void draw_take(uint64_t *seed, program *p) {
 static inline void draw_scatter(uint64_t *seed, program *p) {
     mia_shape shape = draw_shape(seed, p->dtype, draw_ndim(seed, 1)), part = shape, indices;
     p->mode = (uint32_t)test_below(seed, shape.ndim);
-    part.extent[p->mode] = test_below(seed, 9);
+    part.extent[p->mode] = draw_places(seed, elements_beside(&shape, p->mode));
     indices = (mia_shape){1, {part.extent[p->mode]}};
     if (p->row->op == MIA_OP_scatter_along) {
         for (uint32_t m = 0; m < shape.ndim; m++)
-            if (m != p->mode) part.extent[m] = test_below(seed, shape.extent[m] + 1);
+            if (m != p->mode && test_below(seed, 3) == 0)
+                part.extent[m] = test_below(seed, shape.extent[m] + 1);
         indices = part;
     }
-    p->a = p->dtype == MIA_bool8 ? MIA_SCATTER_SET : test_below(seed, 5);
+    p->a = test_below(seed, 5);
     (void)add_operand(seed, p, p->dtype, &shape);
     operand_integers(seed, add_operand(seed, p, MIA_i32, &indices), -2, shape.extent[p->mode] + 1);
     (void)add_operand(seed, p, p->dtype, &part);
 }
 
 static inline void draw_shifted(uint64_t *seed, program *p) {
+    static const int64_t far[] = {INT64_MIN, INT64_MAX, INT64_MIN + 1, 1000000007};
     mia_shape shape = draw_shape(seed, p->dtype, draw_ndim(seed, p->row->form == SIGNATURE_TRIANGLE ? 2 : 1));
     p->mode = (uint32_t)test_below(seed, shape.ndim);
-    p->a = test_below(seed, 40) - 20;
+    p->a = test_below(seed, 5) == 0 ? far[test_below(seed, 4)] : test_below(seed, 40) - 20;
     (void)add_operand(seed, p, p->dtype, &shape);
 }
 
 static inline void draw_creation(uint64_t *seed, program *p) {
-    mia_shape one = {0}, two = {1, {2}};
+    mia_shape one = {.ndim = (uint32_t)test_below(seed, 3), .extent = {1, 1}}, two = {1, {2}};
     p->a = draw_extent(seed) * draw_extent(seed);
     p->target = (mia_dtype)(MIA_f32 + test_below(seed, 4));
-    p->mood = MOOD_PLAIN;
     (void)add_operand(seed, p, p->dtype, p->row->form == SIGNATURE_RANDOM ? &two : &one);
     if (p->row->form == SIGNATURE_ARANGE) (void)add_operand(seed, p, p->dtype, &one);
 }

@@ -86,36 +86,75 @@ static inline void magnitudes_scan(const program *p, int64_t count, double *out)
     }
 }
 
-/* softmax: an exponent's rounding counts as much as the exponent is large. Norms: below FLT_MIN a normalised
- * number has few digits, whatever its weight makes of it. layer_norm: what is left of the mean is as inexact
- * as the row's largest number. */
+/* What is normalised together: rows of compact numbers, with weights and biases by channel. Of group_norm the
+ * modes before the channels' and the channels of a group, of the others mode 0. */
+typedef struct row_form {
+    int64_t length;   /* of a row */
+    int64_t channels; /* of a row */
+    int64_t groups;   /* rows with channels of their own */
+} row_form;
+
+static inline row_form row_form_of(const program *p) {
+    const mia_shape *x = &p->operands[0].shape;
+    row_form form = {x->ndim > 0 ? x->extent[0] : 1, x->ndim > 0 ? x->extent[0] : 1, 1};
+    if (p->row->op != MIA_OP_group_norm) return form;
+    form = (row_form){1, x->extent[p->mode] / p->a, p->a};
+    for (uint32_t m = 0; m < p->mode; m++) form.length *= x->extent[m];
+    form.length *= form.channels;
+    return form;
+}
+
+/* Number i of row `at` belongs to this channel. */
+static inline int64_t channel_of(row_form form, int64_t at, int64_t i) {
+    return at % form.groups * form.channels + i / (form.length / form.channels);
+}
+
+/* What one row's numbers are made of. */
+typedef struct row_sums {
+    double most, top, squares, mean, variance;
+} row_sums;
+
+static inline row_sums sums_of(const double *line, int64_t length) {
+    row_sums sums = {.top = -(double)INFINITY};
+    for (int64_t i = 0; i < length; i++) {
+        sums.most = larger(fabs(line[i]), sums.most);
+        sums.top = larger(line[i], sums.top);
+        sums.squares += line[i] * line[i];
+        sums.mean += line[i] / (double)length;
+    }
+    for (int64_t i = 0; i < length; i++)
+        sums.variance += (line[i] - sums.mean) * (line[i] - sums.mean) / (double)length;
+    return sums;
+}
+
+/* softmax: an exponent's rounding counts as much as the exponent is large; of log_softmax as it is. Norms: below
+ * FLT_MIN a normalised number has few digits, whatever its weight makes of it. layer_norm: what is left of the
+ * mean is as inexact as the row's largest number. */
 static inline void magnitudes_rows(const program *p, const double *numbers, int64_t count, double *out) {
     const operand *x = &p->operands[0];
-    int64_t length = x->shape.ndim > 0 ? x->shape.extent[0] : 1;
-    for (int64_t first = 0; first < count; first += length) {
-        const double *line = x->numbers + first;
-        double most = 0, top = -(double)INFINITY, squares = 0, mean = 0, variance = 0;
-        for (int64_t i = 0; i < length; i++) {
-            most = larger(fabs(line[i]), most);
-            top = larger(line[i], top);
-            squares += line[i] * line[i];
-            mean += line[i] / (double)length;
+    row_form form = row_form_of(p);
+    row_sums sums = {0};
+    for (int64_t at = 0; at < count; at++) {
+        int64_t line_at = at / form.length, i = at % form.length, channel = channel_of(form, line_at, i);
+        const double *line = x->numbers + line_at * form.length;
+        if (i == 0) sums = sums_of(line, form.length);
+        double scale = 1 / sqrt(sums.variance + p->real), value = fabs(numbers[at]);
+        switch ((int)p->row->op) {
+        case MIA_OP_softmax: value *= isinf(line[i]) ? 1 : 1 + fabs(line[i] - sums.top); break;
+        case MIA_OP_log_softmax: value = isinf(value) ? 1 : 1 + value; break;
+        case MIA_OP_l2_norm: break;
+        case MIA_OP_rms_norm:
+            value =
+                larger(fabs(line[i]) / sqrt(sums.squares / (double)form.length + p->real), (double)FLT_MIN) *
+                fabs(p->operands[1].numbers[channel]);
+            break;
+        default:
+            value = larger(sums.most * scale, (double)FLT_MIN) * fabs(p->operands[1].numbers[channel]) *
+                        (1 + fabs(line[i] - sums.mean) * scale) +
+                    fabs(p->operands[2].numbers[channel]);
+            break;
         }
-        for (int64_t i = 0; i < length; i++) variance += (line[i] - mean) * (line[i] - mean) / (double)length;
-        double scale = 1 / sqrt(variance + p->real);
-        for (int64_t i = 0; i < length; i++) {
-            double value = fabs(numbers[first + i]);
-            if (p->row->op == MIA_OP_rms_norm)
-                value = larger(fabs(line[i]) / sqrt(squares / (double)length + p->real), (double)FLT_MIN) *
-                        fabs(p->operands[1].numbers[i]);
-            if (p->row->op == MIA_OP_softmax) value *= isinf(line[i]) ? 1 : 1 + fabs(line[i] - top);
-            if (p->row->op == MIA_OP_layer_norm)
-                value = larger(most * scale, (double)FLT_MIN) * fabs(p->operands[1].numbers[i]) *
-                            (1 + fabs(line[i] - mean) * scale) +
-                        fabs(p->operands[2].numbers[i]);
-            bool overflows = p->row->op != MIA_OP_softmax && squares > (double)FLT_MAX / 4;
-            out[first + i] = overflows ? (double)INFINITY : value; /* squares are summed in f32 or wider */
-        }
+        out[at] = value;
     }
 }
 
@@ -130,29 +169,44 @@ static inline void magnitudes_rope(const program *p, int64_t count, double *out)
     }
 }
 
+/* How large key s of one query's scores may be; -1 where a mask hides it. */
+static inline double score_magnitude(const program *p, int64_t h, int64_t t, int64_t s) {
+    const operand *q = &p->operands[0], *k = &p->operands[1], *mask = &p->operands[3];
+    int64_t dim = q->shape.extent[0], heads = q->shape.extent[1], held = k->shape.extent[1];
+    int64_t group = h / (heads / k->shape.extent[2]);
+    const int64_t index[3] = {s, t, h};
+    double sum = 0;
+    for (int64_t d = 0; d < dim; d++)
+        sum += fabs(q->numbers[(t * heads + h) * dim + d] * k->numbers[(group * held + s) * dim + d]);
+    sum *= p->real;
+    if (p->row->op != MIA_OP_attention_masked) return sum;
+    int64_t at = 0, stride = 1;
+    for (uint32_t m = 0; m < mask->shape.ndim; stride *= mask->shape.extent[m++])
+        at += mask->shape.extent[m] > 1 ? index[m] * stride : 0;
+    return mask->numbers[at] == -(double)INFINITY ? -1 : sum + fabs(mask->numbers[at]);
+}
+
 /* What one query's scores are made of at most, and what its weights make of v. */
 static inline void magnitudes_attention(const program *p, const result *r, double *out) {
     const operand *q = &p->operands[0], *k = &p->operands[1], *v = &p->operands[2];
-    int64_t dim = q->shape.extent[0], heads = q->shape.extent[1], tokens = q->shape.extent[2];
+    int64_t heads = q->shape.extent[1], tokens = q->shape.extent[2];
     int64_t held = k->shape.extent[1], groups = k->shape.extent[2], e = r->shape.extent[0];
+    bool causal = p->row->op == MIA_OP_attention;
     for (int64_t t = 0; t < tokens; t++)
         for (int64_t h = 0; h < heads; h++) {
-            int64_t seen = (int64_t)p->operands[3].numbers[0] - tokens + t + 1, group = h / (heads / groups);
-            double most = 0;
+            int64_t seen = (int64_t)p->operands[p->count - 1].numbers[0], group = h / (heads / groups);
+            double most = -1; /* no key is seen: zeros */
+            if (causal) seen += t + 1 - tokens;
             if (seen > held) seen = held;
-            for (int64_t s = 0; s < seen; s++) {
-                double sum = 0;
-                for (int64_t d = 0; d < dim; d++)
-                    sum += fabs(q->numbers[(t * heads + h) * dim + d] *
-                                k->numbers[(group * held + s) * dim + d]);
-                most = larger(sum, most);
-            }
+            for (int64_t s = 0; s < seen; s++) most = larger(score_magnitude(p, h, t, s), most);
             for (int64_t i = 0; i < e; i++) {
                 double greatest = 0;
                 for (int64_t s = 0; s < seen; s++)
                     greatest = larger(fabs(v->numbers[(group * held + s) * e + i]), greatest);
-                out[(t * heads + h) * e + i] =
-                    most > 1e30 ? (double)INFINITY : greatest * (1 + most * p->real);
+                bool overflows = most > 1e30 || greatest * (double)seen > (double)FLT_MAX;
+                out[(t * heads + h) * e + i] = most < 0    ? 0
+                                               : overflows ? (double)INFINITY
+                                                           : greatest * (1 + most);
             }
         }
 }
@@ -189,6 +243,108 @@ static inline void magnitudes_matmul(const program *p, const result *r, int64_t 
     }
 }
 
+/* How a program's window goes along one mode, neutral values filled in. */
+typedef struct window_mode {
+    int64_t extent, places, size, stride, dilation, before;
+} window_mode;
+
+static inline window_mode window_mode_of(const program *p, const result *r, uint32_t m, int64_t size) {
+    const mia_window *w = &p->window;
+    return (window_mode){p->operands[0].shape.extent[m],
+                         r->shape.extent[m],
+                         size > 0 ? size : 1,
+                         w->stride[m] > 0 ? w->stride[m] : 1,
+                         w->dilation[m] > 0 ? w->dilation[m] : 1,
+                         w->before[m]};
+}
+
+/* Where element e of the window at place p lies, -1 for padding. */
+static inline int64_t window_at(const window_mode *w, int64_t p, int64_t e) {
+    int64_t at = p * w->stride + e * w->dilation - w->before;
+    return at >= 0 && at < w->extent ? at : -1;
+}
+
+/* Sums of |w| |x| of each window. */
+static inline void magnitudes_convolution(const program *p, const result *r, int64_t count, double *out) {
+    const operand *x = &p->operands[0], *w = &p->operands[1];
+    uint32_t spatial = x->shape.ndim - 2;
+    window_mode a = window_mode_of(p, r, 0, w->shape.extent[0]), b = {1, 1, 1, 1, 1, 0};
+    if (spatial == 2) b = window_mode_of(p, r, 1, w->shape.extent[1]);
+    int64_t channels = w->shape.extent[spatial], outputs = w->shape.extent[spatial + 1];
+    int64_t group = outputs / (p->window.groups > 0 ? p->window.groups : 1);
+    for (int64_t i = 0; i < count; i++) {
+        int64_t o = i / (a.places * b.places) % outputs, n = i / (a.places * b.places) / outputs;
+        out[i] = 0;
+        for (int64_t e = 0; e < a.size * b.size * channels; e++) {
+            int64_t c = e / (a.size * b.size);
+            int64_t across = window_at(&a, i % a.places, e % a.size);
+            int64_t down = window_at(&b, i / a.places % b.places, e / a.size % b.size);
+            if (across < 0 || down < 0) continue;
+            int64_t channel = n * x->shape.extent[spatial] + o / group * channels + c;
+            out[i] += fabs(w->numbers[o * channels * a.size * b.size + e] *
+                           x->numbers[(channel * b.extent + down) * a.extent + across]);
+        }
+    }
+}
+
+/* Sums of |x| of each window, by what the mean divides by. */
+static inline void magnitudes_pool(const program *p, const result *r, int64_t count, double *out) {
+    const operand *x = &p->operands[0];
+    window_mode a = window_mode_of(p, r, 0, p->window.size[0]), b = {1, 1, 1, 1, 1, 0};
+    if (x->shape.ndim > 1) b = window_mode_of(p, r, 1, p->window.size[1]);
+    for (int64_t i = 0; i < count; i++) {
+        int64_t picture = i / (a.places * b.places) * a.extent * b.extent, held = 0;
+        double sum = 0;
+        for (int64_t e = 0; e < a.size * b.size; e++) {
+            int64_t across = window_at(&a, i % a.places, e % a.size);
+            int64_t down = window_at(&b, i / a.places % b.places, e / a.size);
+            if (across < 0 || down < 0) continue;
+            sum += fabs(x->numbers[picture + down * a.extent + across]);
+            held++;
+        }
+        out[i] = sum / (double)(p->window.count_padding ? a.size * b.size : held > 0 ? held : 1);
+    }
+}
+
+/* The number of the output that number `at` of a part is for; -1 for none. */
+static inline int64_t scattered_to(const program *p, int64_t at) {
+    const operand *x = &p->operands[0], *indices = &p->operands[1], *part = &p->operands[2];
+    int64_t to = 0, stride = 1, rest = at;
+    for (uint32_t m = 0; m < x->shape.ndim; m++) {
+        int64_t place = rest % part->shape.extent[m];
+        rest /= part->shape.extent[m];
+        if (m == p->mode) place = (int64_t)indices->numbers[p->row->op == MIA_OP_scatter ? place : at];
+        if (place < 0 || place >= x->shape.extent[m]) return -1;
+        to += place * stride;
+        stride *= x->shape.extent[m];
+    }
+    return to;
+}
+
+/* The sum, or the product, of what meets in a place; the least and the greatest are exact. */
+static inline void magnitudes_scatter(const program *p, int64_t count, double *out) {
+    const operand *part = &p->operands[2];
+    bool adds = p->a == MIA_SCATTER_ADD, multiplies = p->a == MIA_SCATTER_MUL;
+    for (int64_t i = 0; i < count; i++) out[i] = adds || multiplies ? fabs(p->operands[0].numbers[i]) : 0;
+    for (int64_t i = 0; i < part->count; i++) {
+        int64_t to = scattered_to(p, i);
+        if (to < 0) continue;
+        if (adds) out[to] += fabs(part->numbers[i]);
+        if (multiplies) out[to] *= fabs(part->numbers[i]);
+    }
+}
+
+/* arange: what is added; normal numbers: the radius of the pair that a number belongs to. */
+static inline void magnitudes_creation(const program *p, const double *numbers, int64_t count, double *out) {
+    const double largest = 6; /* radius, of words of 24 bits, and nearly so of more */
+    for (int64_t i = 0; i < count; i++) {
+        if (p->row->op == MIA_OP_arange)
+            out[i] = fabs(p->operands[0].numbers[0]) + fabs((double)i * p->operands[1].numbers[0]);
+        else
+            out[i] = (i ^ 1) < count ? hypot(numbers[i], numbers[i ^ 1]) : largest;
+    }
+}
+
 /* Fills `slack` with how far each number may be off; infinite where sums in f32 may have overflowed. */
 static inline void tolerances(const program *p, const result *r, const double *numbers, int64_t count,
                               bool eight_bits, double *slack) {
@@ -210,19 +366,26 @@ static inline void tolerances(const program *p, const result *r, const double *n
         break;
     case MIA_CLASS_CONTRACTION: magnitudes_matmul(p, r, count, slack, extra); break;
     case MIA_CLASS_COMPOSITE:
-        if (p->row->op == MIA_OP_group_norm || p->row->op == MIA_OP_attention_masked)
-            for (int64_t i = 0; i < count; i++) slack[i] = (double)INFINITY;
-        else if (p->row->op == MIA_OP_rope)
+        if (p->row->op == MIA_OP_rope)
             magnitudes_rope(p, count, slack);
-        else if (p->row->op == MIA_OP_attention)
+        else if (p->row->op == MIA_OP_attention || p->row->op == MIA_OP_attention_masked)
             magnitudes_attention(p, r, slack);
         else
             magnitudes_rows(p, numbers, count, slack);
         break;
     case MIA_CLASS_WINDOW:
-    case MIA_CLASS_CREATION:
-        for (int64_t i = 0; i < count; i++) slack[i] = (double)INFINITY;
+        if (p->row->form == SIGNATURE_CONV)
+            magnitudes_convolution(p, r, count, slack);
+        else
+            magnitudes_pool(p, r, count, slack);
         break;
+    case MIA_CLASS_CREATION: magnitudes_creation(p, numbers, count, slack); break;
+    case MIA_CLASS_MOVEMENT:
+        if (p->row->form == SIGNATURE_SCATTER) {
+            magnitudes_scatter(p, count, slack);
+            break;
+        }
+        /* fall through */
     default: sums = false; magnitudes_elementwise(p, r, numbers, count, slack);
     }
     for (int64_t i = 0; i < count; i++) {

@@ -153,21 +153,12 @@ static void write_numbers(mia_gguf_writer *writer, const entry *e, uint64_t *ran
     }
 }
 
-mia_weights *tiny_open(const tiny_options *options) {
+bool tiny_write(const tiny_options *options, const char *path) {
     tiny_options o = complete(options);
-    const char *folder = getenv("TMPDIR");
-    char path[1024];
-    snprintf(path, sizeof path, "%s/mia-tiny-XXXXXX", folder != NULL ? folder : "/tmp");
-    int file = mkstemp(path);
-    if (file < 0) {
-        perror(path);
-        return NULL;
-    }
-    close(file);
     mia_gguf_writer *writer;
-    mia_weights *weights = NULL;
     mia_error error = {0};
-    if (mia_gguf_writer_open(path, NULL, &writer, &error) == MIA_OK) {
+    mia_status status = mia_gguf_writer_open(path, NULL, &writer, &error);
+    if (status == MIA_OK) {
         static entry entries[MOST_ENTRIES];
         size_t count = list_tensors(&o, entries);
         uint64_t random = o.seed;
@@ -184,11 +175,32 @@ mia_weights *tiny_open(const tiny_options *options) {
                                            e->second > 0 ? MIA_SHAPE(e->first, e->second)
                                                          : MIA_SHAPE(e->first));
             }
-        if (mia_gguf_writer_close(writer, &error) == MIA_OK &&
-            mia_weights_open_file(path, NULL, &weights, &error) != MIA_OK)
-            weights = NULL;
+        status = mia_gguf_writer_close(writer, &error);
     }
-    if (weights == NULL) fprintf(stderr, "%s\n", error.message);
+    if (status != MIA_OK) fprintf(stderr, "%s\n", error.message);
+    return status == MIA_OK;
+}
+
+bool tiny_file(char path[1024]) {
+    const char *folder = getenv("TMPDIR");
+    snprintf(path, 1024, "%s/mia-tiny-XXXXXX", folder != NULL ? folder : "/tmp");
+    int file = mkstemp(path);
+    if (file < 0)
+        perror(path);
+    else
+        close(file);
+    return file >= 0;
+}
+
+mia_weights *tiny_open(const tiny_options *options) {
+    char path[1024];
+    mia_weights *weights = NULL;
+    mia_error error = {0};
+    if (!tiny_file(path)) return NULL;
+    if (tiny_write(options, path) && mia_weights_open_file(path, NULL, &weights, &error) != MIA_OK) {
+        fprintf(stderr, "%s\n", error.message);
+        weights = NULL;
+    }
     unlink(path);
     return weights;
 }

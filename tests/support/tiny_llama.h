@@ -4,6 +4,7 @@
 #define MIA_TEST_TINY_LLAMA_H
 
 #include <mia/mia.h>
+#include <stdbool.h>
 
 /* Zero fields take the values on the right. */
 typedef struct tiny_options {
@@ -34,6 +35,12 @@ typedef struct tiny_options {
 
 /* Writes the model to a temporary file, opens it, and removes the file's name. NULL after printing why. */
 mia_weights *tiny_open(const tiny_options *options);
+
+/* Writes the model; false after printing why. */
+bool tiny_write(const tiny_options *options, const char *path);
+
+/* Makes an empty temporary file; false after printing why. */
+bool tiny_file(char path[1024]);
 
 /* The next random number of a test. */
 uint64_t tiny_random(uint64_t *state);

@@ -6,6 +6,7 @@
 #include "support/tiny_llama.h"
 
 #include <mia/mia.h>
+#include <unistd.h>
 
 static test_allocator allocator;
 
@@ -187,62 +188,113 @@ static mia_status generate(mia_lm *lm, char *text, size_t capacity) {
     return status;
 }
 
-/* Opens a device and a model, generates, closes; true when allocation n was not reached. */
-static bool try_model(mia_weights *weights, const char *backend, long n, bool forever, const char *expected) {
+/* The model's step as a tape, into a file and out of it. */
+static mia_status save_and_load(mia_device *device, mia_lm *lm, const char *path) {
     mia_error error = {0};
-    mia_device *device = NULL;
-    mia_lm *lm = NULL;
-    char text[200] = "", again[200];
+    mia_tape *tape = NULL, *loaded = NULL;
+    mia_weights *file = NULL;
+    mia_plan_info info;
+    const mia_weights_options options = {.allocator = &allocator.hook};
+    mia_status status = mia_lm_record_step(lm, 1, 8, &tape, &error);
+    if (status == MIA_OK)
+        status = mia_tape_save(tape, path, &(mia_tape_save_options){.allocator = &allocator.hook}, &error);
+    if (status == MIA_OK) status = mia_weights_open_file(path, &options, &file, &error);
+    if (status == MIA_OK) status = mia_tape_load(device, file, NULL, &loaded, &error);
+    if (status == MIA_OK) status = mia_tape_plan(loaded, &info, &error);
+    mia_tape_close(tape);
+    mia_tape_close(loaded);
+    mia_weights_close(file);
+    return status;
+}
+
+/* What a model goes through, and where its files are. */
+typedef struct model_life {
+    const char *backend;
+    char weights_path[1024], tape_path[1024];
+    char expected[200]; /* the text that it generates */
+    mia_device *device;
+    mia_weights *weights;
+    mia_lm *lm;
+} model_life;
+
+static mia_status open_life(model_life *life, mia_error *error) {
+    const mia_device_options options = {.backend = life->backend, .threads = 2, .allocator = &allocator.hook};
+    const mia_weights_options weights = {.allocator = &allocator.hook};
+    const mia_lm_options lm = {.allocator = &allocator.hook, .context = 64};
+    mia_status status = MIA_OK;
+    if (life->device == NULL) status = mia_device_open(&options, &life->device, error);
+    if (status == MIA_OK && life->weights == NULL)
+        status = mia_weights_open_file(life->weights_path, &weights, &life->weights, error);
+    if (status == MIA_OK && life->lm == NULL)
+        status = mia_lm_open(life->device, life->weights, &lm, &life->lm, error);
+    return status;
+}
+
+static mia_status live(model_life *life, char *text, size_t capacity) {
+    mia_status status = generate(life->lm, text, capacity);
+    return status == MIA_OK ? save_and_load(life->device, life->lm, life->tape_path) : status;
+}
+
+/* A whole life with allocation n failing, and those behind it too if `forever`; then once more, on the same device
+ * where there is one. True when n was not reached. */
+static bool try_model(model_life *life, long n, bool forever) {
+    mia_error error = {0};
+    char text[200] = "", again[200] = "";
+    life->device = NULL;
+    life->weights = NULL;
+    life->lm = NULL;
     test_allocator_init(&allocator);
     allocator.fail_at = n;
     allocator.forever = forever;
-    mia_device_options options = {.backend = backend, .threads = 2, .allocator = &allocator.hook};
-    mia_lm_options lm_options = {.allocator = &allocator.hook, .context = 64};
-    mia_status status = mia_device_open(&options, &device, &error);
-    if (status == MIA_OK) status = mia_lm_open(device, weights, &lm_options, &lm, &error);
-    if (status == MIA_OK) status = generate(lm, text, sizeof text);
+    mia_status status = open_life(life, &error);
+    if (status == MIA_OK) status = live(life, text, sizeof text);
     bool reached = allocator.allocations > n;
     allocator.fail_at = -1;
     if (status != MIA_OK && status != MIA_ERROR_NO_MEMORY)
-        fail_msg("%s, allocation %ld: %s: %s", backend, n, mia_status_name(status), error.message);
-    if (status == MIA_OK) assert_string_equal(text, expected);
-    if (device != NULL && lm == NULL && mia_lm_open(device, weights, &lm_options, &lm, &error) != MIA_OK)
-        fail_msg("%s, allocation %ld, again: %s", backend, n, error.message);
-    if (lm != NULL) {
-        assert_int_equal(generate(lm, again, sizeof again), MIA_OK);
-        assert_string_equal(again, expected);
-    }
-    mia_lm_close(lm);
-    if (mia_device_close(device, &error) != MIA_OK)
-        fail_msg("%s, allocation %ld: %s", backend, n, error.message);
+        fail_msg("%s, allocation %ld: %s: %s", life->backend, n, mia_status_name(status), error.message);
+    if (status == MIA_OK) assert_string_equal(text, life->expected);
+    if (!reached) assert_int_equal(status, MIA_OK);
+    if (open_life(life, &error) != MIA_OK)
+        fail_msg("%s, allocation %ld, again: %s", life->backend, n, error.message);
+    assert_int_equal(live(life, again, sizeof again), MIA_OK);
+    assert_string_equal(again, life->expected);
+    mia_lm_close(life->lm);
+    if (n % 2 == 0) mia_weights_close(life->weights);
+    if (mia_device_close(life->device, &error) != MIA_OK)
+        fail_msg("%s, allocation %ld: %s", life->backend, n, error.message);
+    if (n % 2 != 0) mia_weights_close(life->weights);
     assert_int_equal(allocator.live_bytes, 0);
     return !reached;
 }
 
+/* In the quick suite a share that turns with the seed; each allocation fails alone, or with all behind it. */
 static void test_model(void **state) {
     (void)state;
     static const char *const backends[] = {"reference", "cpu"};
-    bool all = getenv("MIA_TEST_LONG") != NULL;
+    long stride = getenv("MIA_TEST_LONG") != NULL ? 1 : 13;
     uint64_t seed = test_seed();
     for (int b = 0; b < 2; b++) {
         const tiny_options tiny = {
             .layers = 1, .dim = 16, .heads = 2, .kv_heads = 1, .ffn = 16, .context = 64, .seed = 3};
-        mia_weights *weights = tiny_open(&tiny);
-        assert_non_null(weights);
-        char expected[200];
-        mia_device *device = NULL;
-        mia_lm *lm = NULL;
-        mia_device_options options = {.backend = backends[b], .threads = 2};
-        assert_int_equal(mia_device_open(&options, &device, NULL), MIA_OK);
-        assert_int_equal(mia_lm_open(device, weights, &(mia_lm_options){.context = 64}, &lm, NULL), MIA_OK);
-        assert_int_equal(generate(lm, expected, sizeof expected), MIA_OK);
-        mia_lm_close(lm);
-        assert_int_equal(mia_device_close(device, NULL), MIA_OK);
-        /* In the quick suite a share of them that turns with the seed. */
-        long stride = all ? 1 : 3, n = (long)(seed % (uint64_t)stride);
-        while (!try_model(weights, backends[b], n, n % 2 == 1, expected)) n += stride;
-        printf("%s: %ld allocations\n", backends[b], n);
-        mia_weights_close(weights);
+        model_life life = {.backend = backends[b]};
+        assert_true(tiny_file(life.weights_path) && tiny_file(life.tape_path));
+        assert_true(tiny_write(&tiny, life.weights_path));
+        mia_error error = {0};
+        test_allocator_init(&allocator);
+        if (open_life(&life, &error) != MIA_OK) fail_msg("%s", error.message);
+        assert_int_equal(live(&life, life.expected, sizeof life.expected), MIA_OK);
+        long all = allocator.allocations, first = (long)(seed % (uint64_t)stride), tried = 0;
+        mia_lm_close(life.lm);
+        mia_weights_close(life.weights);
+        assert_int_equal(mia_device_close(life.device, NULL), MIA_OK);
+        assert_int_equal(allocator.live_bytes, 0);
+        for (int forever = 0; forever < 2; forever++) {
+            bool over = false;
+            for (long n = first; !over; n += stride, tried++) over = try_model(&life, n, forever == 1);
+        }
+        printf("%s: %ld allocations, %ld of %ld failures tried\n", backends[b], all, tried, 2 * all);
+        (void)unlink(life.weights_path);
+        (void)unlink(life.tape_path);
     }
 }
 

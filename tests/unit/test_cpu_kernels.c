@@ -445,19 +445,42 @@ static void test_convert(void **state) {
 
 /* --- rows ------------------------------------------------------------------------------------- */
 
+static const mia_dtype real_types[] = {MIA_f32, MIA_f16, MIA_bf16, MIA_f64};
+
 static void test_normalise(void **state) {
     (void)state;
-    static const mia_op ops[] = {MIA_OP_softmax, MIA_OP_rms_norm, MIA_OP_layer_norm};
-    for (unsigned i = 0; i < 45; i++) {
-        int64_t extent[3] = {draw_size(), draw_size() % 50, 1 + draw_below(3)};
+    static const mia_op ops[] = {MIA_OP_softmax,     MIA_OP_rms_norm, MIA_OP_layer_norm,
+                                 MIA_OP_log_softmax, MIA_OP_l2_norm,  MIA_OP_group_norm};
+    static const uint32_t vectors[] = {0, 1, 2, 0, 0, 2};
+    for (unsigned i = 0; i < 144; i++) {
+        mia_dtype dtype = real_types[i / 6 % 4];
+        int64_t extent[3] = {draw_size(), draw_size() % 50, 1 + draw_below(3)}, groups = 1;
         if (extent[1] == 0) extent[1] = 1;
-        problem p = {.step = {.op = ops[i % 3], .attributes.f[0] = 1e-5}, .largest = 4};
-        add_input(&p, MIA_f32, make_view(MIA_f32, 3, extent, i % 2 ? STRIDED : COMPACT, true),
-                  i > 36 ? 30 : 0);
-        for (unsigned k = 0; k < i % 3; k++)
-            add_input(&p, MIA_f32, make_view(MIA_f32, 1, extent, COMPACT, true), 0);
-        set_output(&p, MIA_f32, 3, extent);
-        check(&p, MIA_PRECISION_DEFAULT, false, mia_op_describe(ops[i % 3])->bound, NULL, true);
+        uint32_t mode = ops[i % 6] == MIA_OP_group_norm ? (uint32_t)draw_below(3) : 0;
+        if (extent[mode] % 3 == 0) groups = 3;
+        problem p = {.step = {.op = ops[i % 6], .attributes = {.i = {mode, groups}, .f = {1e-5}}},
+                     .largest = ops[i % 6] == MIA_OP_group_norm ? 40 : 4};
+        layout kind = i / 24 % 2 ? STRIDED : COMPACT;
+        add_input(&p, dtype, make_view(dtype, 3, extent, kind, i / 48 % 2), i > 120 ? 30 : 0);
+        for (unsigned k = 0; k < vectors[i % 6]; k++)
+            add_input(&p, dtype, make_view(dtype, 1, &extent[mode], kind, i / 48 % 2), 0);
+        set_output(&p, dtype, 3, extent);
+        check(&p, MIA_PRECISION_DEFAULT, false, mia_op_describe(ops[i % 6])->bound, NULL, true);
+        free_problem(&p);
+    }
+}
+
+/* Rows longer than a tile, contiguous or not, and of types that go through one. */
+static void test_long_rows(void **state) {
+    (void)state;
+    static const mia_op ops[] = {MIA_OP_softmax, MIA_OP_log_softmax, MIA_OP_l2_norm};
+    for (unsigned i = 0; i < 18; i++) {
+        mia_dtype dtype = real_types[i / 3 % 3];
+        int64_t extent[2] = {20000 + draw_below(100), 2};
+        problem p = {.step = {.op = ops[i % 3]}, .largest = 16};
+        add_input(&p, dtype, make_view(dtype, 2, extent, i / 9 ? STRIDED : COMPACT, false), 0);
+        set_output(&p, dtype, 2, extent);
+        check(&p, MIA_PRECISION_DEFAULT, false, 16, NULL, true);
         free_problem(&p);
     }
 }
@@ -494,18 +517,19 @@ static void test_reduce(void **state) {
 
 static void test_rope(void **state) {
     (void)state;
-    for (unsigned i = 0; i < 24; i++) {
+    for (unsigned i = 0; i < 48; i++) {
         int64_t pairs = 1 + draw_below(40),
                 extent[3] = {2 * pairs + draw_below(2) * draw_below(9), 1 + draw_below(5), draw_size() % 40};
         if (extent[2] == 0) extent[2] = 1;
         problem p = {.step = {.op = MIA_OP_rope, .attributes = {.i = {i % 2}, .f = {i % 3 ? 1.0 : 1.25}}},
                      .largest = 8};
-        add_input(&p, MIA_f32, make_view(MIA_f32, 3, extent, i % 4 > 1 ? STRIDED : COMPACT, true), 0);
+        mia_dtype dtype = real_types[i / 4 % 4];
+        add_input(&p, dtype, make_view(dtype, 3, extent, i % 4 > 1 ? STRIDED : COMPACT, i % 3), 0);
         add_integers(&p, extent[2], 0, i % 5 ? 5000 : 2000000000);
         add_input(&p, MIA_f32, make_view(MIA_f32, 1, &pairs, COMPACT, true), 0);
         for (int64_t k = 0; k < pairs; k++)
             ((float *)p.memory[2])[k] = powf(10000.0f, -(float)k / (float)pairs);
-        set_output(&p, MIA_f32, 3, extent);
+        set_output(&p, dtype, 3, extent);
         check(&p, MIA_PRECISION_DEFAULT, false, 16, NULL, true);
         free_problem(&p);
     }
@@ -535,6 +559,36 @@ static void test_attention(void **state) {
         add_integers(&p, 1, i % 7 ? (int32_t)queries : 0, (int32_t)keys);
         int64_t out[3] = {value_dim, heads, queries};
         set_output(&p, MIA_f32, 3, out);
+        check(&p, MIA_PRECISION_DEFAULT, false, 64, NULL, true);
+        free_problem(&p);
+    }
+}
+
+/* All types and strides, with a mask and without; lengths and numbers of heads that are cut into pieces. */
+static void test_attention_types(void **state) {
+    (void)state;
+    static const int64_t dims[] = {1, 3, 16, 64, 80, 33, 300};
+    for (unsigned i = 0; i < 64; i++) {
+        mia_dtype types[3] = {real_types[i % 4], real_types[draw_below(4)], real_types[draw_below(4)]};
+        bool masked = i / 4 % 2;
+        int64_t groups = 1 + draw_below(2), heads = groups * (1 + draw_below(11)),
+                queries = 1 + draw_below(4);
+        int64_t keys = queries + draw_below(700), dim = dims[draw_below(7)], value_dim = dims[draw_below(7)];
+        int64_t q[3] = {dim, heads, queries}, k[3] = {dim, keys, groups}, v[3] = {value_dim, keys, groups};
+        int64_t mask[3] = {keys, draw_below(2) ? queries : 1, draw_below(2) ? heads : 1};
+        problem p = {
+            .step = {.op = masked ? MIA_OP_attention_masked : MIA_OP_attention, .attributes.f[0] = 0.02},
+            .largest = 4};
+        layout kind = i / 8 % 2 ? STRIDED : COMPACT;
+        add_input(&p, types[0], make_view(types[0], 3, q, kind, draw_below(2)), 0);
+        add_input(&p, types[1], make_view(types[1], 3, k, kind, draw_below(2)), 0);
+        add_input(&p, types[2], make_view(types[2], 3, v, kind, draw_below(2)), 0);
+        if (masked) add_input(&p, MIA_f32, make_view(MIA_f32, 3, mask, kind, draw_below(2)), 0);
+        for (size_t at = 0; masked && at < p.bytes[3] / sizeof(float); at++)
+            if (draw_below(3) == 0) ((float *)p.memory[3])[at] = -INFINITY;
+        add_integers(&p, 1, i % 7 ? (int32_t)queries : 0, (int32_t)keys);
+        int64_t out[3] = {value_dim, heads, queries};
+        set_output(&p, types[0], 3, out);
         check(&p, MIA_PRECISION_DEFAULT, false, 64, NULL, true);
         free_problem(&p);
     }
@@ -750,10 +804,12 @@ int main(void) {
         cmocka_unit_test(test_binary_everywhere),
         cmocka_unit_test(test_convert),
         cmocka_unit_test(test_normalise),
+        cmocka_unit_test(test_long_rows),
         cmocka_unit_test(test_large_mean),
         cmocka_unit_test(test_reduce),
         cmocka_unit_test(test_rope),
         cmocka_unit_test(test_attention),
+        cmocka_unit_test(test_attention_types),
         cmocka_unit_test(test_copy_and_concat),
         cmocka_unit_test(test_update),
         cmocka_unit_test(test_gather),

@@ -18,7 +18,8 @@ typedef struct count_job {
     unsigned *done;
 } count_job;
 
-static void count_units(const void *user, size_t begin, size_t end) {
+static void count_units(const void *user, unsigned thread, size_t begin, size_t end) {
+    (void)thread;
     const count_job *job = user;
     for (size_t i = begin; i < end; i++) job->done[i]++;
 }
@@ -49,7 +50,8 @@ typedef struct chain_job {
     uint64_t *to;
 } chain_job;
 
-static void run_chain(const void *user, size_t begin, size_t end) {
+static void run_chain(const void *user, unsigned thread, size_t begin, size_t end) {
+    (void)thread;
     const chain_job *job = user;
     for (size_t i = begin; i < end; i++)
         job->to[i] = job->from[i] + job->from[CELLS - 1 - i] * 3 + job->from[(i * 7 + 1) % CELLS];

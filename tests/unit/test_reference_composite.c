@@ -78,6 +78,65 @@ static void test_layer_norm(void **state) {
     }
 }
 
+/* The weights of test_softmax, as logarithms; in place. A row of one element is 0. */
+static void test_log_softmax(void **state) {
+    (void)state;
+    double x[2][101], one = 1e300;
+    for (int i = 0; i < 101; i++) x[0][i] = log(i + 1), x[1][i] = -1000 - log(i + 1);
+    x[1][0] = -(double)INFINITY;
+    step_value in = step_compact(MIA_f64, x, 2, 101, 2);
+    run(MIA_OP_log_softmax, none, in, STEP_INPUTS(in));
+    double sum = 0;
+    for (int i = 1; i < 101; i++) sum += 1.0 / (i + 1);
+    for (int i = 0; i < 101; i++) {
+        assert_near(x[0][i], log((i + 1) / (101 * 51.0)), 1e-13);
+        if (i > 0) assert_near(x[1][i], -log((i + 1) * sum), 1e-12);
+    }
+    assert_true(x[1][0] == -(double)INFINITY);
+    run(MIA_OP_log_softmax, none, step_compact(MIA_f64, &one, 0),
+        STEP_INPUTS(step_compact(MIA_f64, &one, 0)));
+    assert_true(one == 0);
+}
+
+/* A norm of 5; one below epsilon; nothing but zeros. */
+static void test_l2_norm(void **state) {
+    (void)state;
+    const float in[] = {3, -4, 0.06f, 0.08f, 0, 0}, want[] = {0.6f, -0.8f, 0.12f, 0.16f, 0, 0};
+    float out[6];
+    run(MIA_OP_l2_norm, step_number(0.5), step_compact(MIA_f32, out, 2, 2, 3),
+        STEP_INPUTS(step_compact(MIA_f32, in, 2, 2, 3)));
+    for (int i = 0; i < 6; i++) assert_near((double)out[i], (double)want[i], 1e-7);
+    run(MIA_OP_l2_norm, none, step_compact(MIA_f32, out, 2, 2, 3),
+        STEP_INPUTS(step_compact(MIA_f32, in, 2, 2, 3)));
+    assert_near((double)out[2], 0.6, 1e-6);
+    assert_true(isnan(out[4]) && isnan(out[5]));
+}
+
+/* x [3, 4, 2] with channels in mode 1: each group of two channels is a progression of six numbers, backwards in
+ * memory, of another step in each; variance 35 / 12 of the step's square. */
+static void test_group_norm(void **state) {
+    (void)state;
+    double x[2][4][3], out[2][4][3], weight[8], bias[4];
+    for (int c = 0; c < 4; c++) weight[2 * c] = c + 1, weight[2 * c + 1] = (double)NAN, bias[c] = 10 * c;
+    for (int b = 0; b < 2; b++)
+        for (int c = 0; c < 4; c++)
+            for (int i = 0; i < 3; i++) {
+                int place = c % 2 * 3 + i, step = 1 + c / 2 + 2 * b;
+                x[1 - b][3 - c][2 - i] = 1000 * b + place * step;
+            }
+    mia__attributes attributes = {.i = {1, 2}, .f = {0.25}};
+    run(MIA_OP_group_norm, attributes, step_compact(MIA_f64, out, 3, 3, 4, 2),
+        STEP_INPUTS(step_strided(MIA_f64, x, 23, 3, 3, 4, 2, -1, -3, -12),
+                    step_strided(MIA_f64, weight, 0, 1, 4, 2), step_compact(MIA_f64, bias, 1, 4)));
+    for (int b = 0; b < 2; b++)
+        for (int c = 0; c < 4; c++)
+            for (int i = 0; i < 3; i++) {
+                double place = c % 2 * 3 + i, step = 1 + c / 2 + 2 * b;
+                double normal = (place - 2.5) * step / sqrt(step * step * 35 / 12 + 0.25);
+                assert_near(out[b][c][i], normal * (c + 1) + 10 * c, 1e-11);
+            }
+}
+
 /* --- rope ------------------------------------------------------------------------------------- */
 
 /* [6, 2, 3] with 4 rotated elements: frequencies of a quarter and of no turn, positions 0, 1, -2. */
@@ -180,6 +239,43 @@ static void test_attention_peak(void **state) {
                     step_strided(MIA_f16, v, 0, 3, 2, 4, 1, 4, 1, 8), step_compact(MIA_i32, &length, 0)));
     assert_near((double)out[0], 2, 1e-6);
     assert_near((double)out[1], 20, 1e-5);
+}
+
+/* Scores of 0 with a mask of log(s + 1): the weights are 1 : 2 : ... : n for every query, whatever its place, and v
+ * as in check_attention. Query 1 has a mask of -infinity alone. */
+static void check_masked(int32_t length, int lacking) {
+    enum { QUERIES = 3 };
+    double q[4 * QUERIES] = {0}, k[2][9], v[2][9], out[QUERIES][4];
+    float mask[QUERIES][9];
+    for (int g = 0; g < 2; g++)
+        for (int s = 0; s < 9; s++) k[g][s] = s, v[g][s] = s >= length ? (double)NAN : (s + 1) * (g + 1);
+    for (int t = 0; t < QUERIES; t++)
+        for (int s = 0; s < 9; s++) mask[t][s] = t == 1 ? -INFINITY : logf((float)s + 1);
+    if (length > 0) k[0][0] = k[1][0] = (double)NAN, mask[0][0] = mask[2][0] = -INFINITY; /* hidden */
+    step_value masks[] = {step_compact(MIA_f32, mask, 2, 9, QUERIES), step_compact(MIA_f32, mask[2], 1, 9),
+                          step_compact(MIA_f32, mask, 3, 9, QUERIES, 1)};
+    run(MIA_OP_attention_masked, step_number(0.5), step_compact(MIA_f64, out, 3, 1, 4, QUERIES),
+        STEP_INPUTS(step_compact(MIA_f64, q, 3, 1, 4, QUERIES), step_compact(MIA_f64, k, 3, 1, 9, 2),
+                    step_compact(MIA_f64, v, 3, 1, 9, 2), masks[lacking], step_compact(MIA_i32, &length, 0)));
+    double n = length > 9 ? 9 : length, weights = n * (n + 1) / 2 - 1;
+    for (int t = 0; t < QUERIES; t++)
+        for (int h = 0; h < 4; h++) {
+            double mean = (n * (n + 1) * (2 * n + 1) / 6 - 1) / weights;
+            bool zeros = (t == 1 && lacking != 1) || n <= 1;
+            assert_near(out[t][h], zeros ? 0 : mean * (h / 2 + 1), 1e-6);
+        }
+}
+
+static void test_attention_masked(void **state) {
+    (void)state;
+    for (int lacking = 0; lacking < 3; lacking++) {
+        check_masked(9, lacking);
+        check_masked(4, lacking);
+        check_masked(12, lacking);
+        check_masked(1, lacking); /* a row that the mask hides */
+        check_masked(0, lacking);
+        check_masked(-3, lacking);
+    }
 }
 
 /* --- matmul ----------------------------------------------------------------------------------- */
@@ -389,6 +485,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_softmax),          cmocka_unit_test(test_softmax_not_finite),
         cmocka_unit_test(test_rms_norm),         cmocka_unit_test(test_layer_norm),
+        cmocka_unit_test(test_log_softmax),      cmocka_unit_test(test_l2_norm),
+        cmocka_unit_test(test_group_norm),       cmocka_unit_test(test_attention_masked),
         cmocka_unit_test(test_rope_interleaved), cmocka_unit_test(test_rope_halves),
         cmocka_unit_test(test_attention),        cmocka_unit_test(test_attention_peak),
         cmocka_unit_test(test_matmul),           cmocka_unit_test(test_matmul_repeats),

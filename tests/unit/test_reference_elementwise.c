@@ -280,7 +280,7 @@ static void test_whole_others(void **state) {
     assert_int_equal(whole(MIA_OP_logical_and, MIA_bool8, 2, 4), 1); /* all that is not 0 holds */
     assert_int_equal(whole(MIA_OP_logical_not, MIA_bool8, 200, 0), 0);
     uint32_t big[2] = {4294967295u, 1};
-    uint8_t out;
+    uint8_t out = 7;
     assert_true(step_run(MIA_OP_greater, (mia__attributes){.f = {0}}, step_compact(MIA_bool8, &out, 0),
                          STEP_INPUTS(step_compact(MIA_u32, &big[0], 0), step_compact(MIA_u32, &big[1], 0))));
     assert_int_equal(out, 1);

@@ -115,6 +115,24 @@ static void test_state(void **state) {
     close_device(device);
 }
 
+/* Borrowed memory is somebody else's: a run copies what it would overwrite. */
+static void test_borrowed(void **state) {
+    (void)state;
+    mia_device *device = open_device(NULL);
+    mia_tensor_f32 x = mia_input(f32, device, MIA_SHAPE(4)), y = mia_exp(mia_ref(x));
+    mia_tape *tape = record(&(mia_named){"x", x.untyped}, 1, &(mia_named){"y", y.untyped}, 1);
+    mia_unref(x), mia_unref(y);
+    _Alignas(64) static float numbers[4] = {0, 0, 0, 0};
+    const mia_tensor in = MIA_UNTYPED(mia_borrow(f32, device, MIA_SHAPE(4), numbers, NULL, NULL));
+    mia_tensor out;
+    float got[4];
+    assert_int_equal(mia_tape_run(tape, &in, &out, NULL), MIA_OK);
+    assert_int_equal(mia_read(mia_as(f32, out), got, 4, NULL), MIA_OK);
+    for (int i = 0; i < 4; i++) assert_true(got[i] == 1 && numbers[i] == 0);
+    mia_tape_close(tape);
+    close_device(device);
+}
+
 /* Inputs that have not run, are views, are one value twice, or come out again. */
 static void test_inputs(void **state) {
     (void)state;
@@ -292,9 +310,13 @@ static void test_allocation_failure(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_runs),   cmocka_unit_test(test_state),
-        cmocka_unit_test(test_inputs), cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_limit),  cmocka_unit_test(test_allocation_failure),
+        cmocka_unit_test(test_runs),
+        cmocka_unit_test(test_state),
+        cmocka_unit_test(test_inputs),
+        cmocka_unit_test(test_borrowed),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_limit),
+        cmocka_unit_test(test_allocation_failure),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-static char folder[] = "/tmp/mia-tape-XXXXXX";
+static char folder[] = "mia-tape-XXXXXX";
 
 static const char *path_of(const char *name) {
     static char path[4][300];

@@ -210,6 +210,50 @@ static bool try_cast(uint64_t *seed, mia_dtype *dtype, mia__view *view, places *
     return true;
 }
 
+static bool try_transpose(uint64_t *seed, mia_dtype dtype, mia__view *view, places *p) {
+    uint32_t first = block_of(dtype) > 1 ? 1 : 0;
+    if (p->ndim <= first) return false;
+    uint32_t a = first + (uint32_t)test_below(seed, p->ndim - first),
+             b = first + (uint32_t)test_below(seed, p->ndim - first);
+    assert_int_equal(mia__view_transpose(dtype, view, a, b, view, NULL), MIA_OK);
+    next = *p;
+    next.extent[a] = p->extent[b];
+    next.extent[b] = p->extent[a];
+    for (int64_t i = 0; i < next.count; i++) {
+        int64_t index[MIA_MAX_MODES];
+        index_of(&next, i, index);
+        int64_t swap = index[a];
+        index[a] = index[b];
+        index[b] = swap;
+        next.at[i] = p->at[number_of(p, index)];
+    }
+    return true;
+}
+
+/* The order of elements stays: places do not move. A mode 0 of one block has more elements than one. */
+static bool try_squeeze(uint64_t *seed, mia_dtype dtype, mia__view *view, places *p) {
+    uint32_t modes = (uint32_t)test_below(seed, MIA_ALL_MODES + 1);
+    mia__view_squeeze(dtype, view, modes, view);
+    next = *p;
+    next.ndim = 0;
+    for (uint32_t m = 0; m < p->ndim; m++) {
+        bool goes = (modes & MIA_MODE(m)) != 0 && p->extent[m] == 1 && (m > 0 || block_of(dtype) == 1);
+        if (!goes) next.extent[next.ndim++] = p->extent[m];
+    }
+    return true;
+}
+
+static bool try_unsqueeze(uint64_t *seed, mia_dtype dtype, mia__view *view, places *p) {
+    uint32_t first = block_of(dtype) > 1 ? 1 : 0;
+    if (p->ndim == MIA_MAX_MODES || p->ndim < first) return false;
+    uint32_t mode = first + (uint32_t)test_below(seed, p->ndim - first + 1);
+    assert_int_equal(mia__view_unsqueeze(dtype, view, mode, view, NULL), MIA_OK);
+    next = *p;
+    next.ndim = p->ndim + 1;
+    for (uint32_t m = 0; m < next.ndim; m++) next.extent[m] = m == mode ? 1 : p->extent[m < mode ? m : m - 1];
+    return true;
+}
+
 static void draw_compact(uint64_t *seed, mia_dtype dtype, mia__view *view, places *p) {
     p->ndim = (uint32_t)test_below(seed, MIA_MAX_MODES + 1);
     if (block_of(dtype) > 1 && p->ndim == 0) p->ndim = 1;
@@ -228,30 +272,34 @@ static void test_against_enumeration(void **state) {
     (void)state;
     static const mia_dtype types[] = {MIA_f32,   MIA_f16,  MIA_u8,   MIA_f64,
                                       MIA_f32x4, MIA_q8_0, MIA_q4_K, MIA_bool8};
-    static const char *const names[] = {"permute", "slice", "broadcast", "reshape", "cast"};
+    static const char *const names[] = {"permute", "slice",     "broadcast", "reshape",
+                                        "cast",    "transpose", "squeeze",   "unsqueeze"};
     static places p;
     uint64_t seed = test_seed();
-    int rounds = getenv("MIA_TEST_LONG") != NULL ? 200000 : 4000, done[5] = {0};
+    int rounds = getenv("MIA_TEST_LONG") != NULL ? 200000 : 4000, done[8] = {0};
     for (int round = 0; round < rounds; round++) {
         mia_dtype dtype = types[test_below(&seed, 8)];
         mia__view view;
         draw_compact(&seed, dtype, &view, &p);
         check(dtype, &view, &p, "compact");
-        for (int i = 0; i < 5; i++) {
-            int64_t op = test_below(&seed, 5);
+        for (int i = 0; i < 8; i++) {
+            int64_t op = test_below(&seed, 8);
             bool applied = op == 0   ? try_permute(&seed, dtype, &view, &p)
                            : op == 1 ? try_slice(&seed, dtype, &view, &p)
                            : op == 2 ? try_broadcast(&seed, dtype, &view, &p)
                            : op == 3 ? try_reshape(&seed, dtype, &view, &p)
-                                     : try_cast(&seed, &dtype, &view, &p);
+                           : op == 4 ? try_cast(&seed, &dtype, &view, &p)
+                           : op == 5 ? try_transpose(&seed, dtype, &view, &p)
+                           : op == 6 ? try_squeeze(&seed, dtype, &view, &p)
+                                     : try_unsqueeze(&seed, dtype, &view, &p);
             if (!applied) continue;
             p = next;
             check(dtype, &view, &p, names[op]);
             done[op]++;
         }
     }
-    for (int op = 0; op < 5; op++)
-        if (done[op] < rounds / 20) fail_msg("%s was tried %d times alone", names[op], done[op]);
+    for (int op = 0; op < 8; op++)
+        if (done[op] < rounds / 30) fail_msg("%s was tried %d times alone", names[op], done[op]);
 }
 
 /* --- refusals --------------------------------------------------------------------------------- */
@@ -422,6 +470,19 @@ static const refusal refusals[] = {
      {1, {HUGE_EXTENT}},
      {0},
      "broadcast: shape [4611686018427387904] of f32 is larger than any memory"},
+    {MIA_OP_transpose, MIA_f32, {2, {3, 2}}, {0}, {0, 2}, "transpose: shape [3, 2] has no modes 0 and 2"},
+    {MIA_OP_transpose, MIA_f32, {2, {3, 2}}, {0}, {-1, 0}, "transpose: shape [3, 2] has no modes -1 and 0"},
+    {MIA_OP_transpose, MIA_f32, {0, {0}}, {0}, {0, 0}, "transpose: shape [] has no modes 0 and 0"},
+    {MIA_OP_transpose, MIA_q8_0, {2, {32, 2}}, {0}, {1, 0}, "transpose: mode 0 of q8_0 has to stay first"},
+    {MIA_OP_unsqueeze, MIA_f32, {2, {3, 2}}, {0}, {3}, "unsqueeze: shape [3, 2] takes no new mode 3"},
+    {MIA_OP_unsqueeze, MIA_f32, {2, {3, 2}}, {0}, {-1}, "unsqueeze: shape [3, 2] takes no new mode -1"},
+    {MIA_OP_unsqueeze,
+     MIA_f32,
+     {8, {1, 1, 1, 1, 1, 1, 1, 2}},
+     {0},
+     {0},
+     "unsqueeze: shape [1, 1, 1, 1, 1, 1, 1, 2] takes no new mode 0"},
+    {MIA_OP_unsqueeze, MIA_q4_0, {1, {32}}, {0}, {0}, "unsqueeze: mode 0 of q4_0 has to stay first"},
     {MIA_OP_cast, MIA_f32, {1, {32}}, {0}, {MIA_q8_0}, "cast: f32 cannot be read as q8_0"},
     {MIA_OP_cast, MIA_q4_0, {1, {32}}, {0}, {MIA_u8}, "cast: q4_0 cannot be read as u8"},
     {MIA_OP_cast, MIA_f32, {1, {32}}, {0}, {63}, "cast: f32 cannot be read as none"},
@@ -455,6 +516,8 @@ static void test_refusals(void **state) {
             break;
         case MIA_OP_permute: status = mia__view_permute(r->dtype, &in, &r->shape, &out, &error); break;
         case MIA_OP_broadcast: status = mia__view_broadcast(r->dtype, &in, &r->shape, &out, &error); break;
+        case MIA_OP_transpose: status = mia__view_transpose(r->dtype, &in, n[0], n[1], &out, &error); break;
+        case MIA_OP_unsqueeze: status = mia__view_unsqueeze(r->dtype, &in, n[0], &out, &error); break;
         case MIA_OP_cast:
             status = mia__view_cast(r->dtype, &in, (mia_dtype)n[0], &out, &needs_copy, &error);
             break;

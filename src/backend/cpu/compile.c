@@ -1,18 +1,11 @@
-/* From a plan to what runs: kernels chosen and geometry worked out once, in one allocation; and the
- * run itself, one step after the other, each shared by the pool where it is worth that. A run
- * allocates nothing. */
+/* From a plan to what runs (run.c): kernels chosen and geometry worked out once, in one allocation. */
 #include "backend/cpu/cpu.h"
 
 #include "backend/host.h"
 #include "base/size.h"
 
-#include <string.h>
-
-typedef struct mia__cpu_program {
-    uint32_t count, fallbacks;
-    size_t bytes;
-    mia__cpu_step steps[];
-} mia__cpu_program;
+/* A run looks this often, by its estimates, whether it is to stop. */
+#define PIECE_NANOSECONDS 500000.0
 
 static void run_reference(const mia__cpu_task *task, size_t begin, size_t end) {
     (void)begin, (void)end;
@@ -23,8 +16,16 @@ static size_t view_offset(const mia__operand *operand) {
     return (size_t)operand->view.offset * mia_dtype_describe(operand->dtype)->bytes;
 }
 
-static mia_status choose(const mia__cpu *cpu, const mia__plan *plan, const mia__step *source,
-                         mia__cpu_instruction *room, mia__cpu_step *out, mia_error *error) {
+/* Cuts the phases of a long step, each as if all of its work were there. */
+static void cut(mia__cpu_step *step) {
+    for (uint32_t i = 0; step->work > PIECE_NANOSECONDS && i < step->phase_count; i++) {
+        double units = (double)step->phases[i].units * PIECE_NANOSECONDS / step->work;
+        step->phases[i].piece = units > 1 ? (size_t)units : 1;
+    }
+}
+
+mia_status mia__cpu_choose(const mia__cpu *cpu, const mia__plan *plan, const mia__step *source,
+                           mia__cpu_instruction *room, mia__cpu_step *out, mia_error *error) {
     *out = (mia__cpu_step){.source = source,
                            .kernels = &cpu->kernels,
                            .output_offset = view_offset(&source->output),
@@ -36,6 +37,7 @@ static mia_status choose(const mia__cpu *cpu, const mia__plan *plan, const mia__
     if (chooser != NULL && chooser(cpu, plan, out)) {
         for (uint32_t i = 0; i < out->phase_count; i++)
             if (out->phases[i].units > 1 && out->work >= cpu->shared_nanoseconds) out->shared = true;
+        cut(out);
         return MIA_OK;
     }
     mia_status status = mia__reference_check(source, "cpu", error);
@@ -72,7 +74,7 @@ mia_status mia__cpu_compile(mia__backend *backend, const mia__plan *plan, void *
     *made = (mia__cpu_program){.count = plan->step_count, .bytes = bytes};
     mia__cpu_instruction *room = (mia__cpu_instruction *)(void *)((char *)made + instructions);
     for (uint32_t i = 0; i < plan->step_count; i++) {
-        mia_status status = choose(cpu, plan, &plan->steps[i], room, &made->steps[i], error);
+        mia_status status = mia__cpu_choose(cpu, plan, &plan->steps[i], room, &made->steps[i], error);
         room += mia__cpu_instructions_most(&plan->steps[i]);
         if (status != MIA_OK) {
             mia__cpu_discard(backend, made);
@@ -87,41 +89,4 @@ mia_status mia__cpu_compile(mia__backend *backend, const mia__plan *plan, void *
 void mia__cpu_discard(mia__backend *backend, void *program) {
     mia__cpu_program *made = program;
     if (made != NULL) mia_release(((const mia__cpu *)backend)->host.allocator, made, made->bytes);
-}
-
-static mia__cpu_task resolve(const mia__run *run, uint32_t index, const mia__cpu_step *step) {
-    mia__cpu_task task = {.step = step, .args = mia__host_resolve(run, index)};
-    for (uint32_t i = 0; i < step->source->input_count; i++)
-        task.inputs[i] = (const char *)task.args.inputs[i] + step->input_offset[i];
-    task.output = (char *)task.args.output + step->output_offset;
-    return task;
-}
-
-/* One phase of one task, for the pool. */
-typedef struct shared_phase {
-    const mia__cpu_task *task;
-    mia__cpu_function function;
-} shared_phase;
-
-static void run_phase(const void *user, size_t begin, size_t end) {
-    const shared_phase *phase = user;
-    phase->function(phase->task, begin, end);
-}
-
-static void run_step(mia__cpu *cpu, const mia__run *run, uint32_t index, const mia__cpu_step *step) {
-    mia__cpu_task task = resolve(run, index, step);
-    for (uint32_t i = 0; i < step->phase_count; i++) {
-        const shared_phase phase = {&task, step->phases[i].function};
-        if (step->shared)
-            mia__pool_for(cpu->pool, step->phases[i].units, run_phase, &phase);
-        else
-            run_phase(&phase, 0, step->phases[i].units);
-    }
-}
-
-void mia__cpu_run(mia__backend *backend, mia__run *run) {
-    const mia__cpu_program *program = run->program;
-    for (uint32_t i = 0; i < program->count; i++) run_step((mia__cpu *)backend, run, i, &program->steps[i]);
-    backend->fallbacks += program->fallbacks;
-    mia__complete(run->completion, MIA_OK, NULL);
 }

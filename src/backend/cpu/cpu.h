@@ -1,7 +1,7 @@
 /* The cpu backend from inside: what a compiled step is, and what families of kernels (elementwise.c,
  * matmul.c, ...) and instruction sets (generic/, avx2/, avx512/) give to it.
  *
- *     plan step -> chooser of its family (table.c) -> mia__cpu_step: 1 to 3 phases of units, geometry
+ *     plan step -> chooser of its family (table.c) -> mia__cpu_step: 1 to 4 phases of units, geometry
  *                  worked out
  *     phase     -> walks its units and calls the inner kernels of the processor's instruction set
  *                  (kernels.h)
@@ -14,9 +14,10 @@
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/pool.h"
 #include "backend/host.h"
+#include "backend/window.h"
 #include "graph/ops.h"
 
-#define MIA__CPU_MAX_PHASES 3
+#define MIA__CPU_MAX_PHASES 4
 
 typedef struct mia__cpu_step mia__cpu_step;
 
@@ -34,6 +35,7 @@ typedef void (*mia__cpu_function)(const mia__cpu_task *task, size_t begin, size_
 typedef struct mia__cpu_phase {
     mia__cpu_function function;
     size_t units;
+    size_t piece; /* units that are done before somebody looks whether the run is to stop */
 } mia__cpu_phase;
 
 /* Nested loops over an output and up to three inputs, in elements: modes of extent 1 dropped, neighbours that
@@ -57,14 +59,16 @@ typedef struct mia__cpu_instruction {
 
 /* Tiles of a compact output, and how inputs lie beside it: modes that every input continues are merged. */
 typedef struct mia__cpu_elementwise {
-    size_t count, tile; /* elements, of all and of a unit */
-    uint32_t ndim;      /* at least 1 */
-    int64_t extent[MIA__VIEW_MODES];
-    int64_t stride[MIA__MAX_OPERANDS][MIA__VIEW_MODES];
+    size_t count, tile;                          /* elements, of all and of a unit */
+    uint8_t bytes[MIA__MAX_OPERANDS], out_bytes; /* of elements in memory */
     uint8_t access[MIA__MAX_OPERANDS];
     uint8_t result;        /* the register that the last instruction leaves the numbers in */
     bool lands;            /* that is an input, which is brought straight to the output */
+    bool slow;             /* its instructions take longer than memory does */
     uint32_t instructions; /* in step->instructions */
+    uint32_t ndim;         /* at least 1 */
+    int64_t extent[MIA__VIEW_MODES];
+    int64_t stride[MIA__MAX_OPERANDS][MIA__VIEW_MODES];
 } mia__cpu_elementwise;
 
 /* out[N, M, batch] = w[K, N, batch] by x[K, M, batch] */
@@ -84,10 +88,14 @@ typedef struct mia__cpu_matmul {
     bool narrows; /* the output is made in f32, behind x, and narrowed at the end */
 } mia__cpu_matmul;
 
-/* Rows of a mode 0 that lies without gaps; rows of the other operand by its strides. */
+/* Rows of softmax and norms: a row is what is normalised together. Operands are the output, the input, and the
+ * channel, which counts weights and biases. */
 typedef struct mia__cpu_rows {
-    mia__cpu_loop outer; /* over modes 1.. : operand 0 the output, 1 the input */
+    mia__cpu_loop outer; /* over rows */
+    mia__cpu_loop inner; /* over the elements of a row */
     int64_t length;      /* of a row */
+    int64_t channels;
+    bool spread; /* weights and biases are brought into scratch memory by phase 0 */
     double epsilon;
 } mia__cpu_rows;
 
@@ -96,17 +104,22 @@ typedef struct mia__cpu_rope {
     int64_t x_stride[3];
     int64_t out_stride[3];
     int64_t position_stride, frequency_stride;
-    size_t rows; /* units of a position's heads */
     bool halves;
     double magnitude;
+    mia_dtype dtype;
 } mia__cpu_rope;
 
 typedef struct mia__cpu_attention {
     int64_t dim, value_dim, heads, queries, keys, groups;
-    int64_t q_stride[3], k_stride[3], v_stride[3];
-    int64_t tiles; /* of rows of one group */
-    float scale;
-    mia_dtype k_dtype, v_dtype;
+    int64_t q_stride[3], k_stride[3], v_stride[3], mask_stride[3];
+    int64_t tiles;  /* of rows of one group */
+    int64_t pieces; /* that the keys of a tile are dealt to */
+    bool spread;    /* queries are brought into scratch memory, as f32 */
+    bool joined;    /* results are made in scratch memory, and joined by the last phase */
+    bool masked;
+    uint32_t length; /* the operand that holds it */
+    double scale;
+    mia_dtype q_dtype, k_dtype, v_dtype;
 } mia__cpu_attention;
 
 typedef struct mia__cpu_partial mia__cpu_partial; /* reduce.h */
@@ -138,14 +151,64 @@ typedef struct mia__cpu_lines {
     bool exclusive;
 } mia__cpu_lines;
 
-/* Rows of a table at indices; strides in bytes. */
-typedef struct mia__cpu_movement {
-    int64_t row_bytes;
-    int64_t row_length; /* elements of a row */
+/* A copy of all of a value; see copy.h. */
+typedef struct mia__cpu_copy {
+    mia__cpu_loop loop; /* operand 0 is written from operand 1 */
+    size_t bytes;       /* of what is moved at a time: short rows count as one unit */
+} mia__cpu_copy;
+
+/* A copy whose input runs along mode 1: in tiles. */
+typedef struct mia__cpu_turn {
+    mia__cpu_copy copy;
+    int64_t tiles; /* along mode 1 */
+    bool stream;   /* past the caches */
+} mia__cpu_turn;
+
+/* Elements found by index: out = in[index]. */
+typedef struct mia__cpu_taken {
+    mia__cpu_loop loop; /* operand 0 the output, 1 the input at index 0, 2 the indices */
+    size_t bytes;       /* of what is moved at a time */
     int64_t extent;     /* of the mode that is indexed */
-    int64_t in_stride, out_stride, index_stride;
-    mia_dtype dtype;
-} mia__cpu_movement;
+    int64_t stride;     /* of it, in the input */
+} mia__cpu_taken;
+
+/* Elements put where their index says: lines of the indexed mode, and what they are beside. */
+typedef struct mia__cpu_scattered {
+    mia__cpu_copy copy;  /* of what is overwritten, unless in place */
+    mia__cpu_loop lines; /* operand 0 the output, 1 the part, 2 the indices; without the indexed mode */
+    int64_t count;       /* indices of a line */
+    int64_t extent;      /* of the mode */
+    int64_t out_stride, part_stride, index_stride; /* along the mode */
+} mia__cpu_scattered;
+
+/* Numbers of a table at indices. */
+typedef struct mia__cpu_embedding {
+    mia__cpu_loop rows; /* operand 0 the output, 1 the indices */
+    int64_t length;     /* of a row */
+    int64_t extent;     /* rows of the table */
+    int64_t step;       /* from element to element of a row */
+    int64_t stride;     /* from row to row, in units */
+} mia__cpu_embedding;
+
+/* A convolution, out [W', H', outputs * groups, N]; strides in elements. One dimension has a second mode of
+ * extent 1. */
+typedef struct mia__cpu_convolution {
+    mia__window_axis axis[2];
+    int64_t channels, outputs, groups; /* channels and outputs are those of a group */
+    int64_t batches;
+    int64_t x_channel, x_batch;
+    int64_t w_step[2], w_channel, w_output;
+    int64_t places;           /* of the window, in both modes */
+    int64_t depth;            /* products that a number is the sum of */
+    int64_t n_tiles, m_tiles; /* how places and outputs are cut into units */
+    int64_t m_tile;
+    bool widened; /* x is read from scratch, as f32 */
+} mia__cpu_convolution;
+
+typedef struct mia__cpu_pool {
+    mia__window_axis axis[2];
+    mia__cpu_loop outer; /* over modes 2.. : operand 0 the output, 1 the input */
+} mia__cpu_pool;
 
 /* A step as compiled. */
 struct mia__cpu_step {
@@ -167,9 +230,22 @@ struct mia__cpu_step {
         mia__cpu_attention attention;
         mia__cpu_reduce reduce;
         mia__cpu_lines lines;
-        mia__cpu_movement movement;
+        mia__cpu_convolution convolution;
+        mia__cpu_pool pool;
+        mia__cpu_copy copy;
+        mia__cpu_turn turn;
+        mia__cpu_taken taken;
+        mia__cpu_scattered scattered;
+        mia__cpu_embedding embedding;
     } as;
 };
+
+/* A plan's steps as compiled. */
+typedef struct mia__cpu_program {
+    uint32_t count, fallbacks;
+    size_t bytes;
+    mia__cpu_step steps[];
+} mia__cpu_program;
 
 /* An open backend. */
 typedef struct mia__cpu {
@@ -194,6 +270,11 @@ size_t mia__cpu_scratch(const void *cpu, const mia__step *step);
 /* --- compile.c -------------------------------------------------------------------------------- */
 mia_status mia__cpu_compile(mia__backend *backend, const mia__plan *plan, void **program, mia_error *error);
 void mia__cpu_discard(mia__backend *backend, void *program);
+/* Compiles one step, of that plan or of parts of its steps; room: for its instructions. */
+mia_status mia__cpu_choose(const mia__cpu *cpu, const mia__plan *plan, const mia__step *source,
+                           mia__cpu_instruction *room, mia__cpu_step *out, mia_error *error);
+
+/* --- run.c ------------------------------------------------------------------------------------ */
 void mia__cpu_run(mia__backend *backend, mia__run *run);
 
 /* --- loop.c: geometry that families share ----------------------------------------------------- */
@@ -224,20 +305,29 @@ bool mia__cpu_choose_copy(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_s
 bool mia__cpu_choose_concat(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_pad(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_update(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
-bool mia__cpu_choose_gather(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
-bool mia__cpu_choose_indexed(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
+bool mia__cpu_choose_embedding(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
+bool mia__cpu_choose_take(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
+bool mia__cpu_choose_scatter(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_shifted(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_creation(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_cumsum(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_sort(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
-bool mia__cpu_choose_group_norm(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_window(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
+bool mia__cpu_choose_pool(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_reduce(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_normalise(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_rope(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_attention(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
 bool mia__cpu_choose_matmul(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
+/* matmul_wide.c: products in double */
+void mia__cpu_choose_matmul_f64(const mia__cpu *cpu, mia__cpu_step *out);
+size_t mia__cpu_scratch_matmul_f64(const mia__cpu *cpu, const mia__step *step);
+mia__cpu_matmul mia__cpu_matmul_describe(const mia__cpu *cpu, const mia__step *step);
+int64_t mia__cpu_matmul_offset(const mia__cpu_matmul *matmul, const int64_t *strides, int64_t batch);
 size_t mia__cpu_scratch_matmul(const mia__cpu *cpu, const mia__step *step);
+size_t mia__cpu_scratch_rows(const mia__cpu *cpu, const mia__step *step);
+size_t mia__cpu_scratch_attention(const mia__cpu *cpu, const mia__step *step);
+size_t mia__cpu_scratch_scatter(const mia__cpu *cpu, const mia__step *step);
 size_t mia__cpu_scratch_rope(const mia__cpu *cpu, const mia__step *step);
 size_t mia__cpu_scratch_window(const mia__cpu *cpu, const mia__step *step);
 size_t mia__cpu_scratch_reduce(const mia__cpu *cpu, const mia__step *step);
@@ -252,6 +342,14 @@ static inline uint32_t mia__cpu_instructions_most(const mia__step *step) {
     bool elementwise = row != NULL && row->info.op_class == MIA_CLASS_ELEMENTWISE;
     return step->op == MIA_OP_convert || elementwise ? 1 : 0;
 }
+
+/* Units of mia__cpu_choose_normalise in f64 (normalise_f64.c). */
+void mia__cpu_rows_f64(const mia__cpu_task *task, size_t begin, size_t end);
+
+/* Keys that query t sees. */
+int64_t mia__cpu_attention_seen(const mia__cpu_task *task, int64_t t);
+/* Units of mia__cpu_choose_attention, a head's query each, in f64 (attention_f64.c). */
+void mia__cpu_attention_f64(const mia__cpu_task *task, size_t begin, size_t end);
 
 /* --- cpu.c ------------------------------------------------------------------------------------ */
 extern const mia__backend_type mia__backend_cpu;

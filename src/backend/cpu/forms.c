@@ -135,6 +135,7 @@ typedef struct preparation {
     int64_t k, n;
     const uint8_t *raw;
     uint8_t *out;
+    mia__watch *watch;
 } preparation;
 
 static void prepare_group(const preparation *p, size_t group) {
@@ -153,8 +154,11 @@ static void prepare_group(const preparation *p, size_t group) {
     mia__cpu_interleave_blocks(p->dtype, rows, row_bytes, count, blocks, out, scales);
 }
 
-static void prepare_groups(const void *user, size_t begin, size_t end) {
-    for (size_t group = begin; group < end; group++) prepare_group(user, group);
+static void prepare_groups(const void *user, unsigned thread, size_t begin, size_t end) {
+    const preparation *p = user;
+    (void)thread;
+    for (size_t group = begin; group < end && !mia__watch_cancelled(p->watch); group++)
+        prepare_group(p, group);
 }
 
 mia_status mia__cpu_prepare(mia__backend *backend, mia_dtype dtype, const mia_shape *shape,
@@ -165,7 +169,9 @@ mia_status mia__cpu_prepare(mia__backend *backend, mia_dtype dtype, const mia_sh
     if (!known || shape->ndim < 2)
         return mia_error_set(error, MIA_ERROR_INTERNAL, "prepare: the cpu backend has no form %u of %s",
                              form->key, mia_dtype_describe(dtype)->name);
-    preparation p = {dtype, shape->extent[0], shape->extent[1], raw, into->host};
+    preparation p = {dtype, shape->extent[0], shape->extent[1], raw, into->host, backend->loads};
     mia__pool_for(((mia__cpu *)backend)->pool, ((size_t)p.n + GROUP - 1) / GROUP, prepare_groups, &p);
+    if (mia__watch_cancelled(p.watch))
+        return mia_error_set(error, MIA_ERROR_CANCELLED, "loading was cancelled");
     return MIA_OK;
 }

@@ -18,6 +18,7 @@ typedef enum mia__cpu_isa {
 } mia__cpu_isa;
 
 #define MIA__CPU_GROUP 16 /* output rows that prepared weights interleave */
+#define MIA__CPU_LINES 8  /* output rows of a panel of doubles */
 #define MIA__CPU_BLOCK 32 /* elements of a quantised block */
 
 /* A block of 32 activations rounded to 8 bits: x is about scale * quants. */
@@ -52,18 +53,28 @@ typedef void (*mia__cpu_product)(mia__cpu_quants w, const mia__cpu_block *x, siz
                                  const mia__cpu_tile *tile);
 typedef void (*mia__cpu_unpack)(mia__cpu_quants w, size_t blocks, float *out);
 
-/* Attention of `rows` queries of one group of heads, see template/attention.h. */
-#define MIA__CPU_ATTENTION_ROWS 8
+/* Attention of `rows` rows of one group of heads to a chunk of its keys, see template/attention.h. A row is one
+ * query of one head. */
+#define MIA__CPU_ATTENTION_ROWS  8
+#define MIA__CPU_ATTENTION_CHUNK 128 /* keys */
 typedef struct mia__cpu_attention_tile {
     unsigned rows;
-    const float *q[MIA__CPU_ATTENTION_ROWS];
-    float *out[MIA__CPU_ATTENTION_ROWS];
-    int64_t visible[MIA__CPU_ATTENTION_ROWS]; /* keys that a row sees */
-    const void *k, *v;                        /* row 0 of the group */
-    int64_t k_stride, v_stride;               /* elements from row to row */
-    int64_t dim, value_dim;
     float scale;
+    const float *q[MIA__CPU_ATTENTION_ROWS];
+    const float *mask[MIA__CPU_ATTENTION_ROWS]; /* added to the chunk's scores; may be NULL */
+    float *out[MIA__CPU_ATTENTION_ROWS];        /* values weighed so far */
+    float greatest[MIA__CPU_ATTENTION_ROWS], sum[MIA__CPU_ATTENTION_ROWS]; /* so far: score, weights */
+    int64_t seen[MIA__CPU_ATTENTION_ROWS];  /* keys of the chunk that a row sees */
+    float rescale[MIA__CPU_ATTENTION_ROWS]; /* what the chunk makes of the weights before it */
+    float scores[MIA__CPU_ATTENTION_ROWS][MIA__CPU_ATTENTION_CHUNK];
 } mia__cpu_attention_tile;
+
+/* A block of keys or values: `count` rows, of which `width` elements from element `first` on are there. */
+typedef struct mia__cpu_attention_block {
+    const void *from;
+    int64_t stride; /* elements from row to row */
+    int64_t count, first, width;
+} mia__cpu_attention_block;
 
 /* Places of element-wise operations in the tables below: their numbers in ops.def follow each other. */
 static inline unsigned mia__cpu_unary(mia_op op) {
@@ -138,16 +149,22 @@ typedef struct mia__cpu_kernels {
     bool (*multiply)(const float *x, size_t count, double *mantissa, int64_t *exponent);
     float (*exponentials)(float *out, const float *x, float greatest,
                           size_t count); /* exp(x - greatest); their sum */
+    float (*sum_of_exponentials)(const float *x, float greatest, size_t count);
     void (*scale)(float *out, const float *x, float factor, size_t count);
     void (*normalise)(float *out, const float *x, const mia__cpu_normal *normal, const float *weight,
                       const float *bias, size_t count); /* bias may be NULL */
+    void (*normalise_evenly)(float *out, const float *x, const mia__cpu_normal *normal, float weight,
+                             float bias, size_t count);
 
-    /* rope: table holds the cosines, then the sines, of `pairs` angles; out may be x */
-    void (*rope_interleaved)(float *out, const float *x, const float *table, size_t pairs);
-    void (*rope_halves)(float *out, const float *x, const float *table, size_t pairs);
+    /* rope of pairs, by cosines and sines of their angles; out may be x */
+    void (*rope_interleaved)(float *out, const float *x, const float *cosines, const float *sines,
+                             size_t pairs);
+    void (*rope_halves)(float *out, const float *x, const float *cosines, const float *sines, size_t pairs);
 
-    void (*attention_f32)(const mia__cpu_attention_tile *tile);
-    void (*attention_f16)(const mia__cpu_attention_tile *tile);
+    /* attention: scores and values by type: f32, f16, bf16 */
+    void (*attention_scores[3])(mia__cpu_attention_tile *tile, const mia__cpu_attention_block *keys);
+    void (*attention_weights)(mia__cpu_attention_tile *tile);
+    void (*attention_values[3])(const mia__cpu_attention_tile *tile, const mia__cpu_attention_block *values);
 
     /* matmul of f32 panels: w holds `groups` pointers to [k][16] weights, x is [k][tile->m] */
     unsigned groups, columns; /* most that `product` takes */
@@ -157,6 +174,21 @@ typedef struct mia__cpu_kernels {
     void (*matvec_f16)(const uint16_t *w, const float *x, int64_t k, float *out, unsigned n);
     void (*matvec_bf16)(const uint16_t *w, const float *x, int64_t k, float *out, unsigned n);
     float (*dot)(const float *a, const float *b, size_t count);
+
+    /* sums += x * factor */
+    void (*accumulate)(float *sums, const float *x, float factor, size_t count);
+    void (*accumulate_f64)(double *sums, const double *x, double factor, size_t count);
+    /* sums [columns_f64][8] += w [k][8] by x [k][columns_f64] */
+    unsigned columns_f64;
+    void (*product_f64)(const double *w, const double *x, int64_t k, double *sums);
+    /* movement: lines of 64 bytes, as many as each has units, turned over (strides in units); stream: past the
+     * caches, to aligned lines, until end_stream */
+    void (*turn_lines)(size_t bytes, bool stream, char *out, int64_t out_stride, const char *in,
+                       int64_t in_stride);
+    void (*end_stream)(void);
+    /* random numbers: 4 words of each block from `first` on; normal ones of words in pairs, a multiple of 32 */
+    void (*random_words)(uint64_t first, const uint32_t *key, size_t blocks, uint32_t *out);
+    void (*normal_numbers)(float *out, const uint32_t *words, size_t count);
 
     /* matmul of 8-bit activations: x is [blocks][tile->m] */
     unsigned quantised_columns;
@@ -176,7 +208,9 @@ void mia__cpu_kernels_fill(mia__cpu_kernels *kernels, mia__cpu_isa isa);
 
 /* Each file of an instruction set fills in its family. */
 #define MIA__CPU_FAMILIES(X, isa)                                                                            \
-    X(isa, elementwise) X(isa, lanes) X(isa, rows) X(isa, attention) X(isa, matmul) X(isa, quantised)
+    X(isa, elementwise)                                                                                      \
+    X(isa, lanes)                                                                                            \
+    X(isa, rows) X(isa, movement) X(isa, attention) X(isa, matmul) X(isa, sums) X(isa, quantised)
 #define MIA__CPU_DECLARE_FILL(isa, family) void mia__cpu_##isa##_##family(mia__cpu_kernels *kernels);
 MIA__CPU_FAMILIES(MIA__CPU_DECLARE_FILL, generic)
 MIA__CPU_FAMILIES(MIA__CPU_DECLARE_FILL, avx2)

@@ -58,5 +58,5 @@ mia__cpu_lines mia__cpu_lines_make(const mia__step *step, uint32_t mode) {
 }
 
 void mia__cpu_phase_add(mia__cpu_step *step, mia__cpu_function function, size_t units) {
-    step->phases[step->phase_count++] = (mia__cpu_phase){function, units};
+    step->phases[step->phase_count++] = (mia__cpu_phase){function, units, units};
 }

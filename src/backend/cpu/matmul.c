@@ -30,7 +30,7 @@ static int64_t divide_up(int64_t a, int64_t b) {
 
 /* --- where things are ------------------------------------------------------------------------- */
 
-static int64_t batch_offset(const mia__cpu_matmul *mm, const int64_t *strides, int64_t batch) {
+int64_t mia__cpu_matmul_offset(const mia__cpu_matmul *mm, const int64_t *strides, int64_t batch) {
     int64_t offset = 0;
     for (uint32_t i = 0; i < mm->batch_ndim; i++) {
         offset += batch % mm->batch_extent[i] * strides[i];
@@ -42,7 +42,7 @@ static int64_t batch_offset(const mia__cpu_matmul *mm, const int64_t *strides, i
 /* Column m of x. */
 static const char *column_of(const mia__cpu_task *task, int64_t batch, int64_t m) {
     const mia__cpu_matmul *mm = &task->step->as.matmul;
-    int64_t at = batch_offset(mm, mm->x_batch, batch) + m * mm->x_stride[1];
+    int64_t at = mia__cpu_matmul_offset(mm, mm->x_batch, batch) + m * mm->x_stride[1];
     return task->inputs[1] + at * (int64_t)mia_dtype_describe(mm->x_dtype)->bytes;
 }
 
@@ -75,7 +75,7 @@ static const char *weights_of(const mia__cpu_task *task, int64_t batch) {
     const mia__cpu_matmul *mm = &task->step->as.matmul;
     if (mm->prepared) return task->args.inputs[0];
     return task->inputs[0] +
-           batch_offset(mm, mm->w_batch, batch) * (int64_t)mia_dtype_describe(mm->dtype)->bytes;
+           mia__cpu_matmul_offset(mm, mm->w_batch, batch) * (int64_t)mia_dtype_describe(mm->dtype)->bytes;
 }
 
 /* A unit of the product: rows n .. and columns m .. of one batch. */
@@ -316,10 +316,6 @@ static void run_narrow(const mia__cpu_task *task, size_t begin, size_t end) {
                                                                           (size_t)(last - first));
 }
 
-static void run_wide(const mia__cpu_task *task, size_t begin, size_t end) {
-    mia__reference_matmul_part(&task->args, begin, end);
-}
-
 /* --- choosing --------------------------------------------------------------------------------- */
 
 static int64_t extent(const mia__view *view, uint32_t mode) {
@@ -346,7 +342,7 @@ static bool lies_packed(const mia__cpu_matmul *mm) {
     return mm->x_dtype == MIA_f32 && mm->m == 1 && (mm->x_stride[0] == 1 || mm->k == 1);
 }
 
-static mia__cpu_matmul describe(const mia__cpu *cpu, const mia__step *step) {
+mia__cpu_matmul mia__cpu_matmul_describe(const mia__cpu *cpu, const mia__step *step) {
     const mia__view *w = &step->inputs[0].view, *x = &step->inputs[1].view, *out = &step->output.view;
     mia__cpu_matmul mm = {.k = extent(w, 0),
                           .n = extent(w, 1),
@@ -375,8 +371,8 @@ static mia__cpu_matmul describe(const mia__cpu *cpu, const mia__step *step) {
 }
 
 size_t mia__cpu_scratch_matmul(const mia__cpu *cpu, const mia__step *step) {
-    if (!takes(step)) return 0;
-    mia__cpu_matmul mm = describe(cpu, step);
+    if (!takes(step)) return mia__cpu_scratch_matmul_f64(cpu, step);
+    mia__cpu_matmul mm = mia__cpu_matmul_describe(cpu, step);
     return mm.x_bytes + (mm.narrows ? (size_t)(mm.batches * mm.m * mm.n) * sizeof(float) : 0);
 }
 
@@ -418,13 +414,11 @@ static void choose_f32(const mia__cpu *cpu, mia__cpu_step *out) {
 
 bool mia__cpu_choose_matmul(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out) {
     const mia__step *source = out->source;
-    const mia__view *w = &source->inputs[0].view;
     if (!takes(source)) {
-        out->work = 2.0 * (double)mia__view_count(&source->output.view) * (double)extent(w, 0);
-        mia__cpu_phase_add(out, run_wide, mia__reference_matmul_tiles(source));
+        mia__cpu_choose_matmul_f64(cpu, out);
         return true;
     }
-    out->as.matmul = describe(cpu, source);
+    out->as.matmul = mia__cpu_matmul_describe(cpu, source);
     mia__cpu_matmul *mm = &out->as.matmul;
     mm->prepared = plan->buffers[source->inputs[0].buffer].kind == MIA__BUFFER_FORM;
     out->work = (double)(mm->batches * mm->n) * (double)mm->k * (0.05 + 0.02 * (double)mm->m);

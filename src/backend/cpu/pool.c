@@ -18,10 +18,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LINE         64   /* of the cache: what different threads write lies on different lines */
-#define SPINS        6000 /* turns of pause, some 100 us */
-#define SHARES       4    /* a loop is cut into that many a thread */
-#define MOST_THREADS 1024
+#define LINE   64   /* of the cache: what different threads write lies on different lines */
+#define SPINS  6000 /* turns of pause, some 100 us */
+#define SHARES 4    /* a loop is cut into that many a thread */
 
 struct mia__pool {
     _Alignas(LINE) _Atomic uint64_t state;
@@ -29,6 +28,7 @@ struct mia__pool {
     _Alignas(LINE) atomic_uint sleepers;
     atomic_bool caller_sleeps;
     atomic_bool leaving;
+    atomic_uint numbered; /* workers that have taken a number */
     unsigned threads;
     unsigned spins;
     mia__pool_function function; /* the loop */
@@ -68,11 +68,11 @@ unsigned mia__pool_processors(void) {
 
 /* --- what all threads do ---------------------------------------------------------------------- */
 
-static void run_share(mia__pool *pool, unsigned share, unsigned shares) {
+static void run_share(mia__pool *pool, unsigned thread, unsigned share, unsigned shares) {
     size_t whole = pool->units / shares,
            rest = pool->units % shares; /* the first `rest` shares have one more */
     size_t begin = share * whole + (share < rest ? share : rest);
-    pool->function(pool->user, begin, begin + whole + (share < rest));
+    pool->function(pool->user, thread, begin, begin + whole + (share < rest));
     if (atomic_fetch_add(&pool->done, 1) + 1 < shares || !atomic_load(&pool->caller_sleeps)) return;
     pthread_mutex_lock(&pool->mutex);
     pthread_cond_signal(&pool->finished);
@@ -80,11 +80,11 @@ static void run_share(mia__pool *pool, unsigned share, unsigned shares) {
 }
 
 /* Takes shares until none is left; returns the state that says so. */
-static uint64_t take_shares(mia__pool *pool) {
+static uint64_t take_shares(mia__pool *pool, unsigned thread) {
     uint64_t state = atomic_load(&pool->state);
     while (next_of(state) < shares_of(state)) {
         if (!atomic_compare_exchange_weak(&pool->state, &state, state + 1)) continue;
-        run_share(pool, next_of(state), shares_of(state));
+        run_share(pool, thread, next_of(state), shares_of(state));
         state = atomic_load(&pool->state);
     }
     return state;
@@ -106,8 +106,9 @@ static void wait_for_loop(mia__pool *pool, uint64_t seen) {
 
 static void *work(void *argument) {
     mia__pool *pool = argument;
+    unsigned thread = atomic_fetch_add(&pool->numbered, 1) + 1;
     for (;;) {
-        uint64_t seen = take_shares(pool);
+        uint64_t seen = take_shares(pool, thread);
         if (atomic_load(&pool->leaving)) return NULL;
         wait_for_loop(pool, seen);
     }
@@ -139,7 +140,7 @@ static void wait_for_shares(mia__pool *pool, unsigned shares) {
 void mia__pool_for(mia__pool *pool, size_t units, mia__pool_function function, const void *user) {
     if (units == 0) return;
     if (pool->threads == 1 || units == 1) {
-        function(user, 0, units);
+        function(user, 0, 0, units);
         return;
     }
     unsigned shares = pool->threads * SHARES;
@@ -149,13 +150,13 @@ void mia__pool_for(mia__pool *pool, size_t units, mia__pool_function function, c
     pool->units = units;
     atomic_store_explicit(&pool->done, 0, memory_order_relaxed);
     publish(pool, shares);
-    take_shares(pool);
+    take_shares(pool, 0);
     wait_for_shares(pool, shares);
 }
 
 mia__pool *mia__pool_open(const mia_allocator *allocator, unsigned threads) {
     if (threads == 0) threads = 1;
-    if (threads > MOST_THREADS) threads = MOST_THREADS;
+    if (threads > MIA__POOL_MOST_THREADS) threads = MIA__POOL_MOST_THREADS;
     size_t bytes = sizeof(mia__pool) + (threads - 1) * sizeof(pthread_t);
     mia__pool *pool = mia_allocate(allocator, bytes, LINE);
     if (pool == NULL) return NULL;

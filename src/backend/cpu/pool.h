@@ -7,11 +7,13 @@
 
 typedef struct mia__pool mia__pool;
 
-/* Does units [begin, end) of a loop. */
-typedef void (*mia__pool_function)(const void *user, size_t begin, size_t end);
+/* Does units [begin, end) of a loop. thread: 0 is the one that called in. */
+typedef void (*mia__pool_function)(const void *user, unsigned thread, size_t begin, size_t end);
 
 /* Processors that this process may use, at least 1. */
 unsigned mia__pool_processors(void);
+
+#define MIA__POOL_MOST_THREADS 1024
 
 /* Starts threads - 1 workers (at least 0); fewer when the system gives no more. NULL when there is no
  * memory. */

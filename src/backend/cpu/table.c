@@ -21,12 +21,12 @@ mia__cpu_chooser mia__cpu_chooser_find(mia_op op) {
     case MIA_OP_concat: return mia__cpu_choose_concat;
     case MIA_OP_pad: return mia__cpu_choose_pad;
     case MIA_OP_update: return mia__cpu_choose_update;
+    case MIA_OP_embedding: return mia__cpu_choose_embedding;
     case MIA_OP_gather:
-    case MIA_OP_embedding: return mia__cpu_choose_gather;
     case MIA_OP_take:
-    case MIA_OP_take_along:
+    case MIA_OP_take_along: return mia__cpu_choose_take;
     case MIA_OP_scatter:
-    case MIA_OP_scatter_along: return mia__cpu_choose_indexed;
+    case MIA_OP_scatter_along: return mia__cpu_choose_scatter;
     case MIA_OP_roll:
     case MIA_OP_tril:
     case MIA_OP_triu: return mia__cpu_choose_shifted;
@@ -39,8 +39,8 @@ mia__cpu_chooser mia__cpu_chooser_find(mia_op op) {
     case MIA_OP_log_softmax:
     case MIA_OP_rms_norm:
     case MIA_OP_l2_norm:
-    case MIA_OP_layer_norm: return mia__cpu_choose_normalise;
-    case MIA_OP_group_norm: return mia__cpu_choose_group_norm;
+    case MIA_OP_layer_norm:
+    case MIA_OP_group_norm: return mia__cpu_choose_normalise;
     case MIA_OP_rope: return mia__cpu_choose_rope;
     case MIA_OP_attention:
     case MIA_OP_attention_masked: return mia__cpu_choose_attention;
@@ -53,7 +53,14 @@ size_t mia__cpu_scratch(const void *context, const mia__step *step) {
     const mia_op_info *info = mia_op_describe(step->op);
     if (info != NULL && info->op_class == MIA_CLASS_REDUCTION) return mia__cpu_scratch_reduce(context, step);
     switch ((int)step->op) {
+    case MIA_OP_rms_norm:
+    case MIA_OP_layer_norm:
+    case MIA_OP_group_norm: return mia__cpu_scratch_rows(context, step);
+    case MIA_OP_scatter:
+    case MIA_OP_scatter_along: return mia__cpu_scratch_scatter(context, step);
     case MIA_OP_rope: return mia__cpu_scratch_rope(context, step);
+    case MIA_OP_attention:
+    case MIA_OP_attention_masked: return mia__cpu_scratch_attention(context, step);
     case MIA_OP_matmul: return mia__cpu_scratch_matmul(context, step);
     case MIA_OP_conv1d:
     case MIA_OP_conv2d: return mia__cpu_scratch_window(context, step);

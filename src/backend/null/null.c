@@ -16,6 +16,7 @@ typedef struct work {
     uint32_t polls; /* still to come */
     mia__completion completion;
     mia__backend **opened; /* OPEN: the caller's pointer */
+    mia__watch *watch;     /* RUN */
     const void *from;      /* DOWNLOAD */
     void *into;
     size_t bytes;
@@ -38,6 +39,10 @@ static bool complete_oldest(null_backend *backend) {
     backend->oldest = done.next;
     if (done.next == NULL) backend->newest = NULL;
     backend->pending--;
+    if (mia__watch_cancelled(done.watch)) {
+        mia__complete(done.completion, MIA_ERROR_CANCELLED, NULL);
+        return true;
+    }
     bool fails = backend->fail_in == 1;
     if (backend->fail_in > 0) backend->fail_in--;
     if (!fails) {
@@ -88,7 +93,10 @@ static void poll(mia__backend *base, bool block) {
         return;
     }
     for (work *item = backend->oldest; item != NULL; item = item->next)
-        if (item->polls > 0) item->polls--;
+        if (mia__watch_cancelled(item->watch))
+            item->polls = 0;
+        else if (item->polls > 0)
+            item->polls--;
     complete_due(backend);
 }
 
@@ -158,7 +166,7 @@ static void discard(mia__backend *backend, void *program) {
 }
 
 static void run(mia__backend *backend, mia__run *begun) {
-    work item = {.kind = WORK_RUN, .completion = begun->completion};
+    work item = {.kind = WORK_RUN, .completion = begun->completion, .watch = begun->watch};
     begin((null_backend *)backend, &item);
 }
 

@@ -26,14 +26,6 @@ static size_t unit_bytes(const mia__kernel_args *args) {
     return mia_dtype_describe(args->step->output.dtype)->bytes;
 }
 
-static void fill_zero(size_t bytes, const mia__view *view, void *base) {
-    mia__walk walk;
-    if (!mia__walk_start(&walk, view, 0)) return;
-    uint32_t place = mia__walk_add(&walk, view);
-    do memset((uint8_t *)base + walk.at[place] * (int64_t)bytes, 0, bytes);
-    while (mia__walk_next(&walk));
-}
-
 void mia__reference_copy(const mia__kernel_args *args) {
     mia__view to = in_units(&args->step->output), from = in_units(&args->step->inputs[0]);
     mia__copy_units(unit_bytes(args), &to, args->output, &from, args->inputs[0]);
@@ -53,19 +45,33 @@ void mia__reference_concat(const mia__kernel_args *args) {
     }
 }
 
+/* The place of the mode that place `at` of the output, counted from the tensor's first, takes from; -1: none. */
+static int64_t pad_source(mia_pad_style style, int64_t at, int64_t extent) {
+    if (at >= 0 && at < extent) return at;
+    switch (style) {
+    case MIA_PAD_EDGE: return at < 0 ? 0 : extent - 1;
+    case MIA_PAD_MIRROR: return at < 0 ? -at : 2 * (extent - 1) - at;
+    case MIA_PAD_CYCLE: return at < 0 ? at + extent : at - extent;
+    default: return -1;
+    }
+}
+
 void mia__reference_pad(const mia__kernel_args *args) {
     const mia__step *step = args->step;
     const mia__view *from = &step->inputs[0].view;
-    uint32_t mode = (uint32_t)step->attributes.i[0];
-    int64_t before = step->attributes.i[1], after = step->attributes.i[2];
-    assert(mode < from->ndim && before >= 0 && after >= 0);
-    size_t bytes = unit_bytes(args);
-    mia__view ahead = part_of(&step->output.view, mode, 0, before);
-    mia__view middle = part_of(&step->output.view, mode, before, from->extent[mode]);
-    mia__view behind = part_of(&step->output.view, mode, before + from->extent[mode], after);
-    fill_zero(bytes, &ahead, args->output);
-    mia__copy_units(bytes, &middle, args->output, from, args->inputs[0]);
-    fill_zero(bytes, &behind, args->output);
+    const int64_t *attributes = step->attributes.i;
+    uint32_t mode = (uint32_t)attributes[0];
+    assert(mode < from->ndim && attributes[1] >= 0 && attributes[2] >= 0);
+    uint64_t number = 0;
+    mia__store_number(step->output.dtype, &number, 0, step->attributes.f[0]);
+    for (int64_t at = 0; at < step->output.view.extent[mode]; at++) {
+        int64_t source = pad_source((mia_pad_style)attributes[3], at - attributes[1], from->extent[mode]);
+        mia__view to = part_of(&step->output.view, mode, at, 1), part = to;
+        memset(part.stride, 0, sizeof part.stride); /* one number, repeated */
+        part.offset = 0;
+        if (source >= 0) part = part_of(from, mode, source, 1);
+        mia__copy_units(unit_bytes(args), &to, args->output, &part, source >= 0 ? args->inputs[0] : &number);
+    }
 }
 
 /* In place (output and input 0 are the same memory and view) only the part is written. Along mode 0 of a

@@ -1,5 +1,6 @@
-/* Normalisation over mode 0: softmax, rms_norm, layer_norm. Each row is read in passes, in double, and an
- * element is read for the last time before its place is written, so that the output may be the input. */
+/* Normalisation over mode 0: softmax, log_softmax, rms_norm, l2_norm, layer_norm; and over groups of channels:
+ * group_norm. Each row is read in passes, in double, and an element is read for the last time before its place is
+ * written, so that the output may be the input. */
 #include "backend/reference/element.h"
 
 #include <math.h>
@@ -54,6 +55,32 @@ void mia__reference_softmax(const mia__kernel_args *args) {
     for_each_row(args, softmax_row);
 }
 
+/* NaN where softmax gives it. */
+static void log_softmax_row(const mia__kernel_args *args, const row *in, int64_t out_at) {
+    double greatest = -(double)INFINITY, sum = 0;
+    for (int64_t i = 0; i < in->length; i++) greatest = fmax(greatest, row_load(in, i));
+    for (int64_t i = 0; i < in->length; i++) sum += exp(row_load(in, i) - greatest);
+    for (int64_t i = 0; i < in->length; i++)
+        store_result(args, out_at, i, row_load(in, i) - greatest - log(sum));
+}
+
+void mia__reference_log_softmax(const mia__kernel_args *args) {
+    for_each_row(args, log_softmax_row);
+}
+
+/* A row that holds NaN gives NaN. */
+static void l2_norm_row(const mia__kernel_args *args, const row *in, int64_t out_at) {
+    double sum = 0, epsilon = args->step->attributes.f[0];
+    for (int64_t i = 0; i < in->length; i++) sum += row_load(in, i) * row_load(in, i);
+    double norm = sqrt(sum);
+    if (norm < epsilon) norm = epsilon;
+    for (int64_t i = 0; i < in->length; i++) store_result(args, out_at, i, row_load(in, i) / norm);
+}
+
+void mia__reference_l2_norm(const mia__kernel_args *args) {
+    for_each_row(args, l2_norm_row);
+}
+
 static void rms_norm_row(const mia__kernel_args *args, const row *in, int64_t out_at) {
     row weight = row_of(args, 1, args->step->inputs[1].view.offset);
     double sum = 0;
@@ -88,4 +115,68 @@ static void layer_norm_row(const mia__kernel_args *args, const row *in, int64_t 
 
 void mia__reference_layer_norm(const mia__kernel_args *args) {
     for_each_row(args, layer_norm_row);
+}
+
+/* --- groups of channels ----------------------------------------------------------------------- */
+
+/* One group of x and of the output: modes up to the channels', which has the group's alone. */
+typedef struct group {
+    mia__view x, out;
+    int64_t channel; /* the first */
+} group;
+
+/* `of` up to mode `mode`, there `count` places from `first` on, at the walk's place `at`. */
+static mia__view part_of(const mia__view *of, uint32_t mode, int64_t first, int64_t count, int64_t at) {
+    mia__view part = *of;
+    part.ndim = mode + 1;
+    part.extent[mode] = count;
+    part.offset = at + first * of->stride[mode];
+    return part;
+}
+
+static double vector_load(const mia__kernel_args *args, uint32_t input, int64_t i) {
+    row vector = row_of(args, input, args->step->inputs[input].view.offset);
+    return row_load(&vector, i);
+}
+
+static void normalise_group(const mia__kernel_args *args, const group *of) {
+    const mia__operand *x = &args->step->inputs[0], *out = &args->step->output;
+    double sum = 0, squares = 0, count = (double)mia__view_count(&of->x);
+    mia__walk walk;
+    uint32_t mode = of->x.ndim - 1, from, to;
+    (void)mia__walk_start(&walk, &of->x, 0);
+    from = mia__walk_add(&walk, &of->x);
+    do sum += mia__load(x->dtype, args->inputs[0], walk.at[from]);
+    while (mia__walk_next(&walk));
+    (void)mia__walk_start(&walk, &of->x, 0);
+    from = mia__walk_add(&walk, &of->x);
+    do {
+        double rest = mia__load(x->dtype, args->inputs[0], walk.at[from]) - sum / count;
+        squares += rest * rest;
+    } while (mia__walk_next(&walk));
+    double scale = 1 / sqrt(squares / count + args->step->attributes.f[0]);
+    (void)mia__walk_start(&walk, &of->x, 0);
+    from = mia__walk_add(&walk, &of->x), to = mia__walk_add(&walk, &of->out);
+    do {
+        double rest = mia__load(x->dtype, args->inputs[0], walk.at[from]) - sum / count;
+        int64_t channel = of->channel + walk.index[mode];
+        double value = rest * scale * vector_load(args, 1, channel) + vector_load(args, 2, channel);
+        mia__store(out->dtype, args->output, walk.at[to], value);
+    } while (mia__walk_next(&walk));
+}
+
+void mia__reference_group_norm(const mia__kernel_args *args) {
+    const mia__view *x = &args->step->inputs[0].view, *out = &args->step->output.view;
+    uint32_t mode = (uint32_t)args->step->attributes.i[0];
+    int64_t groups = args->step->attributes.i[1], channels = out->extent[mode] / groups;
+    mia__walk walk;
+    if (!mia__walk_start(&walk, out, mode + 1)) return;
+    uint32_t o = mia__walk_add(&walk, out), i = mia__walk_add(&walk, x);
+    do {
+        for (int64_t g = 0; g < groups; g++) {
+            const group one = {part_of(x, mode, g * channels, channels, walk.at[i]),
+                               part_of(out, mode, g * channels, channels, walk.at[o]), g * channels};
+            normalise_group(args, &one);
+        }
+    } while (mia__walk_next(&walk));
 }

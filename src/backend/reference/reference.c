@@ -132,9 +132,20 @@ static void discard(mia__backend *backend, void *pointer) {
 static void run(mia__backend *backend, mia__run *begun) {
     (void)backend;
     const program *made = begun->program;
+    mia__watch *watch = begun->watch;
     for (uint32_t i = 0; i < made->count; i++) {
+        if (mia__watch_cancelled(watch)) {
+            mia__complete(begun->completion, MIA_ERROR_CANCELLED, NULL);
+            return;
+        }
         mia__kernel_args args = mia__host_resolve(begun, i);
+        mia__span span = {.step = i, .begin = mia__watch_traces(watch) ? mia__nanoseconds() : 0};
         made->kernels[i](&args);
+        if (mia__watch_traces(watch)) {
+            span.end = mia__nanoseconds();
+            watch->trace(watch->trace_user, &span);
+        }
+        mia__watch_tell(watch, (double)(i + 1) / made->count);
     }
     mia__complete(begun->completion, MIA_OK, NULL);
 }

@@ -66,6 +66,17 @@ static void creation(void) {
     FINISH(mia_borrow(f32, device, MIA_SHAPE(3), numbers, NULL, NULL));
 }
 
+static void several(void) {
+    const int64_t sizes[2] = {1, 2};
+    const mia_tensor list[3] = {MIA_UNTYPED(ones()), MIA_UNTYPED(ones()), MIA_UNTYPED(ones())};
+    mia_tensor_f32 parts[2];
+    finish(mia_tensor_concat(list, 3, 0, __FILE__, __LINE__));
+    FINISH(mia_stack(ones(), ones(), 2));
+    mia_split(ones(), 1, sizes, 2, parts);
+    FINISH(parts[0]);
+    FINISH(parts[1]);
+}
+
 static mia_tensor_bool8 yes(void) {
     return mia_full(bool8, device, MIA_SHAPE(4), 1);
 }
@@ -207,6 +218,7 @@ int main(void) {
     if (mia_device_open(&options, &device, &error) != MIA_OK) return 2;
     views_and_movement();
     creation();
+    several();
     elementwise();
     comparisons_and_logic();
     numbers();

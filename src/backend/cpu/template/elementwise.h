@@ -183,13 +183,11 @@ INLINE vf op_clamp(vf x, vf low, vf high) {
         if (rest > 0) vf_store_part(out + i, op_##name(vf_load_part(x + i, rest), f, g), rest);              \
     }
 
-#define EACH_UNARY(X)                                                                                        \
-    X(neg)                                                                                                   \
-    X(abs)                                                                                                   \
-    X(square)                                                                                                \
-    X(relu)                                                                                                  \
-    X(sqrt) X(rsqrt) X(reciprocal) X(exp) X(log) X(tanh) X(sigmoid) X(silu) X(gelu) X(gelu_tanh) X(sign)     \
-        X(sin) X(cos) X(erf) X(floor) X(ceil) X(round) X(softplus) X(hardswish) X(squared_relu)
+#define EACH_SIMPLE(X)          X(neg) X(abs) X(square) X(relu) X(sqrt) X(rsqrt) X(reciprocal) X(sign)
+#define EACH_ROUNDING(X)        X(floor) X(ceil) X(round)
+#define EACH_FUNCTION(X)        X(exp) X(log) X(tanh) X(sigmoid) X(sin) X(cos) X(erf)
+#define EACH_ACTIVATION(X)      X(silu) X(gelu) X(gelu_tanh) X(softplus) X(hardswish) X(squared_relu)
+#define EACH_UNARY(X)           EACH_SIMPLE(X) EACH_ROUNDING(X) EACH_FUNCTION(X) EACH_ACTIVATION(X)
 #define EACH_BINARY(X)          X(add) X(sub) X(mul) X(div) X(min) X(max) X(pow) X(mod) X(fmod)
 #define EACH_WITH_ATTRIBUTES(X) X(leaky_relu) X(elu) X(clamp)
 

@@ -106,8 +106,9 @@ INLINE vd vd_exponent(vd m, vd e, vd b) {
     p = p * square + 0x1.ec709dc3a03fdp-1;
     p = p * square + 0x1.71547652b82fep+1;
     vd y = (e + s * p) * b;
-    y = vd_select((vl)(y > 160.0), y - y + 160.0, y);
-    return vd_select((vl)(y < -160.0), y - y - 160.0, y);
+    const vd most = (vd){0} + 160.0;
+    y = vd_select((vl)(y > most), most, y);
+    return vd_select((vl)(y < -most), -most, y);
 }
 
 /* 2^(n + f) for whole |n| <= 160 and |f| <= 1/2. */
@@ -121,7 +122,7 @@ INLINE vf vf_exp2(vf n, vf f) {
     p = vf_fma(p, f, vf_set(0x1.62e43p-1f));
     p = vf_fma(p, f, vf_set(1));
     const vf magic = vf_set(0x1.8p23f);
-    vi whole = (vi)(n + magic) - (vi)magic, half = whole >> 1;
+    vi whole = (vi)((vu)(n + magic) - (vu)magic), half = whole >> 1;
     return p * (vf)((half + 127) << 23) * (vf)((whole - half + 127) << 23);
 }
 
@@ -153,10 +154,11 @@ INLINE vf vf_rest(vf a, vf b, bool of_divisor) {
         vd x = vd_of(a, half), y = vd_of(b, half), s = vd_of(sign, half);
         vd rest = x - vd_round(x / y) * y, size = vd_select((vl)(y < 0.0), -y, y);
         vd other = rest + vd_select((vl)(s < 0.0), -size, size);
-        vl wrong = (vl)((rest < 0.0) & (s >= 0.0)) | (vl)((rest > 0.0) & (s < 0.0));
+        vl wrong = ((vl)(rest < 0.0) ^ (vl)(s < 0.0)) & (vl)(rest != 0.0);
         vd_into(&result, half, vd_select(wrong, other, rest));
     }
-    result = vf_select(result == 0.0f, vf_with_sign(result, sign), result);
+    /* not vf_with_sign(result, sign), of which clang 14 makes a wrong vpternlogd under a mask */
+    result = vf_select(result == 0.0f, (vf)((vi)sign & (vi)vf_set(-0.0f)), result);
     vi others = ~(vf_abs(a) < vf_abs(b) * 0x1p28f) | ~(vf_abs(b) < INFINITY);
     others &= ~((a == 0.0f) & (b != 0.0f) & (vf_abs(b) < INFINITY));
     if (vi_any(others))
@@ -183,7 +185,7 @@ INLINE vf vf_sin(vf x, int turns, double (*one)(double)) {
         vd_into(&n, half, whole);
     }
     const vf magic = vf_set(0x1.8p23f);
-    vi quarter = (vi)(n + magic) - (vi)magic + turns;
+    vi quarter = (vi)((vu)(n + magic) - (vu)magic + (uint32_t)turns);
     vf u = r * r;
     vf s = vf_fma(vf_fma(vf_set(-0x1.9ac9bp-13f), u, vf_set(0x1.110c28p-7f)), u, vf_set(-0x1.555552p-3f));
     vf c = vf_fma(vf_fma(vf_set(0x1.9bd89cp-16f), u, vf_set(-0x1.6c12d2p-10f)), u, vf_set(0x1.555554p-5f));

@@ -108,20 +108,32 @@ static bool multiply(const float *x, size_t count, double *mantissa, int64_t *ex
     return true;
 }
 
-static float exponentials(float *out, const float *x, float shift, size_t count) {
-    vf sum = {0};
-    size_t i = 0;
-    for (; i + MIA_LANES <= count; i += MIA_LANES) {
-        vf e = vf_exp(vf_load(x + i) - shift);
-        vf_store(out + i, e);
-        sum += e;
-    }
-    if (i == count) return vf_sum(sum);
-    vf e = vf_exp(vf_load_part(x + i, count - i) - shift);
-    float lanes[MIA_LANES] = {0};
-    vf_store_part(lanes, e, count - i);
-    vf_store_part(out + i, e, count - i);
+/* Sum of exp(x - shift) over a row, with what is to happen to each vector and to the last, partial one. */
+#define SUM_EXPONENTIALS(STORE, STORE_PART)                                                                  \
+    vf sum = {0};                                                                                            \
+    size_t i = 0;                                                                                            \
+    for (; i + MIA_LANES <= count; i += MIA_LANES) {                                                         \
+        vf e = vf_exp_below(vf_load(x + i) - shift);                                                         \
+        STORE(e);                                                                                            \
+        sum += e;                                                                                            \
+    }                                                                                                        \
+    if (i == count) return vf_sum(sum);                                                                      \
+    vf e = vf_exp_below(vf_load_part(x + i, count - i) - shift);                                             \
+    float lanes[MIA_LANES] = {0};                                                                            \
+    vf_store_part(lanes, e, count - i);                                                                      \
+    STORE_PART(e);                                                                                           \
     return vf_sum(sum + vf_load(lanes));
+
+#define NOTHING(e)     (void)(e)
+#define TO_OUT(e)      vf_store(out + i, e)
+#define PART_TO_OUT(e) vf_store_part(out + i, e, count - i)
+
+static float exponentials(float *out, const float *x, float shift, size_t count) {
+    SUM_EXPONENTIALS(TO_OUT, PART_TO_OUT)
+}
+
+static float sum_of_exponentials(const float *x, float shift, size_t count) {
+    SUM_EXPONENTIALS(NOTHING, NOTHING)
 }
 
 static void scale(float *out, const float *x, float factor, size_t count) {
@@ -147,18 +159,27 @@ static void normalise(float *out, const float *x, const mia__cpu_normal *n, cons
     vf_store_part(out + i, bias != NULL ? y + vf_load_part(bias + i, rest) : y, rest);
 }
 
+static void normalise_evenly(float *out, const float *x, const mia__cpu_normal *n, float weight, float bias,
+                             size_t count) {
+    vf w = vf_set(weight);
+    size_t i = 0;
+    for (; i + MIA_LANES <= count; i += MIA_LANES) vf_store(out + i, normal(vf_load(x + i), n, w) + bias);
+    if (i < count) vf_store_part(out + i, normal(vf_load_part(x + i, count - i), n, w) + bias, count - i);
+}
+
 /* The compiler makes vectors of these two by itself. */
-static void rope_interleaved(float *out, const float *x, const float *table, size_t pairs) {
+static void rope_interleaved(float *out, const float *x, const float *cosines, const float *sines,
+                             size_t pairs) {
     for (size_t i = 0; i < pairs; i++) {
-        float a = x[2 * i], b = x[2 * i + 1], c = table[i], s = table[pairs + i];
+        float a = x[2 * i], b = x[2 * i + 1], c = cosines[i], s = sines[i];
         out[2 * i] = a * c - b * s;
         out[2 * i + 1] = a * s + b * c;
     }
 }
 
-static void rope_halves(float *out, const float *x, const float *table, size_t pairs) {
+static void rope_halves(float *out, const float *x, const float *cosines, const float *sines, size_t pairs) {
     for (size_t i = 0; i < pairs; i++) {
-        float a = x[i], b = x[pairs + i], c = table[i], s = table[pairs + i];
+        float a = x[i], b = x[pairs + i], c = cosines[i], s = sines[i];
         out[i] = a * c - b * s;
         out[pairs + i] = a * s + b * c;
     }
@@ -173,8 +194,10 @@ FILL_FAMILY(rows) {
     kernels->keep_best = keep_best;
     kernels->multiply = multiply;
     kernels->exponentials = exponentials;
+    kernels->sum_of_exponentials = sum_of_exponentials;
     kernels->scale = scale;
     kernels->normalise = normalise;
+    kernels->normalise_evenly = normalise_evenly;
     kernels->rope_interleaved = rope_interleaved;
     kernels->rope_halves = rope_halves;
 }

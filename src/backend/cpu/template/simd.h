@@ -200,6 +200,37 @@ INLINE float vf_sum(vf x) {
     return lane[0];
 }
 
+/* The sums of MIA_LANES vectors, one a lane: the vectors are added in pairs, two at first in the halves of one,
+ * until each lane holds a sum. */
+INLINE vf vf_sum_each(const vf *x) {
+#if MIA_LANES == 16
+#define ADD(a, b, f, low, high) _mm512_add_ps(f(a, b, low), f(a, b, high))
+    __m512 half[8], quarter[4];
+    EACH(i, 8) half[i] = ADD((__m512)x[i], (__m512)x[i + 8], _mm512_shuffle_f32x4, 0x44, 0xee);
+    EACH(i, 4) quarter[i] = ADD(half[i], half[i + 4], _mm512_shuffle_f32x4, 0x88, 0xdd);
+    __m512 even =
+        _mm512_add_ps(_mm512_unpacklo_ps(quarter[0], quarter[1]), _mm512_unpackhi_ps(quarter[0], quarter[1]));
+    __m512 odd =
+        _mm512_add_ps(_mm512_unpacklo_ps(quarter[2], quarter[3]), _mm512_unpackhi_ps(quarter[2], quarter[3]));
+    __m512 sums =
+        ADD(even, odd, _mm512_shuffle_ps, 0x44, 0xee); /* of x[0..3], x[8..11], x[4..7], x[12..15] */
+    return (vf)_mm512_shuffle_f32x4(sums, sums, 0xd8);
+#undef ADD
+#elif MIA_LANES == 8
+    __m256 half[4];
+    EACH(i, 4)
+    half[i] = _mm256_add_ps(_mm256_permute2f128_ps((__m256)x[i], (__m256)x[i + 4], 0x20),
+                            _mm256_permute2f128_ps((__m256)x[i], (__m256)x[i + 4], 0x31));
+    __m256 even = _mm256_add_ps(_mm256_unpacklo_ps(half[0], half[1]), _mm256_unpackhi_ps(half[0], half[1]));
+    __m256 odd = _mm256_add_ps(_mm256_unpacklo_ps(half[2], half[3]), _mm256_unpackhi_ps(half[2], half[3]));
+    return (vf)_mm256_add_ps(_mm256_shuffle_ps(even, odd, 0x44), _mm256_shuffle_ps(even, odd, 0xee));
+#else
+    vf sums;
+    EACH(i, MIA_LANES) sums[i] = vf_sum(x[i]);
+    return sums;
+#endif
+}
+
 /* The same tree for the greatest and the least; NaN if any is. */
 INLINE float vf_greatest(vf x) {
     float lane[MIA_LANES];
@@ -246,6 +277,36 @@ INLINE vf vf_exp(vf x) {
     vi half = whole >> 1;
     vf result = p * (vf)((half + 127) << 23) * (vf)((whole - half + 127) << 23);
     return vf_select(vf_is_nan(x), x, result);
+}
+
+/* The same of x that are not above 0, for softmax and its kin: only the lower end has to be minded, and with AVX-512
+ * one instruction scales. NaN stays, since it is the second operand of the comparison. */
+INLINE vf vf_exp_below(vf x) {
+#if MIA_LANES == 16
+    vf clamped = (vf)_mm512_max_ps(_mm512_set1_ps(-105.0f), (__m512)x);
+#elif MIA_LANES == 8
+    vf clamped = (vf)_mm256_max_ps(_mm256_set1_ps(-105.0f), (__m256)x);
+#else
+    vf clamped = vf_select(x < -105.0f, vf_set(-105.0f), x);
+#endif
+    const vf magic = vf_set(0x1.8p23f);
+    vf shifted = vf_fma(clamped, vf_set(0x1.715476p0f), magic);
+    vf n = shifted - magic;
+    vf r = vf_fma(n, vf_set(-0x1.62e4p-1f), clamped);
+    r = vf_fma(n, vf_set(-0x1.7f7d1cp-20f), r);
+    vf p = vf_set(0x1.6db4e8p-10f);
+    p = vf_fma(p, r, vf_set(0x1.123bdep-7f));
+    p = vf_fma(p, r, vf_set(0x1.55545ep-5f));
+    p = vf_fma(p, r, vf_set(0x1.55548ep-3f));
+    p = vf_fma(p, r, vf_set(0x1p-1f));
+    p = vf_fma(p * r, r, r) + 1.0f;
+#if MIA_LANES == 16
+    return (vf)_mm512_scalef_ps((__m512)p, (__m512)n);
+#else
+    vi whole = (vi)shifted - (vi)magic, half = whole >> 1;
+    vf result = p * (vf)((half + 127) << 23) * (vf)((whole - half + 127) << 23);
+    return vf_select(vf_is_nan(x), x, result);
+#endif
 }
 
 #endif

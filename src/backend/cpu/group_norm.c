@@ -1,7 +1,0 @@
-/* Group norm. */
-#include "backend/cpu/cpu.h"
-
-bool mia__cpu_choose_group_norm(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out) {
-    (void)cpu, (void)plan, (void)out;
-    return false;
-}

@@ -1,0 +1,33 @@
+/* MIA_DEBUG=check: what the cpu backend needs to compute a run's steps once more on reference kernels, and where it
+ * tells what differs: the log. */
+#include "runtime/device.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+/* A constant's own bytes: in memory, or read once more. */
+static bool raw(void *user, uint32_t buffer, void *into, size_t bytes) {
+    mia_ticket *ticket = user;
+    const mia__storage *storage = ticket->storages[buffer];
+    mia__lock(ticket->device);
+    const void *there = mia__constant_bytes(storage);
+    mia__unlock(ticket->device);
+    if (bytes > storage->memory.bytes) return false;
+    if (there == NULL)
+        return storage->constant->weights != NULL &&
+               mia_weights_read(storage->constant->weights, storage->constant->info, 0, into, bytes, NULL) ==
+                   MIA_OK;
+    memcpy(into, there, bytes);
+    return true;
+}
+
+static void report(void *user, const char *line) {
+    const mia_ticket *ticket = user;
+    mia__device_log(ticket->device, "check: run %" PRIu64 ", %s", ticket->device->counters.runs, line);
+}
+
+void mia__check_begin(mia_ticket *ticket) {
+    if ((ticket->device->debug & MIA__DEBUG_CHECK) == 0) return;
+    ticket->check = (mia__check){raw, report, ticket};
+    ticket->run.check = &ticket->check;
+}
