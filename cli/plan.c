@@ -125,11 +125,11 @@ int mia__cli_plan(int argc, char **argv) {
     if (code >= 0) return code;
     if (o.memory > 0 && (o.rows > 0 || o.generated > 0))
         return mia__cli_misuse("plan", "--memory and %s exclude each other", o.rows > 0 ? "--rows" : "-n");
-    mia__cli_model model;
+    mia__cli_model model = {.device = NULL};
     code = mia__cli_open_weights("plan", o.path, &model);
     if (code < 0) code = mia__cli_open_model("plan", &o.model, &model);
     if (code >= 0) return code;
-    mia_lm_memory memory;
+    mia_lm_memory memory = {0};
     mia_error error = {0};
     if (o.memory > 0)
         code = fit_context(&o, &model, &memory);

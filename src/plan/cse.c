@@ -55,11 +55,19 @@ static bool same_look(const finder *f, uint32_t a, uint32_t b) {
            same_view(&x->view, &y->view);
 }
 
+/* By their bits: -0 is not 0, and a NaN is itself. */
+static bool same_attributes(const mia__attributes *a, const mia__attributes *b) {
+    uint64_t x[MIA_MAX_REALS], y[MIA_MAX_REALS];
+    memcpy(x, a->f, sizeof a->f);
+    memcpy(y, b->f, sizeof b->f);
+    return memcmp(a->i, b->i, sizeof a->i) == 0 && memcmp(x, y, sizeof x) == 0;
+}
+
 static bool same_computation(const finder *f, uint32_t a, uint32_t b) {
     const mia__entry *x = &f->planner->tape->entries[a], *y = &f->planner->tape->entries[b];
     bool same = x->op == y->op && x->custom == y->custom && x->dtype == y->dtype &&
                 x->operand_count == y->operand_count && same_view(&x->view, &y->view) &&
-                memcmp(&x->attributes, &y->attributes, sizeof x->attributes) == 0;
+                same_attributes(&x->attributes, &y->attributes);
     for (uint32_t k = 0; same && k < x->operand_count; k++)
         same = f->look[x->operands[k]] == f->look[y->operands[k]];
     return same;
