@@ -74,8 +74,8 @@ static void report(unsigned threads) {
            "GFLOP/s", "ms");
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         const shape *s = &shapes[i];
-        double places = (double)((s->side - 1) / s->stride + 1), window = (double)(s->window * s->window);
-        double products = places * places * window * (double)(s->channels / s->groups) * (double)s->outputs;
+        int64_t places = (s->side - 1) / s->stride + 1, channels = s->channels / s->groups;
+        double products = (double)(places * places * s->window * s->window) * (double)(channels * s->outputs);
         double seconds = measure(device, s);
         printf("%-22s%12d,%4d ->%4d%12.1f%12.3f\n", s->name, (int)s->side, (int)s->channels, (int)s->outputs,
                2e-9 * products / seconds, 1e3 * seconds);

@@ -68,7 +68,7 @@ static int draw(const graph_options *o, mia_tape *tape) {
     static const char *const names[] = {"mermaid", "dot", "json"};
     if (strcmp(o->format, "svg") == 0) return draw_svg(o, tape);
     int format = 0;
-    while (strcmp(o->format, names[format]) != 0) format++;
+    while (format < 2 && strcmp(o->format, names[format]) != 0) format++;
     if (o->to == NULL) return draw_into(o, tape, (mia_drawing_format)format, stdout);
     FILE *file = fopen(o->to, "wb");
     if (file == NULL) return mia__cli_fail("graph", "%s: cannot open: %s", o->to, strerror(errno));

@@ -56,14 +56,14 @@ enum {
 };
 
 #define ROW(name, tag, operands, integers, reals, class, set, type_rule, shape_rule, bound, doc)             \
-    [tag] = {MIA_OP_##name,                                                                                  \
-             {#name, MIA_CLASS_##class, operands, 0 MIA_TYPES_##set(TYPE_BIT, 0), bound, doc},               \
-             (mia__type_rule)RULE_##type_rule,                                                               \
+    [tag] = {{#name, MIA_CLASS_##class, operands, 0 MIA_TYPES_##set(TYPE_BIT, 0), bound, doc},               \
              mia__shape_rule_##shape_rule,                                                                   \
+             NULL,                                                                                           \
+             MIA_OP_##name,                                                                                  \
+             (mia__type_rule)RULE_##type_rule,                                                               \
              integers,                                                                                       \
              reals,                                                                                          \
-             (tag) == MIA_OP_where ? 1 : 0,                                                                  \
-             NULL},
+             (tag) == MIA_OP_where ? 1 : 0},
 #define ROW_(...) ROW(__VA_ARGS__) /* the counts of a signature are three arguments */
 
 static const mia__op_row rows[MIA_OP_LIMIT] = {

@@ -22,13 +22,13 @@ typedef mia_status (*mia__shape_rule)(const char *name, const mia__type *operand
                                       const mia__attributes *attributes, mia_shape *out, mia_error *error);
 
 typedef struct mia__op_row {
-    mia_op op;
     mia_op_info info;
-    mia__type_rule type_rule;
     mia__shape_rule shape_rule; /* NULL for views, whose shape comes with their view */
-    uint32_t integers, reals;   /* attributes that its signature has */
-    uint32_t typed;             /* the operand that info.types is about */
     const struct mia__custom *custom;
+    mia_op op;
+    mia__type_rule type_rule;
+    uint32_t integers, reals; /* attributes that its signature has */
+    uint32_t typed;           /* the operand that info.types is about */
 } mia__op_row;
 
 /* An operation that a program registered on a device, and its row. */

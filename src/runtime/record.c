@@ -61,7 +61,7 @@ static bool take_operands(mia_device *device, request *r, const mia_tensor *oper
             *spread = mia__node_cause(r->operands[i]);
         }
     }
-    return good;
+    return good && r->operands[0] != NULL;
 }
 
 /* The view of a view operation. */

@@ -266,7 +266,7 @@ static mia_status record(mia_device *device, const mia_named *inputs, size_t inp
     mia__node **roots = NULL;
     mia_status status = borrow(device, outputs, output_count, &roots, error);
     if (status == MIA_OK && input_count > 0) status = borrow(device, inputs, input_count, &r.inputs, error);
-    for (size_t i = 0; status == MIA_OK && i < input_count; i++) {
+    for (size_t i = 0; status == MIA_OK && r.inputs != NULL && i < input_count; i++) {
         status = check_input(r.inputs[i], inputs[i].name, error);
         for (size_t k = 0; status == MIA_OK && k < i; k++)
             if (r.inputs[k]->memory == r.inputs[i]->memory)
@@ -282,10 +282,11 @@ static mia_status record(mia_device *device, const mia_named *inputs, size_t inp
             status = mia_error_set(error, MIA_ERROR_NO_MEMORY, "record: no memory for a tape");
     }
     mia_tape *tape = NULL;
-    if (status == MIA_OK) tape = make(&r, roots, (uint32_t)output_count, find_places(&r), error);
+    if (status == MIA_OK && roots != NULL)
+        tape = make(&r, roots, (uint32_t)output_count, find_places(&r), error);
     if (r.places != NULL) free_array(&device->allocator, r.places, count, sizeof *r.places);
-    if (roots != NULL) mia_release(&device->allocator, roots, output_count * sizeof *roots);
-    if (r.inputs != NULL) mia_release(&device->allocator, r.inputs, input_count * sizeof *r.inputs);
+    if (roots != NULL) mia_release(&device->allocator, roots, output_count * sizeof(mia__node *));
+    if (r.inputs != NULL) mia_release(&device->allocator, r.inputs, input_count * sizeof(mia__node *));
     if (tape == NULL) return status != MIA_OK ? status : MIA_ERROR_NO_MEMORY;
     mia__tape_list(tape);
     *out = tape;

@@ -388,7 +388,7 @@ mia_status mia_tape_load(mia_device *device, mia_weights *file, mia_weights *mor
         return mia_error_set(error, MIA_ERROR_FORMAT,
                              "%s: the tape is of version %" PRIu32 "; version %d is known",
                              mia_weights_name(file), version, MIA__TAPE_VERSION);
-    mia__tape_parts parts;
+    mia__tape_parts parts = {.tape = {0}};
     mia_status status = find_operations(&l, &local);
     if (status == MIA_OK) status = read_words(&l, &parts, &local);
     if (status != MIA_OK) return mia_error_set(error, status, "%s", local.message);

@@ -32,7 +32,7 @@ void mia__reference_custom_elementwise(const mia__kernel_args *args) {
     const mia__step *step = args->step;
     const mia_op_description *d = &step->custom->description;
     mia__walk walk;
-    uint32_t at[MIA__MAX_OPERANDS];
+    uint32_t at[MIA__MAX_OPERANDS] = {0};
     if (!mia__walk_start(&walk, &step->output.view, 0)) return;
     uint32_t o = mia__walk_add(&walk, &step->output.view);
     for (uint32_t i = 0; i < step->input_count; i++) at[i] = mia__walk_add(&walk, &step->inputs[i].view);
