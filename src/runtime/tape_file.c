@@ -358,7 +358,7 @@ static mia_status bind_all(loading *l, mia_error *error) {
 static mia_status build(loading *l, mia__tape_parts *parts, mia_error *error) {
     l->tape = mia__tape_new(l->device, parts->input_count, parts->output_count,
                             parts->tape.leaf_count - parts->input_count);
-    if (l->tape == NULL) {
+    if (l->tape == NULL || parts->sources == NULL || parts->outputs == NULL) {
         mia__tape_parts_free(parts, l->allocator);
         return mia_error_set(error, MIA_ERROR_NO_MEMORY, "%s: no memory to load the tape",
                              mia_weights_name(l->file));
