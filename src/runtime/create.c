@@ -135,6 +135,8 @@ static bool make_constant(mia_device *device, mia__storage *storage, mia_dtype d
     storage->constant->dtype = dtype;
     storage->constant->shape = *shape;
     storage->constant->next = device->constants;
+    storage->constant->link = &device->constants;
+    if (device->constants != NULL) device->constants->constant->link = &storage->constant->next;
     device->constants = storage;
     return true;
 }

@@ -36,6 +36,7 @@ typedef struct mia__prepared {
 /* What only constants have. */
 typedef struct mia__constant {
     mia__storage *next;   /* all constants of a device */
+    mia__storage **link;  /* what points to this one: the list's head or the next of the one before */
     mia_weights *weights; /* retained; NULL when made from host memory */
     const mia_tensor_info *info;
     mia_dtype dtype;

@@ -43,11 +43,8 @@ static void release_buffer(mia_device *device, mia__buffer *buffer, size_t bytes
 
 static void free_constant(mia_device *device, mia__storage *storage) {
     mia__constant *constant = storage->constant;
-    for (mia__storage **link = &device->constants; *link != NULL; link = &(*link)->constant->next) {
-        if (*link != storage) continue;
-        *link = constant->next;
-        break;
-    }
+    *constant->link = constant->next;
+    if (constant->next != NULL) constant->next->constant->link = constant->link;
     while (constant->prepared != NULL) {
         mia__prepared *form = constant->prepared;
         constant->prepared = form->next;
