@@ -4,8 +4,6 @@
 
 #include "base/block.h"
 
-#include <assert.h>
-
 /* The view with mode 0 counted in units instead of elements, which differs for block types alone. */
 static mia__view in_units(const mia__operand *operand) {
     mia__view view = operand->view;
@@ -35,7 +33,7 @@ void mia__reference_concat(const mia__kernel_args *args) {
     const mia__step *step = args->step;
     uint32_t mode = (uint32_t)step->attributes.i[0];
     int64_t begin = 0;
-    assert(mode < step->output.view.ndim);
+    if (mode >= step->output.view.ndim) return; /* recording refused it */
     mia__view whole = in_units(&step->output);
     for (uint32_t i = 0; i < step->input_count; i++) {
         mia__view from = in_units(&step->inputs[i]);
@@ -61,7 +59,7 @@ void mia__reference_pad(const mia__kernel_args *args) {
     const mia__view *from = &step->inputs[0].view;
     const int64_t *attributes = step->attributes.i;
     uint32_t mode = (uint32_t)attributes[0];
-    assert(mode < from->ndim && attributes[1] >= 0 && attributes[2] >= 0);
+    if (mode >= from->ndim || attributes[1] < 0 || attributes[2] < 0) return; /* recording refused it */
     uint64_t number = 0;
     mia__store_number(step->output.dtype, &number, 0, step->attributes.f[0]);
     for (int64_t at = 0; at < step->output.view.extent[mode]; at++) {
@@ -82,7 +80,7 @@ void mia__reference_update(const mia__kernel_args *args) {
               out = in_units(&step->output);
     uint32_t mode = (uint32_t)step->attributes.i[0];
     size_t bytes = unit_bytes(args);
-    assert(mode < x.ndim);
+    if (mode >= x.ndim) return; /* recording refused it */
     int64_t start = mia__load_whole(MIA_i32, args->inputs[2], step->inputs[2].view.offset);
     int64_t most = step->inputs[0].view.extent[mode] - step->inputs[1].view.extent[mode];
     if (start > most) start = most;
