@@ -3,7 +3,7 @@
  * named on the command line).
  *
  *     matmul [THREADS...]            MIA_CPU_ISA=generic|avx2|avx512 caps the instruction set */
-#include "backend/cpu/cpu.h"
+#include "kernels.h"
 #include "timing.h"
 
 #include <stdio.h>
@@ -12,17 +12,6 @@
 
 #define REPEATS            9
 #define TYPE(name, unused) MIA_##name,
-
-static void completed(void *user, mia_status status, const char *message) {
-    (void)message;
-    *(mia_status *)user = status;
-}
-
-static void must(mia_status status, const char *what) {
-    if (status == MIA_OK) return;
-    fprintf(stderr, "matmul: %s failed: %s\n", what, mia_status_sentence(status));
-    exit(1);
-}
 
 static mia__operand compact(uint32_t buffer, mia_dtype dtype, int64_t rows, int64_t columns) {
     const mia_shape shape = MIA_SHAPE(rows, columns);
@@ -87,13 +76,8 @@ static double measure(mia__backend *backend, mia_dtype dtype, int64_t k, int64_t
 static void report(unsigned threads) {
     static const mia_dtype types[] = {MIA_f32, MIA_f16, MIA_bf16, MIA_TYPES_BLOCK(TYPE, 0)};
     static const int64_t sides[] = {512, 1024, 2048};
-    mia_device_options options = {.threads = threads};
-    mia__backend *backend = NULL;
-    mia_status status = MIA_ERROR_INTERNAL;
-    mia__backend_cpu.open(&options, &backend, (mia__completion){completed, &status});
-    must(status, "open");
     mia_device_info info = {0};
-    backend->type->describe(backend, &info);
+    mia__backend *backend = open_cpu(threads, &info);
     printf("%s\n%-8s%10s%10s%10s%14s%20s\n", info.description, "weights", "512", "1024", "2048", "M=32, 4096",
            "M=1, 8192 (GB/s)");
     for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
@@ -113,10 +97,5 @@ static void report(unsigned threads) {
 }
 
 int main(int argc, char **argv) {
-    for (int i = 1; i < argc; i++) report((unsigned)strtoul(argv[i], NULL, 10));
-    if (argc == 1) {
-        report(1);
-        report(2);
-    }
-    return 0;
+    return report_threads(argc, argv, report);
 }

@@ -3,7 +3,7 @@
  * 128. Medians of several runs, with 1 and 2 threads (or those named on the command line).
  *
  *     normalise [THREADS...]         MIA_CPU_ISA=generic|avx2|avx512 caps the instruction set */
-#include "backend/cpu/cpu.h"
+#include "kernels.h"
 #include "timing.h"
 
 #include <math.h>
@@ -12,17 +12,6 @@
 #include <string.h>
 
 #define REPEATS 15
-
-static void completed(void *user, mia_status status, const char *message) {
-    (void)message;
-    *(mia_status *)user = status;
-}
-
-static void must(mia_status status, const char *what) {
-    if (status == MIA_OK) return;
-    fprintf(stderr, "normalise: %s failed: %s\n", what, mia_status_sentence(status));
-    exit(1);
-}
 
 /* One step and its buffers: operands, output, scratch. */
 #define MOST (MIA__MAX_OPERANDS + 2)
@@ -105,13 +94,8 @@ static double measure_attention(mia__backend *backend, mia_dtype cache, int64_t 
 
 static void report(unsigned threads) {
     static const int64_t lengths[] = {128, 512, 2048};
-    mia_device_options options = {.threads = threads};
-    mia__backend *backend = NULL;
-    mia_status status = MIA_ERROR_INTERNAL;
-    mia__backend_cpu.open(&options, &backend, (mia__completion){completed, &status});
-    must(status, "open");
     mia_device_info info = {0};
-    backend->type->describe(backend, &info);
+    mia__backend *backend = open_cpu(threads, &info);
     printf("%s, ms\nsoftmax %.3f  layer_norm %.3f  rms_norm %.3f\n", info.description,
            measure_rows(backend, MIA_OP_softmax, 0), measure_rows(backend, MIA_OP_layer_norm, 2),
            measure_rows(backend, MIA_OP_rms_norm, 1));
@@ -130,10 +114,5 @@ static void report(unsigned threads) {
 }
 
 int main(int argc, char **argv) {
-    for (int i = 1; i < argc; i++) report((unsigned)strtoul(argv[i], NULL, 10));
-    if (argc == 1) {
-        report(1);
-        report(2);
-    }
-    return 0;
+    return report_threads(argc, argv, report);
 }

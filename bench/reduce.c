@@ -2,7 +2,7 @@
  * and GB/s of what is read at best, with 1 and 2 threads (or those named on the command line).
  *
  *     reduce [THREADS...]            MIA_CPU_ISA=generic|avx2|avx512 caps the instruction set */
-#include "backend/cpu/cpu.h"
+#include "kernels.h"
 #include "timing.h"
 
 #include <stdio.h>
@@ -10,17 +10,6 @@
 #include <string.h>
 
 #define REPEATS 15
-
-static void completed(void *user, mia_status status, const char *message) {
-    (void)message;
-    *(mia_status *)user = status;
-}
-
-static void must(mia_status status, const char *what) {
-    if (status == MIA_OK) return;
-    fprintf(stderr, "reduce: %s failed: %s\n", what, mia_status_sentence(status));
-    exit(1);
-}
 
 /* A line of the table: an operation, its operand and attributes. */
 typedef struct work {
@@ -140,13 +129,8 @@ static times measure(mia__backend *backend, const work *w) {
 }
 
 static void report(unsigned threads) {
-    mia_device_options options = {.threads = threads};
-    mia__backend *backend = NULL;
-    mia_status status = MIA_ERROR_INTERNAL;
-    mia__backend_cpu.open(&options, &backend, (mia__completion){completed, &status});
-    must(status, "open");
     mia_device_info info = {0};
-    backend->type->describe(backend, &info);
+    mia__backend *backend = open_cpu(threads, &info);
     printf("%s\n%-24s%10s%10s%10s\n", info.description, "", "ms", "best", "GB/s");
     for (size_t i = 0; i < sizeof works / sizeof *works; i++) {
         const work *w = &works[i];
@@ -160,10 +144,5 @@ static void report(unsigned threads) {
 }
 
 int main(int argc, char **argv) {
-    for (int i = 1; i < argc; i++) report((unsigned)strtoul(argv[i], NULL, 10));
-    if (argc == 1) {
-        report(1);
-        report(2);
-    }
-    return 0;
+    return report_threads(argc, argv, report);
 }
