@@ -11,6 +11,7 @@
 #define MIA_BACKEND_WEBGPU_GPU_H
 
 #include <mia/device.h>
+#include <mia/dtype.h>
 
 /* --- what there is ------------------------------------------------------------------------------ */
 
