@@ -3,10 +3,12 @@
 #include "backend/cpu/cpu.h"
 #include "backend/null/null.h"
 #include "backend/reference/reference.h"
+#include "backend/webgpu/webgpu.h"
 
 static const mia__backend_type *const types[] = {
     &mia__backend_cpu,
     &mia__backend_reference,
+    &mia__backend_webgpu,
     &mia__backend_null,
 };
 

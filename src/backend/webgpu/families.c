@@ -1,0 +1,22 @@
+/* Which family makes the kernels of which operation. */
+#include "backend/webgpu/families.h"
+
+#include "graph/ops.h"
+
+typedef struct row {
+    mia_op op;
+    mia__kernel_family family;
+} row;
+
+static const row rows[] = {
+    {MIA_OP_copy, mia__kernel_copy},
+    {MIA_OP_convert, mia__kernel_convert},
+};
+
+mia__kernel_family mia__kernel_family_of(const mia__step *step) {
+    if (step->op == MIA__OP_FUSED) return mia__kernel_elementwise;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (rows[i].op == step->op && step->custom == NULL) return rows[i].family;
+    const mia__op_row *op = mia__op_row_of(step->op, step->custom);
+    return op != NULL && op->info.op_class == MIA_CLASS_ELEMENTWISE ? mia__kernel_elementwise : NULL;
+}

@@ -1,0 +1,11 @@
+/* The families of kernels (kernel.h): each describes the dispatches of the steps it takes. */
+#ifndef MIA_BACKEND_WEBGPU_FAMILIES_H
+#define MIA_BACKEND_WEBGPU_FAMILIES_H
+
+#include "backend/webgpu/kernel.h"
+
+bool mia__kernel_elementwise(mia__kernel *k); /* single operations and fused chains: elementwise.c */
+bool mia__kernel_convert(mia__kernel *k);
+bool mia__kernel_copy(mia__kernel *k);
+
+#endif

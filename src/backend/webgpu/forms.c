@@ -1,0 +1,21 @@
+/* What the planner is told of this backend, and constants in the forms that its kernels want. */
+#include "backend/webgpu/kernel.h"
+
+static uint32_t features_of(const mia__webgpu *webgpu) {
+    return webgpu->gpu->info.features & ~webgpu->options.without;
+}
+
+void mia__webgpu_rules(mia__webgpu *webgpu) {
+    mia__plan_rules *rules = &webgpu->base.rules;
+    webgpu->gpu->info.features = features_of(webgpu);
+    rules->fused_inputs = webgpu->no_fusion ? 0 : MIA__MAX_OPERANDS;
+    if (webgpu->gpu->info.processor) webgpu->speed = 50;
+}
+
+mia_status mia__webgpu_prepare(mia__backend *backend, mia_dtype dtype, const mia_shape *shape,
+                               const mia__form *form, const void *raw, mia__buffer *into, mia_error *error) {
+    (void)dtype, (void)shape;
+    if (form->key != 0)
+        return mia_error_set(error, MIA_ERROR_UNSUPPORTED, "webgpu: no such form of a constant");
+    return mia__webgpu_upload(backend, into, 0, raw, form->bytes, error);
+}

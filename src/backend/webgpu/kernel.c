@@ -1,0 +1,201 @@
+/* Describing a dispatch (kernel.h): parameters, bindings, text, and the pipeline that comes of them. */
+#include "backend/webgpu/kernel.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+void mia__kernel_begin(mia__kernel *k) {
+    mia__text_clear(&k->enables);
+    mia__text_clear(&k->fields);
+    mia__text_clear(&k->code);
+    k->value_count = k->slot_count = 0;
+    k->bf16_rounds = false;
+    k->nanoseconds = 0;
+}
+
+bool mia__kernel_refuse(mia__kernel *k, const char *why) {
+    if (k->why == NULL) k->why = why;
+    return false;
+}
+
+static bool no_memory(mia__kernel *k) {
+    k->status = MIA_ERROR_NO_MEMORY;
+    return false;
+}
+
+/* --- parts ------------------------------------------------------------------------------------ */
+
+bool mia__kernel_bind(mia__kernel *k, uint32_t buffer, const char *element, bool written, uint32_t *slot) {
+    for (uint32_t s = 0; s < k->slot_count; s++) {
+        if (k->slots[s].buffer != buffer) continue;
+        k->slots[s].written = k->slots[s].written || written;
+        *slot = s;
+        return strcmp(k->slots[s].element, element) == 0 ||
+               mia__kernel_refuse(k, "one buffer would be read in two ways");
+    }
+    if (k->slot_count >= k->info.limits.storage_buffers || k->slot_count + 1 >= MIA__GPU_MOST_BINDINGS)
+        return mia__kernel_refuse(k, "it has more operands than the GPU binds buffers");
+    k->slots[k->slot_count] = (mia__kernel_slot){buffer, written, element};
+    *slot = k->slot_count++;
+    return true;
+}
+
+/* Whether "\n    name: " is among the fields. */
+static bool has_field(const mia__kernel *k, const char *name) {
+    const char *at = mia__text_get(&k->fields);
+    size_t length = strlen(name);
+    for (; (at = strstr(at, name)) != NULL; at += length)
+        if (at[-1] == ' ' && at[length] == ':') return true;
+    return false;
+}
+
+static void add_parameter(mia__kernel *k, const char *name, const char *type, uint32_t value) {
+    if (has_field(k, name)) return;
+    if (k->value_count == MIA__KERNEL_MOST_PARAMETERS) {
+        (void)mia__kernel_refuse(k, "it has too many parameters");
+        return;
+    }
+    mia__text_add(&k->fields, "    %s: %s,\n", name, type);
+    k->values[k->value_count++] = value;
+}
+
+void mia__kernel_u32(mia__kernel *k, const char *name, uint64_t value) {
+    add_parameter(k, name, "u32", (uint32_t)value);
+}
+
+void mia__kernel_f32(mia__kernel *k, const char *name, double value) {
+    float narrow = (float)value;
+    uint32_t bits;
+    memcpy(&bits, &narrow, sizeof bits);
+    add_parameter(k, name, "f32", bits);
+}
+
+void mia__kernel_put(mia__kernel *k, const char *wgsl) {
+    mia__text_put(&k->code, wgsl);
+}
+
+void mia__kernel_add(mia__kernel *k, const char *format, ...) {
+    char line[2000];
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    if (length < 0 || (size_t)length >= sizeof line)
+        k->code.failed = true;
+    else
+        mia__text_put(&k->code, line);
+}
+
+void mia__kernel_enable(mia__kernel *k, const char *directive) {
+    if (strstr(mia__text_get(&k->enables), directive) == NULL) mia__text_add(&k->enables, "%s\n", directive);
+}
+
+/* --- the end ---------------------------------------------------------------------------------- */
+
+/* Arrays grow by doubling. */
+static bool grow(const mia_allocator *allocator, void **array, uint32_t needed, uint32_t *capacity,
+                 size_t size) {
+    if (needed <= *capacity) return true;
+    uint32_t wanted = *capacity == 0 ? 64 : *capacity;
+    while (wanted < needed) wanted *= 2;
+    void *grown = mia_reallocate_array(allocator, *array, *capacity, wanted, size);
+    if (grown == NULL) return false;
+    *array = grown;
+    *capacity = wanted;
+    return true;
+}
+
+/* Puts the parameters behind those of other dispatches, where a binding may begin. */
+static bool add_parameters(mia__kernel *k, mia__webgpu_dispatch *dispatch) {
+    mia__webgpu_program *program = k->program;
+    uint32_t alignment = k->info.limits.uniform_alignment / 4;
+    uint32_t first = (program->parameter_words + alignment - 1) / alignment * alignment;
+    uint32_t count = (k->value_count + 3) & ~3u;
+    void *words = program->parameters;
+    if (!grow(k->webgpu->allocator, &words, first + count, &program->parameter_capacity, sizeof(uint32_t)))
+        return false;
+    program->parameters = words;
+    memset(program->parameters + program->parameter_words, 0,
+           (first + count - program->parameter_words) * sizeof(uint32_t));
+    memcpy(program->parameters + first, k->values, k->value_count * sizeof(uint32_t));
+    program->parameter_words = first + count;
+    dispatch->parameter_offset = first * 4;
+    dispatch->parameter_bytes = count * 4;
+    return true;
+}
+
+/* An input must be bound like the output where both lie in the arena, which is one buffer of the GPU: WebGPU does not
+ * let a dispatch have one buffer to read and, elsewhere in it, to write. */
+static bool is_written(const mia__kernel *k, uint32_t slot) {
+    const mia__plan_buffer *buffers = k->plan->buffers;
+    if (k->slots[slot].written) return true;
+    for (uint32_t s = 0; s < k->slot_count; s++)
+        if (k->slots[s].written && buffers[k->slots[s].buffer].kind == MIA__BUFFER_ARENA &&
+            buffers[k->slots[slot].buffer].kind == MIA__BUFFER_ARENA)
+            return true;
+    return false;
+}
+
+static void write_module(mia__kernel *k, mia__text *module, mia__gpu_shader *shader) {
+    shader->access[0] = MIA__GPU_PARAMETERS;
+    shader->binding_count = k->slot_count + 1;
+    mia__text_put(module, mia__text_get(&k->enables));
+    mia__text_add(module, "struct Parameters {\n%s}\n@group(0) @binding(0) var<uniform> p: Parameters;\n",
+                  mia__text_get(&k->fields));
+    for (uint32_t s = 0; s < k->slot_count; s++) {
+        bool written = is_written(k, s);
+        shader->access[s + 1] = written ? MIA__GPU_READ_WRITE : MIA__GPU_READ;
+        mia__text_add(module, "@group(0) @binding(%u) var<storage, %s> b%u: array<%s>;\n", s + 1,
+                      written ? "read_write" : "read", s, k->slots[s].element);
+    }
+    mia__text_put(module, mia__text_get(&k->code));
+}
+
+static double estimate(const mia__kernel *k) {
+    const double launch = 3000, bytes_a_nanosecond = 1000;
+    double bytes = 0;
+    for (uint32_t s = 0; s < k->slot_count; s++) bytes += (double)k->plan->buffers[k->slots[s].buffer].bytes;
+    return launch + bytes / bytes_a_nanosecond;
+}
+
+bool mia__kernel_end(mia__kernel *k, uint64_t x, uint64_t y, uint64_t z) {
+    uint32_t most = k->info.limits.workgroups;
+    if (k->why != NULL) return false;
+    if (x > most || y > most || z > most)
+        return mia__kernel_refuse(k, "it is larger than the GPU's dispatches");
+    for (uint32_t s = 0; s < k->slot_count; s++)
+        if (k->plan->buffers[k->slots[s].buffer].bytes > k->info.limits.binding_bytes)
+            return mia__kernel_refuse(k, "an operand is larger than what the GPU binds");
+    if (k->value_count == 0) mia__kernel_u32(k, "nothing", 0);
+    mia__text module = {.allocator = k->webgpu->allocator};
+    mia__gpu_shader shader = {.label = mia_op_describe(k->step->op)->name};
+    write_module(k, &module, &shader);
+    bool failed = k->enables.failed || k->fields.failed || k->code.failed || module.failed;
+    shader.wgsl = mia__text_get(&module);
+    mia__webgpu_program *program = k->program;
+    void *dispatches = program->dispatches;
+    mia__webgpu_dispatch dispatch = {.step = k->step_index,
+                                     .groups = {(uint32_t)x, (uint32_t)y, (uint32_t)z},
+                                     .binding_count = k->slot_count,
+                                     .nanoseconds = k->nanoseconds > 0 ? k->nanoseconds : estimate(k)};
+    for (uint32_t s = 0; s < k->slot_count; s++) dispatch.buffers[s] = k->slots[s].buffer;
+    dispatch.pipeline = failed ? NULL : mia__webgpu_pipeline_get(k->webgpu, &shader);
+    mia__text_free(&module);
+    if (dispatch.pipeline == NULL || !add_parameters(k, &dispatch) ||
+        !grow(k->webgpu->allocator, &dispatches, program->count + 1, &program->capacity,
+              sizeof *program->dispatches))
+        return no_memory(k);
+    program->dispatches = dispatches;
+    program->dispatches[program->count++] = dispatch;
+    program->nanoseconds += dispatch.nanoseconds;
+    mia__kernel_begin(k);
+    return true;
+}
+
+bool mia__kernel_end_flat(mia__kernel *k, uint64_t workgroups) {
+    uint64_t most = k->info.limits.workgroups;
+    if (workgroups <= most) return mia__kernel_end(k, workgroups, 1, 1);
+    uint64_t rows = (workgroups + most - 1) / most;
+    return mia__kernel_end(k, (workgroups + rows - 1) / rows, rows, 1);
+}
