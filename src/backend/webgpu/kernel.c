@@ -10,7 +10,6 @@ void mia__kernel_begin(mia__kernel *k) {
     mia__text_clear(&k->fields);
     mia__text_clear(&k->code);
     k->value_count = k->slot_count = 0;
-    k->bf16_rounds = false;
     k->nanoseconds = 0;
 }
 
@@ -85,6 +84,15 @@ void mia__kernel_add(mia__kernel *k, const char *format, ...) {
         k->code.failed = true;
     else
         mia__text_put(&k->code, line);
+}
+
+bool mia__kernel_once(const mia__kernel *k, const char *name) {
+    const char *at = mia__text_get(&k->code);
+    size_t length = strlen(name);
+    for (; (at = strstr(at, name)) != NULL; at += length)
+        if (at[length] == '(' && at - mia__text_get(&k->code) >= 3 && memcmp(at - 3, "fn ", 3) == 0)
+            return false;
+    return true;
 }
 
 void mia__kernel_enable(mia__kernel *k, const char *directive) {
