@@ -10,7 +10,7 @@ void mia__kernel_begin(mia__kernel *k) {
     mia__text_clear(&k->fields);
     mia__text_clear(&k->code);
     k->value_count = k->slot_count = 0;
-    k->bf16_rounds = false;
+    k->once_count = 0;
     k->nanoseconds = 0;
 }
 
@@ -85,6 +85,36 @@ void mia__kernel_add(mia__kernel *k, const char *format, ...) {
         k->code.failed = true;
     else
         mia__text_put(&k->code, line);
+}
+
+void mia__kernel_put_with(mia__kernel *k, const char *wgsl, const mia__kernel_word *words, uint32_t count) {
+    while (*wgsl != 0) {
+        const char *next = NULL;
+        const mia__kernel_word *word = NULL;
+        for (uint32_t i = 0; i < count; i++) {
+            const char *at = strstr(wgsl, words[i].from);
+            if (at == NULL || (next != NULL && at >= next)) continue;
+            next = at;
+            word = &words[i];
+        }
+        if (word == NULL) {
+            mia__text_put(&k->code, wgsl);
+            return;
+        }
+        mia__text_add(&k->code, "%.*s%s", (int)(next - wgsl), wgsl, word->to);
+        wgsl = next + strlen(word->from);
+    }
+}
+
+void mia__kernel_once(mia__kernel *k, const char *wgsl) {
+    for (uint32_t i = 0; i < k->once_count; i++)
+        if (k->once[i] == wgsl) return;
+    if (k->once_count == MIA__KERNEL_MOST_ONCE) {
+        k->code.failed = true;
+        return;
+    }
+    k->once[k->once_count++] = wgsl;
+    mia__text_put(&k->code, wgsl);
 }
 
 void mia__kernel_enable(mia__kernel *k, const char *directive) {

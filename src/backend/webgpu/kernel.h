@@ -24,6 +24,7 @@
 #include "backend/webgpu/webgpu.h"
 
 #define MIA__KERNEL_MOST_PARAMETERS 160
+#define MIA__KERNEL_MOST_ONCE       32
 #define MIA__KERNEL_INVOCATIONS     256 /* of a workgroup, where a family has no reason for another number */
 
 typedef struct mia__kernel_slot {
@@ -73,6 +74,13 @@ void mia__kernel_f32(mia__kernel *k, const char *name, double value);
 /* WGSL of the dispatch's module; mia__kernel_put as it is, mia__kernel_add as printf does. */
 void mia__kernel_put(mia__kernel *k, const char *wgsl);
 __attribute__((format(printf, 2, 3))) void mia__kernel_add(mia__kernel *k, const char *format, ...);
+/* The same with words replaced wherever they stand: a template. */
+typedef struct mia__kernel_word {
+    const char *from, *to;
+} mia__kernel_word;
+void mia__kernel_put_with(mia__kernel *k, const char *wgsl, const mia__kernel_word *words, uint32_t count);
+/* Text that several ask for, put once: static text, which is known by its address. */
+void mia__kernel_once(mia__kernel *k, const char *wgsl);
 /* A line at the top, "enable f16;", once. */
 void mia__kernel_enable(mia__kernel *k, const char *directive);
 

@@ -96,19 +96,18 @@ bool mia__kernel_input(mia__kernel *k, const char *name, const mia__operand *ope
 
 /* --- writing ---------------------------------------------------------------------------------- */
 
+/* To nearest even; what is no number keeps a bit that says so. */
+static const char bf16_bits[] = "fn bf16_bits(v: f32) -> u32 {\n"
+                                "    let b = bitcast<u32>(v);\n"
+                                "    if ((b & 0x7fffffffu) > 0x7f800000u) { return (b >> 16u) | 0x40u; }\n"
+                                "    return (b + 0x7fffu + ((b >> 16u) & 1u)) >> 16u;\n}\n";
+
 void mia__kernel_round(mia__kernel *k, const char *name, mia_dtype dtype) {
     const char *type = mia__kernel_type(dtype), *value;
     switch ((int)dtype) {
     case MIA_f16: value = "unpack2x16float(pack2x16float(vec2<f32>(v, 0.0))).x"; break;
     case MIA_bf16:
-        if (!k->bf16_rounds) {
-            /* to nearest even; what is no number keeps a bit that says so */
-            mia__kernel_put(k, "fn bf16_bits(v: f32) -> u32 {\n"
-                               "    let b = bitcast<u32>(v);\n"
-                               "    if ((b & 0x7fffffffu) > 0x7f800000u) { return (b >> 16u) | 0x40u; }\n"
-                               "    return (b + 0x7fffu + ((b >> 16u) & 1u)) >> 16u;\n}\n");
-            k->bf16_rounds = true;
-        }
+        mia__kernel_once(k, bf16_bits);
         value = "bitcast<f32>(bf16_bits(v) << 16u)";
         break;
     case MIA_i8: value = "(v << 24u) >> 24u"; break;
