@@ -45,7 +45,8 @@ typedef struct mia__kernel {
     uint32_t values[MIA__KERNEL_MOST_PARAMETERS], value_count;
     mia__kernel_slot slots[MIA__GPU_MOST_BINDINGS];
     uint32_t slot_count;
-    bool bf16_rounds;   /* fn bf16_bits is there */
+    const char *once[MIA__KERNEL_MOST_ONCE]; /* texts that are there */
+    uint32_t once_count;
     double nanoseconds; /* estimate of the dispatch; 0: by the bytes bound */
     mia_status status;  /* why it cannot be */
     const char *why;
