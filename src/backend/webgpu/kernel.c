@@ -1,6 +1,8 @@
 /* Describing a dispatch (kernel.h): parameters, bindings, text, and the pipeline that comes of them. */
 #include "backend/webgpu/kernel.h"
 
+#include "graph/ops.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -199,7 +201,8 @@ bool mia__kernel_end(mia__kernel *k, uint64_t x, uint64_t y, uint64_t z) {
             return mia__kernel_refuse(k, "an operand is larger than what the GPU binds");
     if (k->value_count == 0) mia__kernel_u32(k, "nothing", 0);
     mia__text module = {.allocator = k->webgpu->allocator};
-    mia__gpu_shader shader = {.label = mia_op_describe(k->step->op)->name};
+    const mia__op_row *row = mia__op_row_of(k->step->op, k->step->custom);
+    mia__gpu_shader shader = {.label = row != NULL ? row->info.name : "fused"};
     write_module(k, &module, &shader);
     bool failed = k->enables.failed || k->fields.failed || k->code.failed || module.failed;
     shader.wgsl = mia__text_get(&module);
