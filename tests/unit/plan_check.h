@@ -284,7 +284,7 @@ static inline void check_form(const plan_memory *memory, const mia__step *step, 
     const mia__entry *leaf = &memory->tape->entries[value];
     assert_true(value < memory->tape->leaf_count && (leaf->flags & MIA__LEAF_CONSTANT) != 0);
     assert_int_equal(buffer->index, value);
-    mia__form form = memory->rules->form(memory->rules->context, step, input);
+    mia__form form = memory->rules->form(memory->rules->context, memory->plan, step, input);
     assert_true(form.key != 0 && form.key == buffer->form && form.bytes == buffer->bytes);
     mia_shape shape = mia__view_shape(&operand->view);
     assert_true(buffer->dtype == operand->dtype && mia__shape_equal(&shape, &buffer->shape));

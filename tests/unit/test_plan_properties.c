@@ -20,7 +20,8 @@ static uint64_t mix(const void *context, const mia__step *step, uint32_t input) 
     return test_random(&state);
 }
 
-static size_t scratch(const void *context, const mia__step *step) {
+static size_t scratch(const void *context, const mia__plan *plan, const mia__step *step) {
+    (void)plan;
     uint64_t choice = mix(context, step, 7);
     return choice % 3 == 0 ? (size_t)(choice >> 8) % 200 : 0;
 }
@@ -30,7 +31,8 @@ static bool takes(const void *context, const mia__step *step, uint32_t input) {
     return mix(context, step, input) % 3 != 0 || mia__view_is_compact(operand->dtype, &operand->view);
 }
 
-static mia__form form(const void *context, const mia__step *step, uint32_t input) {
+static mia__form form(const void *context, const mia__plan *plan, const mia__step *step, uint32_t input) {
+    (void)plan;
     uint64_t choice = mix(context, step, input + 10);
     if (choice % 2 == 0) return (mia__form){0, 0};
     return (mia__form){1 + (uint32_t)(choice >> 8) % 2,
