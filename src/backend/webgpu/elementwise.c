@@ -42,8 +42,7 @@ static void name_operands(const mia__instruction *instruction, char *names, size
 }
 
 /* The functions that instructions call, and the calls. */
-static bool put_instructions(mia__kernel *k, const chain *c,
-                             char (*calls)[MIA__EXPRESSION_CALL]) {
+static bool put_instructions(mia__kernel *k, const chain *c, char (*calls)[MIA__EXPRESSION_CALL]) {
     for (uint32_t n = 0; n < c->count; n++) {
         const mia__instruction *instruction = &c->instructions[n];
         char operands[64], round[32];
@@ -63,7 +62,7 @@ static bool put_instructions(mia__kernel *k, const chain *c,
                                              ? "an operation that a program registered says no WGSL of itself"
                                              : "an operation has no WGSL");
         (void)snprintf(round, sizeof round, "round_%s", mia_dtype_describe(instruction->dtype)->name);
-        if (mia__kernel_once(k, round)) mia__kernel_round(k, round, instruction->dtype);
+        if (mia__kernel_lacks(k, round)) mia__kernel_round(k, round, instruction->dtype);
     }
     return true;
 }
@@ -77,8 +76,8 @@ static bool put_chain(mia__kernel *k, const chain *c) {
         mia__kernel_add(k, "x%u: %s, ", i, mia__kernel_type(k->step->inputs[i].dtype));
     mia__kernel_add(k, ") -> %s {\n", mia__kernel_type(k->step->output.dtype));
     for (uint32_t n = 0; n < c->count; n++)
-        mia__kernel_add(k, "    let v%u = round_%s(%s);\n", n, mia_dtype_describe(c->instructions[n].dtype)->name,
-                        calls[n]);
+        mia__kernel_add(k, "    let v%u = round_%s(%s);\n", n,
+                        mia_dtype_describe(c->instructions[n].dtype)->name, calls[n]);
     mia__kernel_add(k, "    return v%u;\n}\n", c->count - 1);
     return true;
 }
@@ -97,7 +96,8 @@ static bool goes_in_fours(const mia__step *step) {
             strcmp(type_of(step, i), mia__kernel_fours_type(step->output.dtype)) != 0)
             return false;
         for (uint32_t j = 0; j < i; j++)
-            if (step->inputs[i].buffer == step->inputs[j].buffer && strcmp(type_of(step, i), type_of(step, j)) != 0)
+            if (step->inputs[i].buffer == step->inputs[j].buffer &&
+                strcmp(type_of(step, i), type_of(step, j)) != 0)
                 return false;
     }
     return true;
@@ -120,7 +120,8 @@ static bool put_four(mia__kernel *k) {
     const char *type = mia__kernel_type(step->output.dtype);
     mia__kernel_add(k, "fn four(q: u32) -> vec4<%s> {\n    var y: vec4<%s>;\n", type, type);
     for (uint32_t i = 0; i < step->input_count; i++)
-        if (mia__kernel_in_fours(&step->inputs[i].view)) mia__kernel_add(k, "    let x%u = x%u_four(q);\n", i, i);
+        if (mia__kernel_in_fours(&step->inputs[i].view))
+            mia__kernel_add(k, "    let x%u = x%u_four(q);\n", i, i);
     mia__kernel_put(k, "    for (var e = 0u; e < 4u; e++) {\n        y[e] = chain(");
     for (uint32_t i = 0; i < step->input_count; i++) {
         if (mia__kernel_in_fours(&step->inputs[i].view))
@@ -145,7 +146,8 @@ bool mia__kernel_elementwise(mia__kernel *k) {
     bool fused = step->op == MIA__OP_FUSED, fours = goes_in_fours(step);
     const chain c = {fused ? &k->plan->instructions[step->first_instruction] : &one,
                      fused ? step->instruction_count : 1};
-    if (!(fours ? mia__kernel_output_fours(k) : mia__kernel_output(k)) || !put_inputs(k, fours) || !put_chain(k, &c))
+    if (!(fours ? mia__kernel_output_fours(k) : mia__kernel_output(k)) || !put_inputs(k, fours) ||
+        !put_chain(k, &c))
         return false;
     return fours ? put_four(k) : put_value(k);
 }

@@ -30,8 +30,7 @@ static const rule rules[] = {
     {MIA_OP_min, 0, "m_min(a, b)", "m_min", BOTH("min(a, b)")},
     {MIA_OP_max, 0, "m_max(a, b)", "m_max", BOTH("max(a, b)")},
     {MIA_OP_pow, 0, "m_pow(a, b)", "m_pow", "m_ipow(a, b)", "m_upow(a, b)"},
-    {MIA_OP_mod, 0, "m_mod(a, b)", "m_mod", "i_mod(a, b)",
-     "select(a % select(b, 1u, b == 0u), 0u, b == 0u)"},
+    {MIA_OP_mod, 0, "m_mod(a, b)", "m_mod", "i_mod(a, b)", "select(a % select(b, 1u, b == 0u), 0u, b == 0u)"},
     {MIA_OP_fmod, 0, "m_fmod(a, b)", "m_fmod", "select(a % select(b, 1i, b == 0i), 0i, b == 0i)",
      "select(a % select(b, 1u, b == 0u), 0u, b == 0u)"},
     {MIA_OP_equal, 0, "select(0u, 1u, !m_is_nan(a) && !m_is_nan(b) && a == b)", "m_is_nan",
@@ -72,7 +71,8 @@ static const rule rules[] = {
     {MIA_OP_ceil, 0, "ceil(a)", NULL, BOTH(NULL)},
     {MIA_OP_round, 0, "round(a)", NULL, BOTH(NULL)},
     {MIA_OP_softplus, 0, "m_softplus(a)", "m_softplus", BOTH(NULL)},
-    {MIA_OP_hardswish, 0, "a * (m_min(m_max(a + 3.0f, 0.0f), 6.0f) * 0x1.555556p-3f)", "m_min m_max", BOTH(NULL)},
+    {MIA_OP_hardswish, 0, "a * (m_min(m_max(a + 3.0f, 0.0f), 6.0f) * 0x1.555556p-3f)", "m_min m_max",
+     BOTH(NULL)},
     {MIA_OP_squared_relu, 0, "select(a * a, 0.0f, !m_is_nan(a) && a < 0.0f)", "m_is_nan",
      "max(a, 0i) * max(a, 0i)", "a * a"},
     {MIA_OP_logical_not, 0, NULL, NULL, NULL, "a ^ 1u"},
@@ -96,7 +96,7 @@ static bool compares(mia_op op) {
 static void put_whole_needs(mia__kernel *k, const char *body) {
     if (strstr(body, "m_ipow(") != NULL) mia__kernel_math(k, "m_ipow");
     if (strstr(body, "m_upow(") != NULL) mia__kernel_math(k, "m_upow");
-    if (strstr(body, "i_mod(") != NULL && mia__kernel_once(k, "i_mod"))
+    if (strstr(body, "i_mod(") != NULL && mia__kernel_lacks(k, "i_mod"))
         mia__kernel_put(k, "fn i_mod(a: i32, b: i32) -> i32 {\n"
                            "    if (b == 0i) { return 0i; }\n    let r = a % b;\n"
                            "    return select(r, r + b, r != 0i && (r < 0i) != (b < 0i));\n}\n");
@@ -125,7 +125,7 @@ static bool put_rule(mia__kernel *k, const mia__expression *e, char *call, size_
     char name[64];
     (void)snprintf(name, sizeof name, "op_%s_%s", mia_op_describe(e->op)->name, type);
     put_real_attributes(k, e, found->attributes, e->dtype);
-    if (mia__kernel_once(k, name)) {
+    if (mia__kernel_lacks(k, name)) {
         if (real && found->needs != NULL) mia__kernel_math(k, found->needs);
         if (!real) put_whole_needs(k, body);
         mia__kernel_add(k, "fn %s(", name);
@@ -136,7 +136,8 @@ static bool put_rule(mia__kernel *k, const mia__expression *e, char *call, size_
     }
     int length = snprintf(call, capacity, "%s(%s", name, e->operands);
     for (uint32_t i = 0; i < found->attributes && (size_t)length < capacity; i++)
-        length += snprintf(call + length, capacity - (size_t)length, ", bitcast<%s>(p.f%u_%u)", type, e->number, i);
+        length +=
+            snprintf(call + length, capacity - (size_t)length, ", bitcast<%s>(p.f%u_%u)", type, e->number, i);
     if ((size_t)length + 1 < capacity) (void)snprintf(call + length, capacity - (size_t)length, ")");
     return (size_t)length + 1 < capacity;
 }
@@ -150,7 +151,7 @@ static bool put_custom(mia__kernel *k, const mia__expression *e, char *call, siz
     if (d->wgsl == NULL) return false;
     char name[128], field[32];
     (void)snprintf(name, sizeof name, "custom_%.90s_%s", e->custom->row.info.name, type);
-    bool once = mia__kernel_once(k, name);
+    bool once = mia__kernel_lacks(k, name);
     if (once) mia__kernel_add(k, "fn %s(", name);
     for (uint32_t i = 0; once && i < e->count; i++) mia__kernel_add(k, "x%u: %s, ", i, type);
     int length = snprintf(call, capacity, "%s(%s", name, e->operands);
@@ -165,7 +166,8 @@ static bool put_custom(mia__kernel *k, const mia__expression *e, char *call, siz
             mia__kernel_f32(k, field, e->attributes->f[i]);
         else
             mia__kernel_u32(k, field, (uint64_t)e->attributes->i[i]);
-        length += snprintf(call + length, capacity - (size_t)length, ", bitcast<%s>(p.%s)", real ? "f32" : "i32", field);
+        length += snprintf(call + length, capacity - (size_t)length, ", bitcast<%s>(p.%s)",
+                           real ? "f32" : "i32", field);
     }
     if (once) {
         mia__kernel_add(k, ") -> %s {\n", type);
@@ -192,10 +194,12 @@ bool mia__expression_put(mia__kernel *k, const mia__expression *expression, char
 static const char *from_real(mia_dtype to) {
     switch ((int)to) {
     case MIA_i32:
-        return "select(select(i32(clamp(round(v), -2147483648.0f, 2147483520.0f)), 2147483647i, v >= 2147483648.0f), "
+        return "select(select(i32(clamp(round(v), -2147483648.0f, 2147483520.0f)), 2147483647i, v >= "
+               "2147483648.0f), "
                "0i, m_is_nan(v))";
     case MIA_u32:
-        return "select(select(u32(clamp(round(v), 0.0f, 4294967040.0f)), 0xffffffffu, v >= 4294967296.0f), 0u, "
+        return "select(select(u32(clamp(round(v), 0.0f, 4294967040.0f)), 0xffffffffu, v >= 4294967296.0f), "
+               "0u, "
                "m_is_nan(v))";
     case MIA_i8: return "select(i32(clamp(round(v), -128.0f, 127.0f)), 0i, m_is_nan(v))";
     case MIA_u8: return "select(u32(clamp(round(v), 0.0f, 255.0f)), 0u, m_is_nan(v))";
@@ -219,7 +223,7 @@ void mia__expression_convert(mia__kernel *k, mia_dtype from, mia_dtype to, char 
     const char *type = mia__kernel_type(from);
     bool real = strcmp(type, "f32") == 0;
     (void)snprintf(name, capacity, "convert_%s_%s", type, mia_dtype_describe(to)->name);
-    if (!mia__kernel_once(k, name)) return;
+    if (!mia__kernel_lacks(k, name)) return;
     if (real) mia__kernel_math(k, "m_is_nan");
     mia__kernel_add(k, "fn %s(v: %s) -> %s { return %s; }\n", name, type, mia__kernel_type(to),
                     real ? from_real(to) : from_whole(type[0] == 'i', to));

@@ -11,6 +11,8 @@ typedef struct row {
 static const row rows[] = {
     {MIA_OP_copy, mia__kernel_copy},
     {MIA_OP_convert, mia__kernel_convert},
+    {MIA_OP_embedding, mia__kernel_embedding},
+    {MIA_OP_matmul, mia__kernel_matmul},
 };
 
 mia__kernel_family mia__kernel_family_of(const mia__step *step) {

@@ -7,5 +7,7 @@
 bool mia__kernel_elementwise(mia__kernel *k); /* single operations and fused chains: elementwise.c */
 bool mia__kernel_convert(mia__kernel *k);
 bool mia__kernel_copy(mia__kernel *k);
+bool mia__kernel_embedding(mia__kernel *k);
+bool mia__kernel_matmul(mia__kernel *k);
 
 #endif

@@ -1,5 +1,5 @@
 /* What the planner is told of this backend, and constants in the forms that its kernels want. */
-#include "backend/webgpu/kernel.h"
+#include "backend/webgpu/prepared.h"
 
 static uint32_t features_of(const mia__webgpu *webgpu) {
     return webgpu->gpu->info.features & ~webgpu->options.without;
@@ -8,13 +8,18 @@ static uint32_t features_of(const mia__webgpu *webgpu) {
 void mia__webgpu_rules(mia__webgpu *webgpu) {
     mia__plan_rules *rules = &webgpu->base.rules;
     webgpu->gpu->info.features = features_of(webgpu);
+    rules->form = mia__webgpu_form;
     rules->fused_inputs = webgpu->no_fusion ? 0 : MIA__MAX_OPERANDS;
     if (webgpu->gpu->info.processor) webgpu->speed = 50;
 }
 
 mia_status mia__webgpu_prepare(mia__backend *backend, mia_dtype dtype, const mia_shape *shape,
                                const mia__form *form, const void *raw, mia__buffer *into, mia_error *error) {
-    (void)dtype, (void)shape;
+    if (form->key == MIA__WEBGPU_FORM_UNITS) {
+        uint64_t depth = (uint64_t)shape->extent[0], rows = 1;
+        for (uint32_t m = 1; m < shape->ndim; m++) rows *= (uint64_t)shape->extent[m];
+        return mia__prepared_fill((mia__webgpu *)backend, dtype, depth, rows, raw, into, error);
+    }
     if (form->key != 0)
         return mia_error_set(error, MIA_ERROR_UNSUPPORTED, "webgpu: no such form of a constant");
     return mia__webgpu_upload(backend, into, 0, raw, form->bytes, error);

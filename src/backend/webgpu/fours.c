@@ -31,8 +31,7 @@ static const char *taken_apart(mia_dtype dtype) {
     case MIA_f16: return "vec4<f32>(unpack2x16float(w.x), unpack2x16float(w.y))";
     case MIA_bf16:
         return "bitcast<vec4<f32>>(vec4<u32>(w.x << 16u, w.x & 0xffff0000u, w.y << 16u, w.y & 0xffff0000u))";
-    case MIA_i8:
-        return "(bitcast<vec4<i32>>(vec4<u32>(w << 24u, w << 16u, w << 8u, w))) >> vec4<u32>(24u)";
+    case MIA_i8: return "(bitcast<vec4<i32>>(vec4<u32>(w << 24u, w << 16u, w << 8u, w))) >> vec4<u32>(24u)";
     case MIA_u8: return "vec4<u32>(w & 0xffu, (w >> 8u) & 0xffu, (w >> 16u) & 0xffu, w >> 24u)";
     default:
         return "min(vec4<u32>(w & 0xffu, (w >> 8u) & 0xffu, (w >> 16u) & 0xffu, w >> 24u), vec4<u32>(1u))";
@@ -44,7 +43,8 @@ static const char *put_together(mia_dtype dtype) {
     switch ((int)dtype) {
     case MIA_f16: return "vec2<u32>(f16_word(v.x, v.y), f16_word(v.z, v.w))";
     case MIA_bf16:
-        return "vec2<u32>(bf16_bits(v.x) | (bf16_bits(v.y) << 16u), bf16_bits(v.z) | (bf16_bits(v.w) << 16u))";
+        return "vec2<u32>(bf16_bits(v.x) | (bf16_bits(v.y) << 16u), bf16_bits(v.z) | (bf16_bits(v.w) << "
+               "16u))";
     case MIA_i8:
     case MIA_u8:
     case MIA_bool8:
@@ -55,7 +55,8 @@ static const char *put_together(mia_dtype dtype) {
 
 bool mia__kernel_input_fours(mia__kernel *k, const char *name, const mia__operand *operand) {
     uint32_t slot;
-    if (!mia__kernel_bind(k, operand->buffer, mia__kernel_fours_type(operand->dtype), false, &slot)) return false;
+    if (!mia__kernel_bind(k, operand->buffer, mia__kernel_fours_type(operand->dtype), false, &slot))
+        return false;
     mia__kernel_view(k, name, &operand->view);
     mia__kernel_at(k, name, &operand->view);
     mia__kernel_add(k,
@@ -72,7 +73,8 @@ bool mia__kernel_output_fours(mia__kernel *k) {
     if (count > UINT32_MAX - 256) return mia__kernel_refuse(k, "its result has more than 2^32 elements");
     mia__kernel_u32(k, "count", count);
     mia__kernel_u32(k, "fours", (count + 3) / 4);
-    if (!mia__kernel_bind(k, output->buffer, mia__kernel_fours_type(output->dtype), true, &slot)) return false;
+    if (!mia__kernel_bind(k, output->buffer, mia__kernel_fours_type(output->dtype), true, &slot))
+        return false;
     mia__kernel_bits(k, "out_bits", output->dtype);
     mia__kernel_add(k, "fn out_four(q: u32, v: vec4<%s>) {\n    b%u[q] = %s;\n}\n",
                     mia__kernel_type(output->dtype), slot, put_together(output->dtype));

@@ -1,6 +1,8 @@
 /* Describing a dispatch (kernel.h): parameters, bindings, text, and the pipeline that comes of them. */
 #include "backend/webgpu/kernel.h"
 
+#include "graph/ops.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,6 +12,7 @@ void mia__kernel_begin(mia__kernel *k) {
     mia__text_clear(&k->fields);
     mia__text_clear(&k->code);
     k->value_count = k->slot_count = 0;
+    k->once_count = 0;
     k->nanoseconds = 0;
 }
 
@@ -86,13 +89,43 @@ void mia__kernel_add(mia__kernel *k, const char *format, ...) {
         mia__text_put(&k->code, line);
 }
 
-bool mia__kernel_once(const mia__kernel *k, const char *name) {
+bool mia__kernel_lacks(const mia__kernel *k, const char *name) {
     const char *at = mia__text_get(&k->code);
     size_t length = strlen(name);
     for (; (at = strstr(at, name)) != NULL; at += length)
         if (at[length] == '(' && at - mia__text_get(&k->code) >= 3 && memcmp(at - 3, "fn ", 3) == 0)
             return false;
     return true;
+}
+
+void mia__kernel_put_with(mia__kernel *k, const char *wgsl, const mia__kernel_word *words, uint32_t count) {
+    while (*wgsl != 0) {
+        const char *next = NULL;
+        const mia__kernel_word *word = NULL;
+        for (uint32_t i = 0; i < count; i++) {
+            const char *at = strstr(wgsl, words[i].from);
+            if (at == NULL || (next != NULL && at >= next)) continue;
+            next = at;
+            word = &words[i];
+        }
+        if (word == NULL) {
+            mia__text_put(&k->code, wgsl);
+            return;
+        }
+        mia__text_add(&k->code, "%.*s%s", (int)(next - wgsl), wgsl, word->to);
+        wgsl = next + strlen(word->from);
+    }
+}
+
+void mia__kernel_once(mia__kernel *k, const char *wgsl) {
+    for (uint32_t i = 0; i < k->once_count; i++)
+        if (k->once[i] == wgsl) return;
+    if (k->once_count == MIA__KERNEL_MOST_ONCE) {
+        k->code.failed = true;
+        return;
+    }
+    k->once[k->once_count++] = wgsl;
+    mia__text_put(&k->code, wgsl);
 }
 
 void mia__kernel_enable(mia__kernel *k, const char *directive) {
@@ -177,7 +210,8 @@ bool mia__kernel_end(mia__kernel *k, uint64_t x, uint64_t y, uint64_t z) {
             return mia__kernel_refuse(k, "an operand is larger than what the GPU binds");
     if (k->value_count == 0) mia__kernel_u32(k, "nothing", 0);
     mia__text module = {.allocator = k->webgpu->allocator};
-    mia__gpu_shader shader = {.label = mia_op_describe(k->step->op)->name};
+    const mia__op_row *row = mia__op_row_of(k->step->op, k->step->custom);
+    mia__gpu_shader shader = {.label = row != NULL ? row->info.name : "fused"};
     write_module(k, &module, &shader);
     bool failed = k->enables.failed || k->fields.failed || k->code.failed || module.failed;
     shader.wgsl = mia__text_get(&module);

@@ -24,6 +24,7 @@
 #include "backend/webgpu/webgpu.h"
 
 #define MIA__KERNEL_MOST_PARAMETERS 160
+#define MIA__KERNEL_MOST_ONCE       64
 #define MIA__KERNEL_INVOCATIONS     256 /* of a workgroup, where a family has no reason for another number */
 
 typedef struct mia__kernel_slot {
@@ -44,6 +45,8 @@ typedef struct mia__kernel {
     uint32_t values[MIA__KERNEL_MOST_PARAMETERS], value_count;
     mia__kernel_slot slots[MIA__GPU_MOST_BINDINGS];
     uint32_t slot_count;
+    const char *once[MIA__KERNEL_MOST_ONCE]; /* texts that are there */
+    uint32_t once_count;
     double nanoseconds; /* estimate of the dispatch; 0: by the bytes bound */
     mia_status status;  /* why it cannot be */
     const char *why;
@@ -73,7 +76,14 @@ void mia__kernel_f32(mia__kernel *k, const char *name, double value);
 void mia__kernel_put(mia__kernel *k, const char *wgsl);
 __attribute__((format(printf, 2, 3))) void mia__kernel_add(mia__kernel *k, const char *format, ...);
 /* Whether a function of that name is still to be put there. */
-bool mia__kernel_once(const mia__kernel *k, const char *name);
+bool mia__kernel_lacks(const mia__kernel *k, const char *name);
+/* The same with words replaced wherever they stand: a template. */
+typedef struct mia__kernel_word {
+    const char *from, *to;
+} mia__kernel_word;
+void mia__kernel_put_with(mia__kernel *k, const char *wgsl, const mia__kernel_word *words, uint32_t count);
+/* Text that several ask for, put once: static text, which is known by its address. */
+void mia__kernel_once(mia__kernel *k, const char *wgsl);
 /* A line at the top, "enable f16;", once. */
 void mia__kernel_enable(mia__kernel *k, const char *directive);
 

@@ -132,7 +132,8 @@ static const function functions[] = {
      "    let s = f / d;\n    let sh = m_short(s);\n    let sl = ((f - sh * dh) - sh * dl) / d;\n"
      "    let u = s * s;\n"
      "    var q = fma(u, 0x1.3b13b2p-4f, 0x1.745d18p-4f);\n    q = fma(q, u, 0x1.c71c72p-4f);\n"
-     "    q = fma(q, u, 0x1.24924ap-3f);\n    q = fma(q, u, 0x1.99999ap-3f);\n    q = fma(q, u, 0x1.555556p-2f);\n"
+     "    q = fma(q, u, 0x1.24924ap-3f);\n    q = fma(q, u, 0x1.99999ap-3f);\n    q = fma(q, u, "
+     "0x1.555556p-2f);\n"
      "    let t = sh * 0x1.714p1f;\n"
      "    let low = fma(sh, 0x1.47652cp-11f, (sl + s * u * q) * 0x1.715476p1f);\n"
      "    let lh = m_short(e + t);\n    let ll = ((e - lh) + t) + low;\n"
@@ -141,7 +142,8 @@ static const function functions[] = {
      "    if (y >= 129.0f) { return m_infinity(); }\n    if (y <= -152.0f) { return 0.0f; }\n"
      "    let n = round(y);\n    let r = (yh - n) + yl;\n"
      "    var z = fma(0x1.00a582p-16f, r, 0x1.444p-13f);\n    z = fma(z, r, 0x1.5d879ep-10f);\n"
-     "    z = fma(z, r, 0x1.3b2a1cp-7f);\n    z = fma(z, r, 0x1.c6b08ep-5f);\n    z = fma(z, r, 0x1.ebfbep-3f);\n"
+     "    z = fma(z, r, 0x1.3b2a1cp-7f);\n    z = fma(z, r, 0x1.c6b08ep-5f);\n    z = fma(z, r, "
+     "0x1.ebfbep-3f);\n"
      "    z = fma(z, r, 0x1.62e43p-1f);\n    z = fma(z, r, 1.0f);\n"
      "    return m_scale(z, i32(n));\n}\n"},
     {"m_pow", "m_pow_of m_is_nan m_nan m_infinity",
@@ -193,7 +195,8 @@ static const function functions[] = {
      "    let shift = i32(countLeadingZeros(r)) - 8;\n    let e = my.y - shift;\n"
      "    if (e > 0) { return bitcast<f32>(sign | (u32(e) << 23u) | ((r << u32(shift)) & 0x7fffffu)); }\n"
      "    let down = my.y - 1;\n" /* below the normal numbers */
-     "    return bitcast<f32>(sign | select(r >> u32(max(-down, 0)), r << u32(max(down, 0)), down >= 0));\n}\n"},
+     "    return bitcast<f32>(sign | select(r >> u32(max(-down, 0)), r << u32(max(down, 0)), down >= "
+     "0));\n}\n"},
     {"m_mod", "m_fmod m_with_sign",
      "fn m_mod(a: f32, b: f32) -> f32 {\n"
      "    let r = m_fmod(a, b);\n"
@@ -210,7 +213,8 @@ static const function functions[] = {
     {"m_sine", NULL,
      "fn m_sine(r: f32, q: u32) -> f32 {\n"
      "    let u = r * r;\n"
-     "    var s = fma(fma(-0x1.9ac9bp-13f, u, 0x1.110c28p-7f), u, -0x1.555552p-3f);\n    s = fma(s * u, r, r);\n"
+     "    var s = fma(fma(-0x1.9ac9bp-13f, u, 0x1.110c28p-7f), u, -0x1.555552p-3f);\n    s = fma(s * u, r, "
+     "r);\n"
      "    var c = fma(fma(0x1.9bd89cp-16f, u, -0x1.6c12d2p-10f), u, 0x1.555554p-5f);\n"
      "    c = fma(c * u, u, fma(u, -0.5f, 1.0f));\n"
      "    let y = select(s, c, (q & 1u) != 0u);\n    return select(y, -y, (q & 2u) != 0u);\n}\n"},
@@ -229,13 +233,15 @@ static const function functions[] = {
      "    let i = e >> 5u;\n    let s = e & 31u;\n"
      "    var w0 = m_two_over_pi(i);\n    var w1 = m_two_over_pi(i + 1u);\n"
      "    var w2 = m_two_over_pi(i + 2u);\n    let w3 = m_two_over_pi(i + 3u);\n"
-     "    if (s > 0u) {\n        w0 = (w0 << s) | (w1 >> (32u - s));\n        w1 = (w1 << s) | (w2 >> (32u - s));\n"
+     "    if (s > 0u) {\n        w0 = (w0 << s) | (w1 >> (32u - s));\n        w1 = (w1 << s) | (w2 >> (32u - "
+     "s));\n"
      "        w2 = (w2 << s) | (w3 >> (32u - s));\n    }\n"
      "    let c = m_mul_high(a, w2);\n    var low = a * w1 + c;\n" /* quarter turns: 2 bits, and 62 behind the point */
      "    var high = m_mul_high(a, w1) + a * w0 + select(0u, 1u, low < c);\n"
      "    var q = high >> 30u;\n    high &= 0x3fffffffu;\n"
      "    let over = high >= 0x20000000u;\n" /* nearer to the next */
-     "    if (over) {\n        high = 0x40000000u - high - select(0u, 1u, low != 0u);\n        low = 0u - low;\n"
+     "    if (over) {\n        high = 0x40000000u - high - select(0u, 1u, low != 0u);\n        low = 0u - "
+     "low;\n"
      "        q += 1u;\n    }\n"
      "    let z = countLeadingZeros(high);\n"
      "    let top = select((high << (z & 31u)) | (low >> ((32u - z) & 31u)), low, z == 32u);\n"
@@ -267,7 +273,8 @@ static const function functions[] = {
      "    if (z >= 1.0f) { return m_with_sign(1.0f - m_erfc(min(z, 10.0f)), x); }\n"
      "    let u = x * x;\n"
      "    var q = fma(-0x1.56d132p-17f, u, 0x1.e05216p-14f);\n    q = fma(q, u, -0x1.be17c2p-11f);\n"
-     "    q = fma(q, u, 0x1.5644ep-8f);\n    q = fma(q, u, -0x1.b82bf2p-6f);\n    q = fma(q, u, 0x1.ce2f1ep-4f);\n"
+     "    q = fma(q, u, 0x1.5644ep-8f);\n    q = fma(q, u, -0x1.b82bf2p-6f);\n    q = fma(q, u, "
+     "0x1.ce2f1ep-4f);\n"
      "    q = fma(q, u, -0x1.812746p-2f);\n    return x * fma(q, u, 0x1.20dd76p0f);\n}\n"},
     {"m_gelu", "m_erfc m_is_nan",
      "fn m_gelu(x: f32) -> f32 {\n"
@@ -312,9 +319,9 @@ static const function *next_of(const char **list) {
 void mia__kernel_math(mia__kernel *k, const char *names) {
     while (*names != 0) {
         const function *f = next_of(&names);
-        if (f == NULL || !mia__kernel_once(k, f->name)) continue;
+        if (f == NULL) continue;
         if (f->needs != NULL) mia__kernel_math(k, f->needs);
         if (strcmp(f->name, "m_kept") == 0) mia__kernel_u32(k, "zero", 0);
-        mia__kernel_put(k, f->wgsl);
+        mia__kernel_once(k, f->wgsl);
     }
 }

@@ -99,37 +99,32 @@ bool mia__kernel_input(mia__kernel *k, const char *name, const mia__operand *ope
 
 /* f16s of two numbers in a word, to nearest even: what the GPU's own conversion does of numbers in the range of f16; WGSL
  * says nothing of others. */
-static void put_f16_word(mia__kernel *k) {
-    if (!mia__kernel_once(k, "f16_word")) return;
-    mia__kernel_put(
-        k, "fn f16_word(a: f32, b: f32) -> u32 {\n"
-           "    let bits = bitcast<vec2<u32>>(vec2<f32>(a, b));\n"
-           "    let magnitude = bits & vec2<u32>(0x7fffffffu);\n"
-           "    let large = magnitude >= vec2<u32>(0x477ff000u);\n" /* 65520 and more, and NaN */
-           "    let v = select(clamp(vec2<f32>(a, b), vec2<f32>(-65504.0), vec2<f32>(65504.0)), vec2<f32>(0.0), large);\n"
-           "    let special = select(vec2<u32>(0x7c00u), vec2<u32>(0x7e00u), magnitude > vec2<u32>(0x7f800000u));\n"
-           "    let s = select(vec2<u32>(0u), special | ((bits >> vec2<u32>(16u)) & vec2<u32>(0x8000u)), large);\n"
-           "    return pack2x16float(v) | s.x | (s.y << 16u);\n}\n");
-}
+static const char f16_word[] =
+    "fn f16_word(a: f32, b: f32) -> u32 {\n"
+    "    let bits = bitcast<vec2<u32>>(vec2<f32>(a, b));\n"
+    "    let magnitude = bits & vec2<u32>(0x7fffffffu);\n"
+    "    let large = magnitude >= vec2<u32>(0x477ff000u);\n" /* 65520 and more, and NaN */
+    "    let v = select(clamp(vec2<f32>(a, b), vec2<f32>(-65504.0), vec2<f32>(65504.0)), vec2<f32>(0.0), "
+    "large);\n"
+    "    let special = select(vec2<u32>(0x7c00u), vec2<u32>(0x7e00u), magnitude > vec2<u32>(0x7f800000u));\n"
+    "    let s = select(vec2<u32>(0u), special | ((bits >> vec2<u32>(16u)) & vec2<u32>(0x8000u)), large);\n"
+    "    return pack2x16float(v) | s.x | (s.y << 16u);\n}\n";
 
-static void put_bf16_bits(mia__kernel *k) {
-    if (!mia__kernel_once(k, "bf16_bits")) return;
-    /* to nearest even; what is no number keeps a bit that says so */
-    mia__kernel_put(k, "fn bf16_bits(v: f32) -> u32 {\n"
-                       "    let b = bitcast<u32>(v);\n"
-                       "    if ((b & 0x7fffffffu) > 0x7f800000u) { return (b >> 16u) | 0x40u; }\n"
-                       "    return (b + 0x7fffu + ((b >> 16u) & 1u)) >> 16u;\n}\n");
-}
+/* To nearest even; what is no number keeps a bit that says so. */
+static const char bf16_bits[] = "fn bf16_bits(v: f32) -> u32 {\n"
+                                "    let b = bitcast<u32>(v);\n"
+                                "    if ((b & 0x7fffffffu) > 0x7f800000u) { return (b >> 16u) | 0x40u; }\n"
+                                "    return (b + 0x7fffu + ((b >> 16u) & 1u)) >> 16u;\n}\n";
 
 void mia__kernel_round(mia__kernel *k, const char *name, mia_dtype dtype) {
     const char *type = mia__kernel_type(dtype), *value;
     switch ((int)dtype) {
     case MIA_f16:
-        put_f16_word(k);
+        mia__kernel_once(k, f16_word);
         value = "unpack2x16float(f16_word(v, 0.0)).x";
         break;
     case MIA_bf16:
-        put_bf16_bits(k);
+        mia__kernel_once(k, bf16_bits);
         value = "bitcast<f32>(bf16_bits(v) << 16u)";
         break;
     case MIA_i8: value = "(v << 24u) >> 24u"; break;
@@ -143,11 +138,11 @@ void mia__kernel_bits(mia__kernel *k, const char *name, mia_dtype dtype) {
     const char *value;
     switch ((int)dtype) {
     case MIA_f16:
-        put_f16_word(k);
+        mia__kernel_once(k, f16_word);
         value = "f16_word(v, 0.0) & 0xffffu";
         break;
     case MIA_bf16:
-        put_bf16_bits(k);
+        mia__kernel_once(k, bf16_bits);
         value = "bf16_bits(v)";
         break;
     case MIA_i8:

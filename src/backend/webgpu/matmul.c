@@ -1,0 +1,24 @@
+/* Matrix products: w [K, N, ...] by x [K, M, ...] gives [N, M, ...]. The kernel of this file takes anything: one invocation
+ * makes each number of the result by itself. */
+#include "backend/webgpu/families.h"
+#include "backend/webgpu/rows.h"
+
+bool mia__kernel_matmul(mia__kernel *k) {
+    const mia__step *step = k->step;
+    const mia__view *out = &step->output.view;
+    if (!mia__kernel_output(k) || !mia__kernel_rows(k, "w", &step->inputs[0], out) ||
+        !mia__kernel_rows(k, "x", &step->inputs[1], out))
+        return false;
+    mia__kernel_u32(k, "rows", (uint64_t)out->extent[0]);
+    mia__kernel_u32(k, "columns", out->ndim > 1 ? (uint64_t)out->extent[1] : 1);
+    mia__kernel_put(k, "fn value(i: u32) -> f32 {\n"
+                       "    let n = i % p.rows;\n"
+                       "    let m = (i / p.rows) % p.columns;\n"
+                       "    let batch = i / (p.rows * p.columns);\n"
+                       "    let a = w_row(n, batch);\n"
+                       "    let b = x_row(m, batch);\n"
+                       "    var sum = 0.0;\n"
+                       "    for (var j = 0u; j < p.depth; j++) { sum += w_number(a, j) * x_number(b, j); }\n"
+                       "    return sum;\n}\n");
+    return mia__kernel_map(k);
+}
