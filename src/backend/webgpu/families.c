@@ -11,8 +11,22 @@ typedef struct row {
 static const row rows[] = {
     {MIA_OP_copy, mia__kernel_copy},
     {MIA_OP_convert, mia__kernel_convert},
+    {MIA_OP_concat, mia__kernel_concat},
+    {MIA_OP_pad, mia__kernel_pad},
+    {MIA_OP_gather, mia__kernel_gather},
     {MIA_OP_embedding, mia__kernel_embedding},
+    {MIA_OP_update, mia__kernel_update},
+    {MIA_OP_take, mia__kernel_take},
+    {MIA_OP_take_along, mia__kernel_take_along},
+    {MIA_OP_scatter, mia__kernel_scatter},
+    {MIA_OP_scatter_along, mia__kernel_scatter_along},
+    {MIA_OP_roll, mia__kernel_roll},
+    {MIA_OP_tril, mia__kernel_triangle},
+    {MIA_OP_triu, mia__kernel_triangle},
     {MIA_OP_matmul, mia__kernel_matmul},
+    {MIA_OP_arange, mia__kernel_arange},
+    {MIA_OP_random_uniform, mia__kernel_random},
+    {MIA_OP_random_normal, mia__kernel_random},
 };
 
 mia__kernel_family mia__kernel_family_of(const mia__step *step) {

@@ -18,6 +18,10 @@ const char *mia__kernel_type(mia_dtype dtype) {
 
 bool mia__kernel_words(mia__kernel *k, const char *name, uint32_t buffer) {
     uint32_t slot;
+    if (k->plan->buffers[buffer].bytes == 0) { /* no memory to bind; nobody looks at the number */
+        mia__kernel_add(k, "fn %s_word(i: u32) -> u32 { return 0u; }\n", name);
+        return true;
+    }
     if (!mia__kernel_bind(k, buffer, "u32", false, &slot)) return false;
     mia__kernel_add(k, "fn %s_word(i: u32) -> u32 { return b%u[i]; }\n", name, slot);
     return true;
