@@ -16,7 +16,7 @@ static const row rows[] = {
 };
 
 mia__kernel_family mia__kernel_family_of(const mia__step *step) {
-    if (step->op == MIA__OP_FUSED) return mia__kernel_elementwise;
+    if (step->op == MIA__OP_FUSED) return step->core_count > 0 ? mia__kernel_matmul : mia__kernel_elementwise;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         if (rows[i].op == step->op && step->custom == NULL) return rows[i].family;
     const mia__op_row *op = mia__op_row_of(step->op, step->custom);

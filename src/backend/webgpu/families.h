@@ -9,5 +9,6 @@ bool mia__kernel_convert(mia__kernel *k);
 bool mia__kernel_copy(mia__kernel *k);
 bool mia__kernel_embedding(mia__kernel *k);
 bool mia__kernel_matmul(mia__kernel *k);
+bool mia__kernel_matvec(mia__kernel *k);
 
 #endif
