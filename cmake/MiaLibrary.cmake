@@ -1,6 +1,7 @@
 # The library: every source below src/ by layer, compiled once, and made into a static and a shared library.
 # A new file or backend folder is found by itself; the layers are listed so that a stray folder is not.
 include(CheckCCompilerFlag)
+include(CheckFunctionExists)
 
 file(
     GLOB mia_sources
@@ -22,6 +23,12 @@ target_include_directories(
     mia_objects PUBLIC "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>" PRIVATE "${PROJECT_SOURCE_DIR}/src"
 )
 target_link_libraries(mia_objects PRIVATE mia_flags Threads::Threads)
+
+# GPU libraries are opened when the program runs. Where that would take a library besides C's, Mia goes without.
+check_function_exists(dlopen MIA_HAVE_DLOPEN)
+if(NOT MIA_HAVE_DLOPEN)
+    target_compile_definitions(mia_objects PRIVATE MIA_NO_DLOPEN=1)
+endif()
 
 # Kernels for one instruction set lie in src/backend/cpu/<set>/, are compiled with its flags, and run only where the
 # processor has it. A processor may lack the BYTE_PRODUCTS: they are for quantised.c alone, which isa.c asks about
