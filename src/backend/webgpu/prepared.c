@@ -181,8 +181,8 @@ static void fill_groups(mia__webgpu *webgpu, const mia__block_format *format, ui
                         const room *to, mia__gpu_buffer *into) {
     uint64_t blocks = depth / format->elements, a_row = groups_of(depth);
     for (uint64_t g = 0; g < count; g++)
-        put_group(format, raw + (first + g) / a_row * blocks * format->bytes, blocks, (first + g) % a_row,
-                  to, g);
+        put_group(format, raw + (first + g) / a_row * blocks * format->bytes, blocks, (first + g) % a_row, to,
+                  g);
     uint64_t quants = quant_words(format->dtype), highs = high_words(format->dtype),
              scales = scale_words(format->dtype);
     mia__webgpu_lock(webgpu);
