@@ -65,10 +65,12 @@ mia_status mia__webgpu_compile(mia__backend *backend, const mia__plan *plan, voi
                           .fields.allocator = webgpu->allocator,
                           .code.allocator = webgpu->allocator};
     mia_status status = mia__webgpu_check(webgpu, error);
-    for (uint32_t s = 0; status == MIA_OK && s < plan->step_count; s++) {
+    for (uint32_t s = 0; status == MIA_OK && s < plan->step_count; s += kernel.taken) {
         kernel.step = &plan->steps[s];
         kernel.step_index = s;
+        kernel.taken = 1;
         if (!describe_step(&kernel)) status = fail(&kernel, error);
+        made->joined += kernel.taken - 1;
     }
     mia__text_free(&kernel.enables);
     mia__text_free(&kernel.fields);

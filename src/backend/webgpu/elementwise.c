@@ -1,22 +1,10 @@
 /* Element-wise steps, single and fused: a function works the chain of instructions out for an element, and is called for
  * four elements an invocation, or for those of one word where the operands' buffers do not let fours be read. */
-#include "backend/webgpu/expression.h"
+#include "backend/webgpu/chain.h"
 #include "backend/webgpu/families.h"
-
-#include "graph/ops.h"
 
 #include <stdio.h>
 #include <string.h>
-
-typedef struct chain {
-    const mia__instruction *instructions;
-    uint32_t count;
-} chain;
-
-static mia_dtype operand_dtype(const mia__step *step, const chain *c, uint8_t operand) {
-    return operand >= MIA__MAX_OPERANDS ? c->instructions[operand - MIA__MAX_OPERANDS].dtype
-                                        : step->inputs[operand].dtype;
-}
 
 /* A step of one operation as the instruction that it is. */
 static mia__instruction single(const mia__step *step) {
@@ -29,56 +17,15 @@ static mia__instruction single(const mia__step *step) {
     return instruction;
 }
 
-/* What an instruction calls its operands: "x0, v2". */
-static void name_operands(const mia__instruction *instruction, char *names, size_t capacity) {
-    size_t length = 0;
-    names[0] = 0;
-    for (uint32_t i = 0; i < instruction->operand_count && length < capacity; i++) {
-        uint32_t operand = instruction->operands[i];
-        bool value = operand >= MIA__MAX_OPERANDS;
-        length += (size_t)snprintf(names + length, capacity - length, "%s%c%u", i > 0 ? ", " : "",
-                                   value ? 'v' : 'x', value ? operand - MIA__MAX_OPERANDS : operand);
-    }
-}
-
-/* The functions that instructions call, and the calls. */
-static bool put_instructions(mia__kernel *k, const chain *c, char (*calls)[MIA__EXPRESSION_CALL]) {
-    for (uint32_t n = 0; n < c->count; n++) {
-        const mia__instruction *instruction = &c->instructions[n];
-        char operands[64], round[32];
-        name_operands(instruction, operands, sizeof operands);
-        const mia__expression expression = {
-            .op = instruction->op,
-            .custom = instruction->custom,
-            .dtype = instruction->op == MIA_OP_where ? instruction->dtype
-                                                     : operand_dtype(k->step, c, instruction->operands[0]),
-            .result = instruction->dtype,
-            .attributes = &instruction->attributes,
-            .number = n,
-            .count = instruction->operand_count,
-            .operands = operands};
-        if (!mia__expression_put(k, &expression, calls[n], sizeof calls[n]))
-            return mia__kernel_refuse(k, instruction->custom != NULL
-                                             ? "an operation that a program registered says no WGSL of itself"
-                                             : "an operation has no WGSL");
-        (void)snprintf(round, sizeof round, "round_%s", mia_dtype_describe(instruction->dtype)->name);
-        if (mia__kernel_lacks(k, round)) mia__kernel_round(k, round, instruction->dtype);
-    }
-    return true;
-}
-
 /* fn chain(x0: T0, x1: T1, ...) -> T. */
-static bool put_chain(mia__kernel *k, const chain *c) {
-    char calls[MIA__MOST_INSTRUCTIONS][MIA__EXPRESSION_CALL];
-    if (!put_instructions(k, c, calls)) return false;
+static bool put_chain(mia__kernel *k, const mia__chain *chain) {
+    if (!mia__chain_functions(k, chain)) return false;
     mia__kernel_put(k, "fn chain(");
     for (uint32_t i = 0; i < k->step->input_count; i++)
         mia__kernel_add(k, "x%u: %s, ", i, mia__kernel_type(k->step->inputs[i].dtype));
     mia__kernel_add(k, ") -> %s {\n", mia__kernel_type(k->step->output.dtype));
-    for (uint32_t n = 0; n < c->count; n++)
-        mia__kernel_add(k, "    let v%u = round_%s(%s);\n", n,
-                        mia_dtype_describe(c->instructions[n].dtype)->name, calls[n]);
-    mia__kernel_add(k, "    return v%u;\n}\n", c->count - 1);
+    mia__chain_lines(k, chain);
+    mia__kernel_add(k, "    return v%u;\n}\n", chain->end - 1);
     return true;
 }
 
@@ -144,10 +91,12 @@ bool mia__kernel_elementwise(mia__kernel *k) {
     const mia__step *step = k->step;
     const mia__instruction one = single(step);
     bool fused = step->op == MIA__OP_FUSED, fours = goes_in_fours(step);
-    const chain c = {fused ? &k->plan->instructions[step->first_instruction] : &one,
-                     fused ? step->instruction_count : 1};
+    const mia__chain chain = {.step = step,
+                              .instructions = fused ? &k->plan->instructions[step->first_instruction] : &one,
+                              .end = fused ? step->instruction_count : 1,
+                              .prefix = ""};
     if (!(fours ? mia__kernel_output_fours(k) : mia__kernel_output(k)) || !put_inputs(k, fours) ||
-        !put_chain(k, &c))
+        !put_chain(k, &chain))
         return false;
     return fours ? put_four(k) : put_value(k);
 }

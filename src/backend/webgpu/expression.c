@@ -102,13 +102,13 @@ static void put_whole_needs(mia__kernel *k, const char *body) {
                            "    return select(r, r + b, r != 0i && (r < 0i) != (b < 0i));\n}\n");
 }
 
-/* Parameters <kind><number>_<i> of the dispatch. */
+/* Parameters <name>_f<i> of the dispatch. */
 static void put_real_attributes(mia__kernel *k, const mia__expression *e, uint32_t count, mia_dtype dtype) {
     mia__attributes in_type = mia__elementwise_attributes(e->op, dtype, e->attributes);
     const char *type = mia__kernel_type(dtype);
     for (uint32_t i = 0; i < count; i++) {
         char field[32];
-        (void)snprintf(field, sizeof field, "f%u_%u", e->number, i);
+        (void)snprintf(field, sizeof field, "%s_f%u", e->name, i);
         if (strcmp(type, "f32") == 0)
             mia__kernel_f32(k, field, in_type.f[i]);
         else
@@ -137,7 +137,7 @@ static bool put_rule(mia__kernel *k, const mia__expression *e, char *call, size_
     int length = snprintf(call, capacity, "%s(%s", name, e->operands);
     for (uint32_t i = 0; i < found->attributes && (size_t)length < capacity; i++)
         length +=
-            snprintf(call + length, capacity - (size_t)length, ", bitcast<%s>(p.f%u_%u)", type, e->number, i);
+            snprintf(call + length, capacity - (size_t)length, ", bitcast<%s>(p.%s_f%u)", type, e->name, i);
     if ((size_t)length + 1 < capacity) (void)snprintf(call + length, capacity - (size_t)length, ")");
     return (size_t)length + 1 < capacity;
 }
@@ -161,7 +161,7 @@ static bool put_custom(mia__kernel *k, const mia__expression *e, char *call, siz
         (void)snprintf(field, sizeof field, "%c%u", real ? 'f' : 'i', i);
         if (strstr(d->wgsl, field) == NULL) continue;
         if (once) mia__kernel_add(k, "%s: %s, ", field, real ? "f32" : "i32");
-        (void)snprintf(field, sizeof field, "%c%u_%u", real ? 'f' : 'i', e->number, i);
+        (void)snprintf(field, sizeof field, "%s_%c%u", e->name, real ? 'f' : 'i', i);
         if (real)
             mia__kernel_f32(k, field, e->attributes->f[i]);
         else

@@ -12,9 +12,9 @@ typedef struct mia__expression {
     const struct mia__custom *custom;
     mia_dtype dtype, result;
     const mia__attributes *attributes;
-    uint32_t
-        number; /* of the instruction; attributes are parameters of the dispatch named by it, so that steps with
-                        other numbers share a pipeline */
+    const char
+        *name; /* attributes are parameters of the dispatch that are called after it, so that steps with
+                         other numbers share a pipeline */
     uint32_t count;
     const char *operands;
 } mia__expression;

@@ -8,6 +8,7 @@ typedef struct row {
     mia__kernel_family family;
 } row;
 
+/* clang-format off */
 static const row rows[] = {
     {MIA_OP_copy, mia__kernel_copy},
     {MIA_OP_convert, mia__kernel_convert},
@@ -23,14 +24,22 @@ static const row rows[] = {
     {MIA_OP_roll, mia__kernel_roll},
     {MIA_OP_tril, mia__kernel_triangle},
     {MIA_OP_triu, mia__kernel_triangle},
+    {MIA_OP_softmax, mia__kernel_normalise},
+    {MIA_OP_rms_norm, mia__kernel_normalise},
+    {MIA_OP_layer_norm, mia__kernel_normalise},
+    {MIA_OP_rope, mia__kernel_rope},
+    {MIA_OP_log_softmax, mia__kernel_normalise},
+    {MIA_OP_l2_norm, mia__kernel_normalise},
+    {MIA_OP_group_norm, mia__kernel_normalise},
     {MIA_OP_matmul, mia__kernel_matmul},
     {MIA_OP_arange, mia__kernel_arange},
     {MIA_OP_random_uniform, mia__kernel_random},
     {MIA_OP_random_normal, mia__kernel_random},
 };
+/* clang-format on */
 
 mia__kernel_family mia__kernel_family_of(const mia__step *step) {
-    if (step->op == MIA__OP_FUSED) return mia__kernel_elementwise;
+    if (step->op == MIA__OP_FUSED) return step->core_count > 0 ? mia__kernel_matmul : mia__kernel_elementwise;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         if (rows[i].op == step->op && step->custom == NULL) return rows[i].family;
     const mia__op_row *op = mia__op_row_of(step->op, step->custom);

@@ -16,6 +16,11 @@ void mia__kernel_begin(mia__kernel *k) {
     k->nanoseconds = 0;
 }
 
+void mia__kernel_again(mia__kernel *k) {
+    if (k->status == MIA_OK) k->why = NULL;
+    mia__kernel_begin(k);
+}
+
 bool mia__kernel_refuse(mia__kernel *k, const char *why) {
     if (k->why == NULL) k->why = why;
     return false;
