@@ -56,7 +56,7 @@ static const char add_parts[] =
     "    var s = vec2<f32>(there, 0.0);\n"
     "    for (var j = k; j < p.n; j++) {\n"
     "        if (index(line, j) != id) { continue; }\n"
-    "        let t = m_sum(s.x, part_get(from + j * p.part_step));\n"
+    "        let t = m_sum(s.x, part_get(source + j * p.part_step));\n"
     "        s = vec2<f32>(t.x, s.y + t.y);\n    }\n"
     "    let sum = s.x + s.y;\n"
     "    there = select(s.x, sum, (bitcast<u32>(sum) & 0x7fffffffu) < 0x7f800000u);\n";
@@ -72,7 +72,7 @@ static const char mul_parts[] =
     "            s = vec2<f32>(t.x, fma(s.y, m_with_sign(m.x, f), t.y)) * down;\n"
     "            e += i32(m.y) + i32(g.y);\n        }\n"
     "        f = 1.0f;\n"
-    "        if (j < p.n && index(line, j) == id) { f = part_get(from + j * p.part_step); }\n    }\n"
+    "        if (j < p.n && index(line, j) == id) { f = part_get(source + j * p.part_step); }\n    }\n"
     "    let product = m_scale(s.x + s.y, clamp(e, -252i, 252i));\n"
     "    there = select(special * m_with_sign(1.0f, s.x), product, special == 1.0f);\n";
 
@@ -94,7 +94,7 @@ static void put_combination(mia__kernel *k, mia_scatter_style style, mia_dtype d
         mia__kernel_add(k,
                         "    for (var j = k; j < p.n; j++) {\n"
                         "        if (index(line, j) != id) { continue; }\n"
-                        "        let f = part_get(from + j * p.part_step);\n        there = %s%s;\n    }\n",
+                        "        let f = part_get(source + j * p.part_step);\n        there = %s%s;\n    }\n",
                         is_real(dtype) ? "m_" : "", whole[style]);
     }
     if (dtype == MIA_bool8) mia__kernel_put(k, "    there = min(there, 1u);\n");
@@ -115,7 +115,7 @@ static bool put_scatter(mia__kernel *k, bool along) {
         mia__units_offset(k, "ids", 0, mode, 0);
         mia__units_offset(k, "ids", mode + 1, ndim, mode + 1);
     }
-    mia__kernel_put(k, ";\n    let from = p.part_o");
+    mia__kernel_put(k, ";\n    let source = p.part_o");
     mia__units_offset(k, "part", 0, mode, 0);
     mia__units_offset(k, "part", mode + 1, ndim, mode + 1);
     mia__kernel_put(k, ";\n    let id = index(line, k);\n");
@@ -129,7 +129,7 @@ static bool put_scatter(mia__kernel *k, bool along) {
         mia__kernel_put(k,
                         "    var last = k;\n"
                         "    for (var j = k + 1u; j < p.n; j++) { if (index(line, j) == id) { last = j; } }\n"
-                        "    y_set(to, part_unit(from + last * p.part_step));\n}\n");
+                        "    y_set(to, part_unit(source + last * p.part_step));\n}\n");
         return mia__units_each(k, (uint64_t)mia__view_count(&step->inputs[2].view));
     }
     mia__kernel_put(k, "    var there = y_get(to);\n");
