@@ -319,7 +319,7 @@ EXPORT WGPUFuture wgpuDevicePopErrorScope(WGPUDevice device, WGPUPopErrorScopeCa
     event item = {.happen = give_scope,
                   .user1 = info.userdata1,
                   .user2 = info.userdata2,
-                  .type = scopes[scope_count].type,
+                  .type = (int)scopes[scope_count].type,
                   .message = scopes[scope_count].message};
     memcpy(&item.callback, &info.callback, sizeof item.callback);
     return soon(item);

@@ -110,7 +110,7 @@ static mia_status open_adapter(mia__native *gpu, const mia_webgpu_options *optio
 /* --- opening and closing ------------------------------------------------------------------------------ */
 
 static mia_status open_own(mia__native *gpu, const mia_webgpu_options *options, mia_error *error) {
-    mia__gpu_info offered;
+    mia__gpu_info offered = {0};
     gpu->own = true;
     gpu->instance = mia__native_instance(&gpu->library);
     if (gpu->instance == NULL)
