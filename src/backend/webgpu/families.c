@@ -9,11 +9,18 @@ typedef struct row {
 } row;
 
 static const row rows[] = {
-    {MIA_OP_copy, mia__kernel_copy},           {MIA_OP_convert, mia__kernel_convert},
-    {MIA_OP_embedding, mia__kernel_embedding}, {MIA_OP_softmax, mia__kernel_normalise},
-    {MIA_OP_rms_norm, mia__kernel_normalise},  {MIA_OP_layer_norm, mia__kernel_normalise},
-    {MIA_OP_rope, mia__kernel_rope},           {MIA_OP_log_softmax, mia__kernel_normalise},
-    {MIA_OP_l2_norm, mia__kernel_normalise},   {MIA_OP_group_norm, mia__kernel_normalise},
+    {MIA_OP_copy, mia__kernel_copy},
+    {MIA_OP_convert, mia__kernel_convert},
+    {MIA_OP_embedding, mia__kernel_embedding},
+    {MIA_OP_softmax, mia__kernel_normalise},
+    {MIA_OP_rms_norm, mia__kernel_normalise},
+    {MIA_OP_layer_norm, mia__kernel_normalise},
+    {MIA_OP_rope, mia__kernel_rope},
+    {MIA_OP_log_softmax, mia__kernel_normalise},
+    {MIA_OP_attention, mia__kernel_attention},
+    {MIA_OP_l2_norm, mia__kernel_normalise},
+    {MIA_OP_group_norm, mia__kernel_normalise},
+    {MIA_OP_attention_masked, mia__kernel_attention},
     {MIA_OP_matmul, mia__kernel_matmul},
 };
 
