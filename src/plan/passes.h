@@ -10,7 +10,8 @@
  *              recorded one, and the better is taken
  *   buffers.c  values get buffers: in place where that is sound, constants in the forms that kernels want,
  *              scratch
- *   arena.c    temporaries get places in one arena, best fit over lifetimes */
+ *   arena.c    temporaries get places in one arena, best fit over lifetimes
+ *   split.c    steps with operands larger than the backend binds are cut into several */
 #ifndef MIA_PLAN_PASSES_H
 #define MIA_PLAN_PASSES_H
 
@@ -51,6 +52,8 @@ bool mia__plan_fuse(mia__planner *planner);
 bool mia__plan_order(mia__planner *planner);
 bool mia__plan_buffers(mia__planner *planner);
 bool mia__plan_arena(mia__planner *planner);
+/* NO_MEMORY, or UNSUPPORTED with a message of both numbers. */
+mia_status mia__plan_split(mia__planner *planner, mia_error *error);
 
 /* Whether a step may write its result over input i if it is the last to read it. Operands still name values. */
 bool mia__plan_can_overwrite(const mia__planner *planner, const mia__step *step, uint32_t i);

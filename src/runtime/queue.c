@@ -2,6 +2,7 @@
  * for a ticket, one that polls (backends that complete later), or, for a synchronous backend whose tickets
  * are only polled, a thread of the device's own. One thread at a time is in the backend; the lock is not held
  * there. */
+#include "plan/bindings.h"
 #include "runtime/device.h"
 
 #include <stdio.h>
@@ -64,8 +65,9 @@ void mia__ticket_let_go(mia_ticket *ticket) {
 }
 
 static bool is_written(const mia__plan *plan, uint32_t buffer) {
+    size_t offset;
     for (uint32_t s = 0; s < plan->step_count; s++)
-        if (plan->steps[s].output.buffer == buffer) return true;
+        if (mia__plan_root(plan, plan->steps[s].output.buffer, &offset) == buffer) return true;
     return false;
 }
 

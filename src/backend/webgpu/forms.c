@@ -9,6 +9,7 @@ void mia__webgpu_rules(mia__webgpu *webgpu) {
     mia__plan_rules *rules = &webgpu->base.rules;
     webgpu->gpu->info.features = features_of(webgpu);
     rules->form = mia__webgpu_form;
+    rules->binding_bytes = (size_t)(webgpu->gpu->info.limits.binding_bytes & ~(uint64_t)15);
     rules->fused_inputs = webgpu->no_fusion ? 0 : MIA__MAX_OPERANDS;
     if (webgpu->gpu->info.processor) webgpu->speed = 50;
 }
