@@ -5,6 +5,7 @@
 #   make test       the tests, some minutes     make bench      builds and runs the benchmarks
 #   make test-all   all of them, sanitizers too make install    into PREFIX (/usr/local), DESTDIR is respected
 #   make exports    writes tests/exports.txt    make operations  writes the tables of operations
+#   make webgpu     installs a WebGPU library for this user, and drivers for tests (docs/webgpu.md)
 #   make clean      removes every build folder
 #
 # Variables: ARGS (for run), JOBS, CC, PREFIX, DESTDIR, CMAKE_ARGS (more options for CMake, "-DMIA_WERROR=ON").
@@ -29,7 +30,7 @@ endif
 
 CTEST := ctest --test-dir build --parallel $(TEST_JOBS) --output-on-failure --no-tests=error --no-label-summary
 
-.PHONY: all run test test-all bench install lint format exports operations clean setup-build setup-test setup-lint setup-all \
+.PHONY: all run test test-all bench install lint format exports operations webgpu clean setup-build setup-test setup-lint setup-all \
     configure-test configure-all
 
 all: build/build.ninja
@@ -68,6 +69,9 @@ exports: configure-test
 operations: configure-test
 	@cmake --build build --parallel $(JOBS) --target ops_cells
 	@python3 scripts/operations.py write . build/tests/ops/ops_cells
+
+webgpu:
+	@sh scripts/webgpu.sh all
 
 clean:
 	@rm -rf build build-*

@@ -161,7 +161,7 @@ static bool along(const mia__step *step, uint32_t mode, mia__cut *cut) {
 
 bool mia__cut_along(const mia__step *step, uint32_t mode, mia__cut *cut) {
     take_whole(cut);
-    if (step->op == MIA__OP_FUSED) return elementwise(step, mode, cut);
+    if (step->op == MIA__OP_FUSED) return step->core_count == 0 && elementwise(step, mode, cut);
     if (step->custom != NULL && step->custom->row.info.op_class != MIA_CLASS_ELEMENTWISE) return false;
     return along(step, mode, cut);
 }

@@ -87,7 +87,7 @@ static window window_of_input(const splitter *s, const mia__step *step, uint32_t
     mia__step compact = *step;
     compact.inputs[input].view.offset = 0;
     if (!mia__view_is_compact(operand->dtype, &compact.inputs[input].view)) return w;
-    w.form = rules->form(rules->context, &compact, input);
+    w.form = rules->form(rules->context, s->plan, &compact, input);
     if (w.form.key == 0) return w;
     w.begin = (uint64_t)operand->view.offset * mia_dtype_describe(operand->dtype)->bytes;
     w.end = w.begin + mia__view_bytes(operand->dtype, &operand->view);
@@ -126,8 +126,9 @@ static void find_windows(const splitter *s, const mia__step *step, windows *w) {
 
 static size_t scratch_of(const splitter *s, const mia__step *step) {
     const mia__plan_rules *rules = s->planner->rules;
-    return rules->scratch != NULL && step->scratch != MIA__NO_BUFFER ? rules->scratch(rules->context, step)
-                                                                     : 0;
+    return rules->scratch != NULL && step->scratch != MIA__NO_BUFFER
+               ? rules->scratch(rules->context, s->plan, step)
+               : 0;
 }
 
 static bool fits(const splitter *s, const mia__step *step, const windows *w) {
@@ -314,6 +315,17 @@ static mia_status split(splitter *s, const mia__step *step) {
 }
 
 /* --- the pass --------------------------------------------------------------------------------- */
+
+/* A form of a constant may take a little more than the constant. */
+bool mia__plan_is_large(const mia__planner *planner, const mia__step *step) {
+    size_t limit = planner->rules->binding_bytes;
+    if (limit == 0) return false;
+    limit -= limit / 8;
+    bool large = planner->values[step->output.buffer].bytes > limit;
+    for (uint32_t i = 0; i < step->input_count; i++)
+        large = large || planner->values[step->inputs[i].buffer].bytes > limit;
+    return large;
+}
 
 static bool needs_splitting(const splitter *s) {
     for (uint32_t b = 0; b < s->plan->buffer_count; b++)

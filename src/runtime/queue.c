@@ -217,7 +217,7 @@ static void end_run(mia_ticket *ticket) {
     mia_device *device = ticket->device;
     ticket->run_it = false;
     device->counters.runs++;
-    device->counters.kernels += ticket->plan->plan->step_count;
+    device->counters.kernels += ticket->plan->plan->step_count - ticket->run.joined;
     device->counters.fallbacks = device->backend->fallbacks;
 }
 

@@ -52,6 +52,7 @@ static void free_constant(mia_device *device, mia__storage *storage) {
         mia_release(&device->allocator, form, sizeof *form);
     }
     if (constant->weights != NULL) mia__weights_release(constant->weights);
+    mia_release(&device->allocator, constant->copy, storage->memory.bytes);
     mia_release(&device->allocator, constant, sizeof *constant);
 }
 
@@ -186,6 +187,7 @@ static mia_status fill_form(mia_device *device, const mia__storage *storage, mia
 const void *mia__constant_bytes(const mia__storage *storage) {
     if (storage->allocated && storage->filled && storage->buffer.host != NULL) return storage->buffer.host;
     const mia__constant *constant = storage->constant;
+    if (constant->copy != NULL) return constant->copy;
     return constant->weights != NULL ? mia_weights_mapped(constant->weights, constant->info) : NULL;
 }
 

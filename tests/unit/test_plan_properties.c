@@ -21,7 +21,8 @@ static uint64_t mix(const void *context, const mia__step *step, uint32_t input) 
     return test_random(&state);
 }
 
-static size_t scratch(const void *context, const mia__step *step) {
+static size_t scratch(const void *context, const mia__plan *plan, const mia__step *step) {
+    (void)plan;
     uint64_t choice = mix(context, step, 7);
     return choice % 3 == 0 ? (size_t)(choice >> 8) % 200 : 0;
 }
@@ -31,11 +32,17 @@ static bool takes(const void *context, const mia__step *step, uint32_t input) {
     return mix(context, step, input) % 3 != 0 || mia__view_is_compact(operand->dtype, &operand->view);
 }
 
-static mia__form form(const void *context, const mia__step *step, uint32_t input) {
+static mia__form form(const void *context, const mia__plan *plan, const mia__step *step, uint32_t input) {
+    (void)plan;
     uint64_t choice = mix(context, step, input + 10);
     if (choice % 2 == 0) return (mia__form){0, 0};
     return (mia__form){1 + (uint32_t)(choice >> 8) % 2,
                        64 + (size_t)mia__view_count(&step->inputs[input].view)};
+}
+
+static bool fuses(const void *context, const mia__plan *plan, const mia__step *step) {
+    (void)plan;
+    return mix(context, step, 20 + step->core + step->instruction_count) % 3 > 0;
 }
 
 static mia__plan_rules random_rules(const answers *context) {
@@ -44,6 +51,8 @@ static mia__plan_rules random_rules(const answers *context) {
     if (below(2) == 0) rules.takes = takes;
     if (below(2) == 0) rules.form = form;
     if (below(2) == 0) rules.fused_inputs = 1 + (uint32_t)below(MIA__MAX_OPERANDS);
+    if (below(3) > 0) rules.fusions = below(2) == 0 ? 255 : (uint32_t)below(256);
+    if (below(4) == 0) rules.fuses = fuses;
     return rules;
 }
 
@@ -158,11 +167,12 @@ static bool add_operation(test_tape *t) {
     static const struct {
         mia_op op;
         uint32_t operands;
-    } ops[] = {{MIA_OP_add, 2},     {MIA_OP_mul, 2},     {MIA_OP_add, 2},    {MIA_OP_neg, 1},
-               {MIA_OP_exp, 1},     {MIA_OP_relu, 1},    {MIA_OP_less, 2},   {MIA_OP_where, 3},
-               {MIA_OP_copy, 1},    {MIA_OP_convert, 1}, {MIA_OP_concat, 2}, {MIA_OP_pad, 1},
-               {MIA_OP_update, 3},  {MIA_OP_update, 3},  {MIA_OP_gather, 2}, {MIA_OP_sum, 1},
-               {MIA_OP_softmax, 1}, {MIA_OP_matmul, 2},  {MIA_OP_matmul, 2}, {MIA_OP_embedding, 2}};
+    } ops[] = {{MIA_OP_add, 2},      {MIA_OP_mul, 2},      {MIA_OP_add, 2},    {MIA_OP_neg, 1},
+               {MIA_OP_exp, 1},      {MIA_OP_relu, 1},     {MIA_OP_less, 2},   {MIA_OP_where, 3},
+               {MIA_OP_copy, 1},     {MIA_OP_convert, 1},  {MIA_OP_concat, 2}, {MIA_OP_pad, 1},
+               {MIA_OP_update, 3},   {MIA_OP_update, 3},   {MIA_OP_gather, 2}, {MIA_OP_sum, 1},
+               {MIA_OP_softmax, 1},  {MIA_OP_rms_norm, 2}, {MIA_OP_matmul, 2}, {MIA_OP_matmul, 2},
+               {MIA_OP_embedding, 2}};
     size_t which = (size_t)below(sizeof ops / sizeof ops[0]);
     uint32_t operands[3];
     for (uint32_t i = 0; i < ops[which].operands; i++)
@@ -197,13 +207,55 @@ static void repeat_entry(test_tape *t) {
     t->tape.count++;
 }
 
+/* What models are made of: matmuls of one x, which may be normalised first, and what becomes of their results. */
+static void add_motif(test_tape *t) {
+    uint32_t leaves = t->tape.leaf_count, weights[3], w_count = 0, x = UINT32_MAX;
+    for (uint32_t tries = 0; tries < 20 && x == UINT32_MAX; tries++) {
+        uint32_t i = (uint32_t)below(t->tape.count);
+        if (t->entries[i].dtype == MIA_f32 && t->entries[i].view.ndim == 2) x = i;
+    }
+    if (x == UINT32_MAX || t->tape.count + 12 > TAPE_MOST) return;
+    int64_t k = t->entries[x].view.extent[0];
+    for (uint32_t i = leaves; i-- > 0 && w_count < 3;) /* what it may be multiplied by */
+        if (t->entries[i].dtype == MIA_f32 && t->entries[i].view.ndim == 2 &&
+            t->entries[i].view.extent[0] == k)
+            weights[w_count++] = i;
+    if (w_count == 0) return;
+    if (below(2) == 0) x = tape_unary(t, MIA_OP_exp, x, 0);
+    if (below(2) == 0) {
+        for (uint32_t i = 0; i < leaves; i++) {
+            const mia__entry *e = &t->entries[i];
+            if (e->dtype != MIA_f32 || e->view.ndim != 1 || e->view.extent[0] != k) continue;
+            const uint32_t normed[2] = {x, i};
+            x = tape_add(t, MIA_OP_rms_norm, normed, 2, (mia__attributes){{0}, {1e-5}}, 0);
+            break;
+        }
+    }
+    uint32_t made[3], count = 1 + (uint32_t)below(3);
+    for (uint32_t i = 0; i < count; i++) {
+        made[i] = tape_binary(t, MIA_OP_matmul, weights[below(w_count)], x, 0);
+        if (below(3) == 0) made[i] = tape_unary(t, MIA_OP_relu, made[i], 0);
+    }
+    if (count > 1) (void)tape_binary(t, MIA_OP_mul, made[0], made[1], 0);
+}
+
 static void random_tape(test_tape *t) {
     tape_clear(t);
     int64_t leaves = 1 + below(8), operations = 1 + below(25);
+    bool model = below(3) == 0;
+    if (model) { /* x, weights of a norm and of matmuls */
+        int64_t k = 1 + below(4), n = 1 + below(4);
+        (void)tape_leaf(t, MIA_f32, MIA_SHAPE(k, 1 + below(3)), 0);
+        (void)tape_leaf(t, MIA_f32, MIA_SHAPE(k), below(2) == 0 ? MIA__LEAF_CONSTANT : 0);
+        for (int i = 0; i < 3; i++)
+            (void)tape_leaf(t, MIA_f32, MIA_SHAPE(k, n), below(2) == 0 ? MIA__LEAF_CONSTANT : 0);
+    }
     while (t->tape.count < (uint32_t)leaves) add_leaf(t);
+    leaves = t->tape.count;
     for (int64_t tries = 0; tries < 40 * operations && t->tape.count < (uint32_t)(leaves + operations);
          tries++) {
         if (below(12) == 0) repeat_entry(t);
+        if (model && below(8) == 0) add_motif(t);
         if (t->tape.count < (uint32_t)(leaves + operations))
             (void)(below(4) == 0 ? add_view(t) : add_operation(t));
     }
@@ -275,14 +327,26 @@ static void check_lifetimes(const mia__plan *plan) {
 /* What the random tapes are made to reach. */
 typedef struct reached {
     long steps, reordered, shared, dropped, reuses, overwritten, copies, forms, outputs, aliases,
-        instructions;
+        instructions, cores, prologues, epilogues, norms, siblings, together;
 } reached;
+
+static void note_cores(const mia__plan *plan, const mia__step *step, reached *sums) {
+    sums->together += step->together > 0;
+    if (step->core_count == 0) return;
+    sums->cores++;
+    sums->prologues += step->core > 0;
+    sums->epilogues += step->core + step->core_count < step->instruction_count;
+    sums->siblings += step->core_count > 1;
+    sums->norms +=
+        step->core > 0 && plan->instructions[step->first_instruction + step->core - 1].op == MIA_OP_rms_norm;
+}
 
 static void note_reached(const test_tape *t, const mia__plan *plan, reached *sums) {
     for (uint32_t s = 0; s < plan->step_count; s++) {
         const mia__step *step = &plan->steps[s];
         mia__buffer_kind kind = plan->buffers[step->output.buffer].kind;
         sums->steps++;
+        note_cores(plan, step, sums);
         sums->copies += step->op == MIA_OP_copy && t->entries[step->entry].op != MIA_OP_copy;
         sums->overwritten += kind == MIA__BUFFER_LEAF;
         for (uint32_t i = 0; i < step->input_count; i++) {
@@ -317,6 +381,10 @@ static void test_random_tapes(void **state) {
            "%ld copies put in, %ld forms, %ld outputs, %ld aliases\n",
            sums.steps, sums.instructions, sums.shared, sums.dropped, sums.reordered, sums.reuses,
            sums.overwritten, sums.copies, sums.forms, sums.outputs, sums.aliases);
+    printf("%ld steps with cores: %ld prologues, %ld with a norm, %ld epilogues, %ld siblings; %ld groups\n",
+           sums.cores, sums.prologues, sums.norms, sums.epilogues, sums.siblings, sums.together);
+    assert_true(sums.prologues > rounds / 100 && sums.epilogues > rounds / 100);
+    assert_true(sums.norms > rounds / 1000 && sums.siblings > rounds / 1000 && sums.together > rounds / 100);
     assert_true(sums.reuses > rounds / 100 && sums.overwritten > rounds / 100 && sums.copies > rounds / 100);
     assert_true(sums.instructions > rounds / 10 && sums.shared > rounds / 10 && sums.dropped > rounds / 10);
     assert_true(sums.forms > rounds / 100 && sums.outputs > rounds && sums.aliases > rounds / 10);

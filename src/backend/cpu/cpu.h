@@ -265,7 +265,7 @@ typedef bool (*mia__cpu_chooser)(const mia__cpu *cpu, const mia__plan *plan, mia
 
 /* The chooser of an operation, NULL when the reference kernel is all there is. */
 mia__cpu_chooser mia__cpu_chooser_find(mia_op op);
-size_t mia__cpu_scratch(const void *cpu, const mia__step *step);
+size_t mia__cpu_scratch(const void *cpu, const mia__plan *plan, const mia__step *step);
 
 /* --- compile.c -------------------------------------------------------------------------------- */
 mia_status mia__cpu_compile(mia__backend *backend, const mia__plan *plan, void **program, mia_error *error);

@@ -24,8 +24,8 @@ mia__cpu_quants mia__cpu_group_quants(mia_dtype dtype, int64_t k, const void *gr
                                           mia__cpu_record_bytes(dtype)};
 }
 
-mia__form mia__cpu_form(const void *context, const mia__step *step, uint32_t input) {
-    (void)context;
+mia__form mia__cpu_form(const void *context, const mia__plan *plan, const mia__step *step, uint32_t input) {
+    (void)context, (void)plan;
     const mia__operand *w = &step->inputs[input];
     mia__form none = {0, 0};
     if (step->op != MIA_OP_matmul || input != 0 || !mia__cpu_is_float(step->inputs[1].dtype)) return none;

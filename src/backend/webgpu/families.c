@@ -9,14 +9,16 @@ typedef struct row {
 } row;
 
 static const row rows[] = {
-    {MIA_OP_copy, mia__kernel_copy},
-    {MIA_OP_convert, mia__kernel_convert},
-    {MIA_OP_embedding, mia__kernel_embedding},
+    {MIA_OP_copy, mia__kernel_copy},           {MIA_OP_convert, mia__kernel_convert},
+    {MIA_OP_embedding, mia__kernel_embedding}, {MIA_OP_softmax, mia__kernel_normalise},
+    {MIA_OP_rms_norm, mia__kernel_normalise},  {MIA_OP_layer_norm, mia__kernel_normalise},
+    {MIA_OP_rope, mia__kernel_rope},           {MIA_OP_log_softmax, mia__kernel_normalise},
+    {MIA_OP_l2_norm, mia__kernel_normalise},   {MIA_OP_group_norm, mia__kernel_normalise},
     {MIA_OP_matmul, mia__kernel_matmul},
 };
 
 mia__kernel_family mia__kernel_family_of(const mia__step *step) {
-    if (step->op == MIA__OP_FUSED) return mia__kernel_elementwise;
+    if (step->op == MIA__OP_FUSED) return step->core_count > 0 ? mia__kernel_matmul : mia__kernel_elementwise;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         if (rows[i].op == step->op && step->custom == NULL) return rows[i].family;
     const mia__op_row *op = mia__op_row_of(step->op, step->custom);

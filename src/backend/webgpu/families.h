@@ -8,6 +8,9 @@ bool mia__kernel_elementwise(mia__kernel *k); /* single operations and fused cha
 bool mia__kernel_convert(mia__kernel *k);
 bool mia__kernel_copy(mia__kernel *k);
 bool mia__kernel_embedding(mia__kernel *k);
+bool mia__kernel_normalise(mia__kernel *k); /* softmax and norms */
+bool mia__kernel_rope(mia__kernel *k);
 bool mia__kernel_matmul(mia__kernel *k);
+bool mia__kernel_matvec(mia__kernel *k);
 
 #endif

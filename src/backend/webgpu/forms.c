@@ -1,5 +1,6 @@
 /* What the planner is told of this backend, and constants in the forms that its kernels want. */
 #include "backend/webgpu/prepared.h"
+#include "backend/webgpu/product.h"
 
 static uint32_t features_of(const mia__webgpu *webgpu) {
     return webgpu->gpu->info.features & ~webgpu->options.without;
@@ -10,13 +11,18 @@ void mia__webgpu_rules(mia__webgpu *webgpu) {
     webgpu->gpu->info.features = features_of(webgpu);
     rules->form = mia__webgpu_form;
     rules->binding_bytes = (size_t)(webgpu->gpu->info.limits.binding_bytes & ~(uint64_t)15);
+    rules->fuses = mia__webgpu_fuses;
+    rules->fusions = webgpu->no_fusion
+                         ? 0
+                         : MIA__FUSE_CONTRACTION_NORM | MIA__FUSE_CONTRACTION_EPILOGUE | MIA__FUSE_SIBLINGS |
+                               MIA__FUSE_TOGETHER | MIA__FUSE_NORM_RECOMPUTED;
     rules->fused_inputs = webgpu->no_fusion ? 0 : MIA__MAX_OPERANDS;
     if (webgpu->gpu->info.processor) webgpu->speed = 50;
 }
 
 mia_status mia__webgpu_prepare(mia__backend *backend, mia_dtype dtype, const mia_shape *shape,
                                const mia__form *form, const void *raw, mia__buffer *into, mia_error *error) {
-    if (form->key == MIA__WEBGPU_FORM_UNITS) {
+    if (form->key == MIA__WEBGPU_FORM_GROUPS) {
         uint64_t depth = (uint64_t)shape->extent[0], rows = 1;
         for (uint32_t m = 1; m < shape->ndim; m++) rows *= (uint64_t)shape->extent[m];
         return mia__prepared_fill((mia__webgpu *)backend, dtype, depth, rows, raw, into, error);

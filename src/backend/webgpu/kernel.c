@@ -1,6 +1,7 @@
 /* Describing a dispatch (kernel.h): parameters, bindings, text, and the pipeline that comes of them. */
 #include "backend/webgpu/kernel.h"
 
+#include "graph/ops.h"
 #include "plan/bindings.h"
 
 #include <stdarg.h>
@@ -14,6 +15,11 @@ void mia__kernel_begin(mia__kernel *k) {
     k->value_count = k->slot_count = 0;
     k->once_count = 0;
     k->nanoseconds = 0;
+}
+
+void mia__kernel_again(mia__kernel *k) {
+    if (k->status == MIA_OK) k->why = NULL;
+    mia__kernel_begin(k);
 }
 
 bool mia__kernel_refuse(mia__kernel *k, const char *why) {
@@ -199,7 +205,8 @@ bool mia__kernel_end(mia__kernel *k, uint64_t x, uint64_t y, uint64_t z) {
     if (!bind_slots(k, bindings)) return mia__kernel_refuse(k, "its operands overlap what it writes");
     if (k->value_count == 0) mia__kernel_u32(k, "nothing", 0);
     mia__text module = {.allocator = k->webgpu->allocator};
-    mia__gpu_shader shader = {.label = mia_op_describe(k->step->op)->name};
+    const mia__op_row *row = mia__op_row_of(k->step->op, k->step->custom);
+    mia__gpu_shader shader = {.label = row != NULL ? row->info.name : "fused"};
     write_module(k, &module, &shader, bindings);
     bool failed = k->enables.failed || k->fields.failed || k->code.failed || module.failed;
     shader.wgsl = mia__text_get(&module);

@@ -39,6 +39,8 @@ typedef struct mia__kernel {
     const mia__plan *plan;
     const mia__step *step;
     uint32_t step_index;
+    uint32_t
+        taken; /* steps that the family has described, this one and those behind it that run together with it; 1 */
     mia__gpu_info info; /* of the GPU, less what the device is told to do without */
 
     mia__text enables, fields, code;
@@ -94,6 +96,9 @@ bool mia__kernel_end_flat(mia__kernel *k, uint64_t workgroups);
 
 /* Says why a step cannot be; returns false. */
 bool mia__kernel_refuse(mia__kernel *k, const char *why);
+
+/* Forgets the dispatch that was begun and why it could not be, for another try. */
+void mia__kernel_again(mia__kernel *k);
 
 /* --- operands ----------------------------------------------------------------------------------- */
 

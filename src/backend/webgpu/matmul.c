@@ -1,9 +1,9 @@
-/* Matrix products: w [K, N, ...] by x [K, M, ...] gives [N, M, ...]. The kernel of this file takes anything: one invocation
- * makes each number of the result by itself. */
+/* Matrix products: w [K, N, ...] by x [K, M, ...] gives [N, M, ...]. Which kernel makes which, and the one that takes anything:
+ * each number of the result by an invocation of its own. */
 #include "backend/webgpu/families.h"
 #include "backend/webgpu/rows.h"
 
-bool mia__kernel_matmul(mia__kernel *k) {
+static bool each_alone(mia__kernel *k) {
     const mia__step *step = k->step;
     const mia__view *out = &step->output.view;
     if (!mia__kernel_output(k) || !mia__kernel_rows(k, "w", &step->inputs[0], out) ||
@@ -21,4 +21,12 @@ bool mia__kernel_matmul(mia__kernel *k) {
                        "    for (var j = 0u; j < p.depth; j++) { sum += w_number(a, j) * x_number(b, j); }\n"
                        "    return sum;\n}\n");
     return mia__kernel_map(k);
+}
+
+bool mia__kernel_matmul(mia__kernel *k) {
+    /* two results of two bytes share a word */
+    bool words = mia_dtype_describe(k->step->output.dtype)->bytes == 4;
+    if (words && mia__kernel_matvec(k)) return true;
+    if (words && k->status == MIA_OK) mia__kernel_again(k);
+    return k->status == MIA_OK && k->step->op == MIA_OP_matmul && each_alone(k);
 }

@@ -18,7 +18,7 @@ static mia__view numbered(const mia__view *view) {
     return rows;
 }
 
-static void put_row(mia__kernel *k, const char *name, const mia__view *view, const mia__view *output) {
+void mia__kernel_row(mia__kernel *k, const char *name, const mia__view *view, const mia__view *output) {
     mia__kernel_add(k, "fn %s_row(line: u32, batch: u32) -> u32 {\n    var o = p.%s_o;\n", name, name);
     if (view->ndim > 1) mia__kernel_add(k, "    o += line * p.%s_s1;\n", name);
     if (output->ndim > 2) mia__kernel_put(k, "    var r = batch;\n");
@@ -39,15 +39,17 @@ bool mia__kernel_rows(mia__kernel *k, const char *name, const mia__operand *oper
     if (!mia__is_prepared(k->plan, operand)) {
         if (!mia__kernel_input(k, name, operand)) return false;
         mia__kernel_number(k, name, operand->dtype);
-        put_row(k, name, &operand->view, output);
+        mia__kernel_row(k, name, &operand->view, output);
         return true;
     }
     const mia__view rows = numbered(&operand->view);
     uint64_t depth = (uint64_t)operand->view.extent[0];
-    if (!mia__kernel_words(k, name, operand->buffer)) return false;
+    uint32_t slot;
+    if (!mia__kernel_bind(k, operand->buffer, "vec4<u32>", false, &slot)) return false;
     mia__kernel_view(k, name, &rows);
-    (void)mia__prepared_readers(k, name, operand->dtype, depth,
-                                depth > 0 ? (uint64_t)mia__view_count(&operand->view) / depth : 0);
-    put_row(k, name, &rows, output);
+    if (!mia__prepared_readers(k, name, slot, operand->dtype, depth,
+                               depth > 0 ? (uint64_t)mia__view_count(&operand->view) / depth : 0))
+        return false;
+    mia__kernel_row(k, name, &rows, output);
     return true;
 }

@@ -11,4 +11,7 @@
  * and the parameters of mia__kernel_view, and p.depth, the rows' length. */
 bool mia__kernel_rows(mia__kernel *k, const char *name, const mia__operand *operand, const mia__view *output);
 
+/* Its w_row alone, for a view that mia__kernel_view has. */
+void mia__kernel_row(mia__kernel *k, const char *name, const mia__view *view, const mia__view *output);
+
 #endif
