@@ -15,9 +15,13 @@ typedef struct mia__chain {
 
 /* Binds the inputs that they read, and adds the functions that they call. */
 bool mia__chain_declare(mia__kernel *k, const mia__chain *chain);
+/* The functions alone, for inputs that are read in another way. */
+bool mia__chain_functions(mia__kernel *k, const mia__chain *chain);
 
 /* Adds the lines that work them out for the element at flat index `i`; results of earlier instructions that they read are in
  * scope. */
 void mia__chain_body(mia__kernel *k, const mia__chain *chain);
+/* Lines of the instructions alone, for inputs that are in scope. */
+void mia__chain_lines(mia__kernel *k, const mia__chain *chain);
 
 #endif

@@ -95,6 +95,15 @@ void mia__kernel_add(mia__kernel *k, const char *format, ...) {
         mia__text_put(&k->code, line);
 }
 
+bool mia__kernel_lacks(const mia__kernel *k, const char *name) {
+    const char *at = mia__text_get(&k->code);
+    size_t length = strlen(name);
+    for (; (at = strstr(at, name)) != NULL; at += length)
+        if (at[length] == '(' && at - mia__text_get(&k->code) >= 3 && memcmp(at - 3, "fn ", 3) == 0)
+            return false;
+    return true;
+}
+
 void mia__kernel_put_with(mia__kernel *k, const char *wgsl, const mia__kernel_word *words, uint32_t count) {
     while (*wgsl != 0) {
         const char *next = NULL;

@@ -24,7 +24,7 @@
 #include "backend/webgpu/webgpu.h"
 
 #define MIA__KERNEL_MOST_PARAMETERS 160
-#define MIA__KERNEL_MOST_ONCE       32
+#define MIA__KERNEL_MOST_ONCE       64
 #define MIA__KERNEL_INVOCATIONS     256 /* of a workgroup, where a family has no reason for another number */
 
 typedef struct mia__kernel_slot {
@@ -77,6 +77,8 @@ void mia__kernel_f32(mia__kernel *k, const char *name, double value);
 /* WGSL of the dispatch's module; mia__kernel_put as it is, mia__kernel_add as printf does. */
 void mia__kernel_put(mia__kernel *k, const char *wgsl);
 __attribute__((format(printf, 2, 3))) void mia__kernel_add(mia__kernel *k, const char *format, ...);
+/* Whether a function of that name is still to be put there. */
+bool mia__kernel_lacks(const mia__kernel *k, const char *name);
 /* The same with words replaced wherever they stand: a template. */
 typedef struct mia__kernel_word {
     const char *from, *to;
@@ -132,8 +134,22 @@ bool mia__kernel_result(mia__kernel *k, const char *name, const mia__operand *op
 /* The function that rounds to a type, for values between instructions: fn <name>(v: T) -> T. */
 void mia__kernel_round(mia__kernel *k, const char *name, mia_dtype dtype);
 
+/* The bits of an element in storage, in the low end of a word: fn <name>(v: T) -> u32. */
+void mia__kernel_bits(mia__kernel *k, const char *name, mia_dtype dtype);
+
 /* Ends a dispatch whose text has fn value(i: u32) -> T: called for every element of the output. */
 bool mia__kernel_map(mia__kernel *k);
+
+/* Four elements at a time, of operands that lie so that four lie together wherever the first of them is the 4 q-th of
+ * the view: bound as arrays of mia__kernel_fours_type, while other bindings of the same buffer are words.
+ *     fn x_four(q: u32) -> vec4<T>               after mia__kernel_input_fours
+ *     fn out_four(q: u32, v: vec4<T>)            after mia__kernel_output_fours; p.count, p.fours
+ * mia__kernel_map_fours ends a dispatch whose text has fn four(q: u32) -> vec4<T>. */
+bool mia__kernel_in_fours(const mia__view *view);
+const char *mia__kernel_fours_type(mia_dtype dtype);
+bool mia__kernel_input_fours(mia__kernel *k, const char *name, const mia__operand *operand);
+bool mia__kernel_output_fours(mia__kernel *k);
+bool mia__kernel_map_fours(mia__kernel *k);
 
 /* Whether the GPU has a feature, and the device is to use it. */
 static inline bool mia__kernel_has(const mia__kernel *k, mia__gpu_feature feature) {
