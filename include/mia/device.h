@@ -86,6 +86,24 @@ typedef struct mia_webgpu_options {
     void *(*procedure)(const char *name);
 } mia_webgpu_options;
 
+/* A GPU, or a driver that computes on the CPU, that the webgpu backend can use. */
+typedef struct mia_webgpu_adapter {
+    char name[128];
+    char driver[128];
+    char library[256];       /* that it was found with */
+    bool processor;          /* it computes on the CPU */
+    uint32_t features;       /* set of MIA_WEBGPU_ features */
+    char features_text[128]; /* "f16, subgroups of 32, timestamps" */
+    char limits_text[192];   /* "buffers to 4 GiB, ..." */
+} mia_webgpu_adapter;
+
+/* Lists the adapters, the one that is used by default first: fills up to `capacity`, and *count gets how many there are.
+ * options may be NULL. Blocks, some tenths of a second. NOT_FOUND without a library or an adapter; the message says what to
+ * install. Native programs only. */
+MIA_API MIA_MUST_CHECK mia_status mia_webgpu_adapters(const mia_webgpu_options *options,
+                                                      mia_webgpu_adapter *adapters, size_t capacity,
+                                                      size_t *count, mia_error *error);
+
 /* Zero means the default of every field. */
 typedef struct mia_device_options {
     const char *backend; /* "cpu" (default), "reference", "webgpu", "null" */
