@@ -138,6 +138,8 @@ static bool place_operands(mia__planner *planner, uint32_t s, moment now) {
             mia__view_is_compact(input->dtype, &input->view) &&
             mia__view_bytes(input->dtype, &input->view) == value->bytes)
             form = rules->form(rules->context, planner->plan, step, i);
+        if (rules->binding_bytes > 0 && form.bytes > rules->binding_bytes)
+            form.key = 0; /* a form cannot be cut, the constant as it is can (split.c) */
         uint32_t buffer = form.key != 0 ? buffer_of_form(planner, value->leaf, input, &form, now)
                                         : buffer_of(planner, input->buffer, now);
         if (buffer == MIA__NO_BUFFER) return false;

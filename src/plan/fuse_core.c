@@ -212,6 +212,7 @@ void mia__plan_add_instructions(mia__plan *plan, mia__step *step, const mia__ins
 
 bool mia__plan_takes_fused(mia__planner *planner, mia__step *step, const mia__instruction *instructions) {
     const mia__plan_rules *rules = planner->rules;
+    if (mia__plan_is_large(planner, step)) return false;
     if (rules->fuses == NULL) return true;
     mia__plan_add_instructions(planner->plan, step, instructions); /* lent while the backend looks */
     bool taken = rules->fuses(rules->context, planner->plan, step);

@@ -83,7 +83,7 @@ static void log_steps(const mia_device *device, const mia__plan *plan) {
 }
 
 static void log_buffers(const mia_device *device, const mia__plan *plan) {
-    static const char *const kinds[] = {"leaf", "form", "arena", "output"};
+    static const char *const kinds[] = {"leaf", "form", "arena", "output", "part"};
     for (uint32_t b = 0; b < plan->buffer_count; b++) {
         const mia__plan_buffer *buffer = &plan->buffers[b];
         mia__device_log(device, "b%-4u %-6s %12zu bytes at %12zu, steps %u to %u", (unsigned)b,

@@ -2,6 +2,7 @@
  * what was recorded, views folded into the arrows; a plan shows the steps that run and where their results go. */
 #include "graph/draw.h"
 #include "graph/ops.h"
+#include "plan/bindings.h"
 #include "runtime/tapes.h"
 
 #include <inttypes.h>
@@ -202,7 +203,7 @@ static void step_title(const mia__plan *plan, uint32_t number, char *text) {
 }
 
 static void plan_boxes(mia__drawing *d, const plan_drawing *p) {
-    static const char *const places[] = {"leaf", "form", "arena", "output"};
+    static const char *const places[] = {"leaf", "form", "arena", "output", "part of"};
     char title[TEXT], note[2 * TEXT], bytes[32], type[TEXT];
     for (uint32_t b = 0; b < p->plan->buffer_count; b++) {
         const mia__plan_buffer *buffer = &p->plan->buffers[b];
@@ -235,15 +236,16 @@ static void plan_boxes(mia__drawing *d, const plan_drawing *p) {
 
 static void plan_arrows(mia__drawing *d, const plan_drawing *p) {
     char label[32];
+    size_t offset;
     for (uint32_t s = 0; s < p->plan->step_count; s++) {
         const mia__step *step = &p->plan->steps[s];
         for (uint32_t i = 0; i < step->input_count; i++) {
-            uint32_t buffer = step->inputs[i].buffer;
+            uint32_t buffer = mia__plan_root(p->plan, step->inputs[i].buffer, &offset);
             mia__draw_arrow(d, p->writer[buffer], step_box(p, s),
                             bytes_text(mia__view_bytes(step->inputs[i].dtype, &step->inputs[i].view), label,
                                        sizeof label));
         }
-        p->writer[step->output.buffer] = step_box(p, s);
+        p->writer[mia__plan_root(p->plan, step->output.buffer, &offset)] = step_box(p, s);
     }
     for (uint32_t i = 0; i < p->tape->output_count; i++) {
         uint32_t entry = p->tape->outputs[i].entry;

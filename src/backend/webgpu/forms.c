@@ -23,6 +23,7 @@ void mia__webgpu_rules(mia__webgpu *webgpu) {
     mia__plan_rules *rules = &webgpu->base.rules;
     webgpu->gpu->info.features = features_of(webgpu);
     rules->form = mia__webgpu_form;
+    rules->binding_bytes = (size_t)(webgpu->gpu->info.limits.binding_bytes & ~(uint64_t)15);
     rules->fuses = mia__webgpu_fuses;
     rules->fusions = webgpu->no_fusion
                          ? 0
