@@ -334,9 +334,9 @@ mia_status mia__cpu_choose_fused(const mia__cpu *cpu, const mia__plan *plan, con
 void mia__cpu_fused_tasks(const mia__cpu_task *whole, mia__cpu_task tasks[MIA__CPU_MOST_PARTS]);
 /* Elements first .. first + count of what comes before a core, in `room`; returns where element 0 would be. */
 const char *mia__cpu_chain_before(const mia__cpu_task *before, size_t first, size_t count, void *room);
-/* What comes behind cores, whose results from element `first` on are at results[]. */
-void mia__cpu_chain_behind(const mia__cpu_task *behind, const void *const *results, uint32_t cores,
-                           size_t first, size_t count);
+/* What comes behind cores, whose results from element `first` on are at results[]. `behind` is a copy of the task. */
+void mia__cpu_chain_behind(mia__cpu_task *behind, const void *const *results, uint32_t cores, size_t first,
+                           size_t count);
 /* What a step is about: itself, or the first of its cores. */
 static inline const mia__cpu_step *mia__cpu_core(const mia__cpu_step *step) {
     return step->fused != NULL ? &step->fused->parts[step->fused->core].step : step;

@@ -274,11 +274,10 @@ const char *mia__cpu_chain_before(const mia__cpu_task *before, size_t first, siz
     return own.output;
 }
 
-void mia__cpu_chain_behind(const mia__cpu_task *behind, const void *const *results, uint32_t cores,
-                           size_t first, size_t count) {
-    mia__cpu_task own = *behind;
+void mia__cpu_chain_behind(mia__cpu_task *behind, const void *const *results, uint32_t cores, size_t first,
+                           size_t count) {
     for (uint32_t c = 0; c < cores; c++)
-        own.inputs[c] = mia__cpu_origin(results[c], first,
-                                        mia_dtype_describe(behind->step->source->inputs[c].dtype)->bytes);
-    mia__cpu_chain_run(&own, first, count);
+        behind->inputs[c] = mia__cpu_origin(results[c], first,
+                                            mia_dtype_describe(behind->step->source->inputs[c].dtype)->bytes);
+    mia__cpu_chain_run(behind, first, count);
 }

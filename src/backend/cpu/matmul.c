@@ -22,8 +22,9 @@
 #define BLOCK       MIA__CPU_BLOCK
 #define DEPTH       256   /* of a stretch of k; a multiple of the block */
 #define MOST_GROUPS 2     /* that an inner kernel takes at once */
-#define TILE_MOST   16384 /* numbers of a unit's tiles, of all cores */
-#define WIDE        256   /* rows of one column that are in a tile at once */
+#define TILE_MOST   32768 /* numbers of the tiles of all cores */
+#define TILE_ROWS   256   /* of them, in units that follow each other */
+#define TILE_GAP    16 /* numbers between columns, so that they do not meet in one set of the first cache */
 
 static int64_t least(int64_t a, int64_t b) {
     return a < b ? a : b;
@@ -116,8 +117,10 @@ static void empty_tiles(const mia__cpu_task *task, const area *a, const float *t
     const mia__cpu_matmul *mm = &task->step->as.matmul;
     const mia__cpu_kernels *kernels = task->step->kernels;
     uint32_t cores = task->core_count > 0 ? task->core_count : 1;
-    uint16_t halves[MIA__MOST_CORES][WIDE];
+    uint16_t halves[MIA__MOST_CORES][TILE_ROWS];
     const void *results[MIA__MOST_CORES];
+    mia__cpu_task behind;
+    if (task->behind != NULL) behind = *task->behind;
     for (int64_t column = 0; column < a->columns; column++) {
         int64_t first = first_of(mm, a, column);
         for (uint32_t c = 0; c < cores; c++) {
@@ -129,33 +132,30 @@ static void empty_tiles(const mia__cpu_task *task, const area *a, const float *t
             results[c] = to;
         }
         if (task->behind != NULL)
-            mia__cpu_chain_behind(task->behind, results, cores, (size_t)first, (size_t)a->rows);
+            mia__cpu_chain_behind(&behind, results, cores, (size_t)first, (size_t)a->rows);
     }
 }
 
-static void do_cores(const mia__cpu_task *task, area a, float *tiles, int64_t apart, area_function function) {
-    for (uint32_t c = 0; c < task->core_count || c == 0; c++) {
-        a.out = tiles + c * apart;
-        function(task->core_count > 0 ? &task->cores[c] : task, &a);
-    }
-}
-
-/* Units of a product in tiles; of one column many rows at once. */
+/* Units of a product in tiles, as many rows of the same columns at once as there is room for. */
 static void run_in_tiles(const mia__cpu_task *task, size_t begin, size_t end, area_function function) {
     const mia__cpu_matmul *mm = &task->step->as.matmul;
-    float tiles[TILE_MOST];
-    bool column = mm->m == 1 && mm->batches == 1;
-    size_t many = column ? (size_t)(WIDE / mm->n_tile) : 1;
-    int64_t apart = column ? WIDE : mm->n_tile * mm->m_tile;
-    for (size_t unit = begin; unit < end; unit += many) {
-        size_t last = end - unit < many ? end : unit + many;
+    _Alignas(64) float tiles[TILE_MOST];
+    int64_t cores = task->core_count > 0 ? task->core_count : 1, columns = least(mm->m, mm->m_tile);
+    int64_t room = least(TILE_MOST / (cores * columns) - TILE_GAP, TILE_ROWS), most = room / mm->n_tile;
+    int64_t stride = most * mm->n_tile + TILE_GAP, apart = stride * columns;
+    for (size_t unit = begin, last; unit < end; unit = last) {
         area all = find_area(mm, unit);
+        int64_t left = mm->n_tiles - (int64_t)unit % mm->n_tiles; /* of the same columns */
+        last = unit + (size_t)least(least(left, most), (int64_t)(end - unit));
         all.rows = 0;
-        all.out_stride = column ? WIDE : mm->n_tile;
+        all.out_stride = stride;
         for (size_t u = unit; u < last; u++) {
             area a = find_area(mm, u);
-            a.out_stride = all.out_stride;
-            do_cores(task, a, tiles + all.rows, apart, function);
+            a.out_stride = stride;
+            for (int64_t c = 0; c < cores; c++) {
+                a.out = tiles + c * apart + all.rows;
+                function(task->core_count > 0 ? &task->cores[c] : task, &a);
+            }
             all.rows += a.rows;
         }
         empty_tiles(task, &all, tiles, apart);
@@ -504,7 +504,7 @@ bool mia__cpu_matmul_in_tiles(mia__cpu_step *step, uint32_t cores) {
     if (!takes(step->source)) return false;
     mm->tiled = true;
     int64_t m_tile = mm->m_tile;
-    while (mm->n_tile * m_tile * cores > TILE_MOST) m_tile /= 2;
+    while ((mm->n_tile + TILE_GAP) * m_tile * cores > TILE_MOST) m_tile /= 2;
     tile_output(mm, mm->n_tile, m_tile);
     step->phases[step->phase_count - 1].units = step->phases[step->phase_count - 1].piece = units(mm);
     return true;

@@ -226,6 +226,8 @@ static void run_rows_between(const mia__cpu_task *task, size_t begin, size_t end
     size_t length = (size_t)task->step->as.rows.length, many = MIA__CPU_TILE / length;
     uint64_t made[MIA__CPU_TILE], results[MIA__CPU_TILE];
     const void *at = results;
+    mia__cpu_task behind;
+    if (task->behind != NULL) behind = *task->behind;
     for (size_t row = begin; row < end; row += many) {
         size_t last = end - row < many ? end : row + many, first = row * length,
                count = (last - row) * length;
@@ -234,7 +236,7 @@ static void run_rows_between(const mia__cpu_task *task, size_t begin, size_t end
         if (task->behind != NULL)
             own.output = mia__cpu_origin(results, first, (size_t)mia__cpu_bytes(step->output.dtype));
         function(&own, row, last);
-        if (task->behind != NULL) mia__cpu_chain_behind(task->behind, &at, 1, first, count);
+        if (task->behind != NULL) mia__cpu_chain_behind(&behind, &at, 1, first, count);
     }
 }
 

@@ -142,6 +142,8 @@ static void run_units(const mia__cpu_task *task, size_t begin, size_t end, unit_
     size_t bytes = mia_dtype_describe(task->step->source->output.dtype)->bytes;
     uint64_t results[UNIT];
     const void *at = results;
+    mia__cpu_task behind;
+    if (task->behind != NULL) behind = *task->behind;
     for (size_t number = begin; number < end; number++) {
         unit u = unit_at(r, number);
         if (task->behind == NULL || r->parts > 1) {
@@ -151,7 +153,7 @@ static void run_units(const mia__cpu_task *task, size_t begin, size_t end, unit_
         mia__cpu_task own = *task;
         own.output = mia__cpu_origin(results, (size_t)u.first, bytes);
         function(&own, &u);
-        mia__cpu_chain_behind(task->behind, &at, 1, (size_t)u.first, (size_t)u.columns);
+        mia__cpu_chain_behind(&behind, &at, 1, (size_t)u.first, (size_t)u.columns);
     }
 }
 
@@ -325,6 +327,8 @@ static void run_combine(const mia__cpu_task *task, size_t begin, size_t end) {
     size_t bytes = mia_dtype_describe(task->step->source->output.dtype)->bytes;
     uint64_t results[COMBINED];
     const void *at = results;
+    mia__cpu_task behind;
+    if (task->behind != NULL) behind = *task->behind;
     for (size_t number = begin; number < end; number++) {
         int64_t first = (int64_t)number * COMBINED,
                 last = first + COMBINED < r->results ? first + COMBINED : r->results;
@@ -333,7 +337,7 @@ static void run_combine(const mia__cpu_task *task, size_t begin, size_t end) {
             continue;
         }
         combine(task, first, last, mia__cpu_origin(results, (size_t)first, bytes));
-        mia__cpu_chain_behind(task->behind, &at, 1, (size_t)first, (size_t)(last - first));
+        mia__cpu_chain_behind(&behind, &at, 1, (size_t)first, (size_t)(last - first));
     }
 }
 
