@@ -96,6 +96,13 @@ static void test_a_wrong_kernel(void **state) {
         OK(mia_read(x, out, 20, NULL));
         expect_found(&l, fused ? "step 0, halve (entry" : "step 1, halve (entry");
         assert_true(out[3] == 5); /* checking changes nothing */
+        /* before a sum */
+        l = (lines){0};
+        count_up(device, 1, &x);
+        x = mia_sub(x, mia_full(f32, device, MIA_SCALAR, 1));
+        x = mia_call(f32, op, (const mia_tensor[1]){MIA_UNTYPED(x)}, 1, NULL);
+        OK(mia_read(mia_sum(x, MIA_ALL_MODES), out, 1, NULL));
+        expect_found(&l, fused ? "step 0, halve (entry" : "step 1, halve (entry");
         close_clean(device);
     }
 }
@@ -327,9 +334,12 @@ static void test_trace(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_wrong_kernel),   cmocka_unit_test(test_a_wrong_operation),
-        cmocka_unit_test(test_a_model_is_right), cmocka_unit_test(test_operations_are_right),
-        cmocka_unit_test(test_cores_are_right),  cmocka_unit_test(test_without_memory),
+        cmocka_unit_test(test_a_wrong_kernel),
+        cmocka_unit_test(test_a_wrong_operation),
+        cmocka_unit_test(test_a_model_is_right),
+        cmocka_unit_test(test_operations_are_right),
+        cmocka_unit_test(test_cores_are_right),
+        cmocka_unit_test(test_without_memory),
         cmocka_unit_test(test_trace),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
