@@ -327,6 +327,10 @@ static inline bool mia__cpu_is_float(mia_dtype dtype) {
 /* --- fused.c: steps with cores ---------------------------------------------------------------- */
 bool mia__cpu_has_cores(const mia__step *step);
 size_t mia__cpu_scratch_fused(const mia__cpu *cpu, const mia__plan *plan, const mia__step *step);
+/* Whether a step, one of a plan's, is one of a group whose first rounds the same x to 8 bits into its own scratch. */
+bool mia__cpu_borrows_scratch(const mia__cpu *cpu, const mia__plan *plan, const mia__step *step);
+/* The first step of the group that step `index` is one of; itself when it is alone. */
+uint32_t mia__cpu_group_of(const mia__plan *plan, uint32_t index);
 mia_status mia__cpu_choose_fused(const mia__cpu *cpu, const mia__plan *plan, const mia__step *source,
                                  mia__cpu_instruction *room, mia__cpu_fused *fused, mia__cpu_step *out,
                                  mia_error *error);

@@ -187,6 +187,39 @@ size_t mia__cpu_scratch_fused(const mia__cpu *cpu, const mia__plan *plan, const 
     return parts.bytes;
 }
 
+/* --- scratch of groups ------------------------------------------------------------------------ */
+
+#define MOST_TOGETHER 8
+
+uint32_t mia__cpu_group_of(const mia__plan *plan, uint32_t index) {
+    for (uint32_t back = 0; back < MOST_TOGETHER && back <= index; back++)
+        if (plan->steps[index - back].together > back) return index - back;
+    return index;
+}
+
+/* Whether a matmul, alone or with an epilogue, rounds its x. */
+static bool rounds_x(const mia__cpu *cpu, const mia__plan *plan, const mia__step *step) {
+    const mia__operand *w = &step->inputs[0], *x = &step->inputs[1];
+    mia_dtype dtype = step->output.dtype;
+    if (step->op == MIA__OP_FUSED) {
+        const mia__instruction *core = &plan->instructions[step->first_instruction + step->core];
+        if (step->core > 0 || core->op != MIA_OP_matmul) return false;
+        w = &step->inputs[core->operands[0]];
+        x = &step->inputs[core->operands[1]];
+        dtype = core->dtype;
+    }
+    return cpu->precision == MIA_PRECISION_DEFAULT && mia_dtype_describe(w->dtype)->kind == MIA_KIND_BLOCK &&
+           mia__cpu_is_float(x->dtype) && x->dtype == dtype;
+}
+
+bool mia__cpu_borrows_scratch(const mia__cpu *cpu, const mia__plan *plan, const mia__step *step) {
+    if (plan == NULL || plan->step_count == 0) return false;
+    uintptr_t begin = (uintptr_t)plan->steps, at = (uintptr_t)step; /* which may be none of the plan's */
+    if (at < begin || at > (uintptr_t)&plan->steps[plan->step_count - 1]) return false;
+    uint32_t index = (uint32_t)((at - begin) / sizeof *step), first = mia__cpu_group_of(plan, index);
+    return first != index && rounds_x(cpu, plan, &plan->steps[first]) && rounds_x(cpu, plan, step);
+}
+
 /* --- choosing --------------------------------------------------------------------------------- */
 
 static mia_status choose_parts(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_instruction *room,

@@ -8,6 +8,10 @@ static mia__cpu_task resolve(const mia__run *run, uint32_t index, const mia__cpu
     for (uint32_t i = 0; i < step->source->input_count; i++)
         task.inputs[i] = (const char *)task.args.inputs[i] + step->input_offset[i];
     task.output = (char *)task.args.output + step->output_offset;
+    if (task.args.scratch == NULL) { /* that of the first of its group, which reads the same x */
+        uint32_t first = mia__cpu_group_of(run->plan, index);
+        if (first != index) task.args.scratch = mia__host_resolve(run, first).scratch;
+    }
     return task;
 }
 
