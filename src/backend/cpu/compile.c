@@ -58,15 +58,16 @@ mia_status mia__cpu_choose(const mia__cpu *cpu, const mia__plan *plan, const mia
 static bool measure(const mia__plan *plan, size_t *fused, size_t *instructions, size_t *bytes) {
     size_t count = 0, cores = 0, room;
     for (uint32_t i = 0; i < plan->step_count; i++) {
-        cores += mia__cpu_has_cores(&plan->steps[i]);
+        if (mia__cpu_has_cores(&plan->steps[i]) &&
+            !mia__size_add(cores, mia__cpu_fused_bytes(plan, &plan->steps[i]), &cores))
+            return false;
         if (!mia__size_add(count, mia__cpu_instructions_most(&plan->steps[i]), &count)) return false;
     }
     if (!mia__size_multiply(plan->step_count, sizeof(mia__cpu_step), bytes) ||
-        !mia__size_add(*bytes, sizeof(mia__cpu_program), bytes) ||
-        !mia__size_multiply(cores, sizeof(mia__cpu_fused), &room))
+        !mia__size_add(*bytes, sizeof(mia__cpu_program), bytes))
         return false;
     *fused = *bytes;
-    if (!mia__size_add(*bytes, room, bytes) ||
+    if (!mia__size_add(*bytes, cores, bytes) ||
         !mia__size_multiply(count, sizeof(mia__cpu_instruction), &room))
         return false;
     *instructions = *bytes;
@@ -99,14 +100,16 @@ mia_status mia__cpu_compile(mia__backend *backend, const mia__plan *plan, void *
                              plan->step_count);
     *made = (mia__cpu_program){.count = plan->step_count, .bytes = bytes};
     mia__cpu_instruction *room = (mia__cpu_instruction *)(void *)((char *)made + instructions);
-    mia__cpu_fused *parts = (mia__cpu_fused *)(void *)((char *)made + fused);
+    char *parts = (char *)made + fused;
     for (uint32_t i = 0; i < plan->step_count; i++) {
         const mia__step *step = &plan->steps[i];
         mia_status status =
             mia__cpu_has_cores(step)
-                ? mia__cpu_choose_fused(cpu, plan, step, room, parts++, &made->steps[i], error)
+                ? mia__cpu_choose_fused(cpu, plan, step, room, (mia__cpu_fused *)(void *)parts,
+                                        &made->steps[i], error)
                 : mia__cpu_choose(cpu, plan, step, room, &made->steps[i], error);
-        room += mia__cpu_instructions_most(&plan->steps[i]);
+        room += mia__cpu_instructions_most(step);
+        if (mia__cpu_has_cores(step)) parts += mia__cpu_fused_bytes(plan, step);
         if (status != MIA_OK) {
             mia__cpu_discard(backend, made);
             return status;

@@ -264,11 +264,11 @@ typedef struct mia__cpu_member {
 /* A step with cores: prologue, norm, cores and epilogue, those that there are. */
 #define MIA__CPU_MOST_PARTS (MIA__MOST_CORES + 3)
 struct mia__cpu_fused {
-    mia__cpu_member parts[MIA__CPU_MOST_PARTS];
+    mia__cpu_member *parts;
     uint32_t count, core;            /* core: the part that the cores begin with */
     bool has_prologue, has_epilogue; /* the first part, the last part */
-    mia__instruction before[MIA__MOST_INSTRUCTIONS], behind[MIA__MOST_INSTRUCTIONS];
-    size_t bytes; /* of scratch */
+    mia__instruction *instructions;  /* of the prologue; from step->core on those of the epilogue */
+    size_t bytes;                    /* of scratch */
 };
 
 /* A plan's steps as compiled. */
@@ -331,6 +331,9 @@ size_t mia__cpu_scratch_fused(const mia__cpu *cpu, const mia__plan *plan, const 
 bool mia__cpu_borrows_scratch(const mia__cpu *cpu, const mia__plan *plan, const mia__step *step);
 /* The first step of the group that step `index` is one of; itself when it is alone. */
 uint32_t mia__cpu_group_of(const mia__plan *plan, uint32_t index);
+/* Bytes that a step with cores takes of a program, a multiple of what its parts are aligned to. */
+size_t mia__cpu_fused_bytes(const mia__plan *plan, const mia__step *step);
+/* fused: so many bytes. */
 mia_status mia__cpu_choose_fused(const mia__cpu *cpu, const mia__plan *plan, const mia__step *source,
                                  mia__cpu_instruction *room, mia__cpu_fused *fused, mia__cpu_step *out,
                                  mia_error *error);

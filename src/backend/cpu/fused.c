@@ -93,13 +93,18 @@ static mia__cpu_member *add_single(divider *d, uint32_t n, const mia__cpu_member
     return part;
 }
 
+/* Whether what comes before the cores ends in a norm. */
+static bool ends_in_norm(const mia__instruction *all, const mia__step *step) {
+    mia_op op = step->core > 0 ? all[step->core - 1].op : MIA_OP_NONE;
+    return op == MIA_OP_rms_norm || op == MIA_OP_layer_norm || op == MIA_OP_l2_norm;
+}
+
 /* The parts and how they hang together; where things are in scratch comes later. */
 static void divide(divider *d) {
     const mia__step *step = d->step;
     mia__cpu_fused *to = d->to;
     uint32_t behind = step->core + step->core_count, chained = step->core;
-    mia_op op = step->core > 0 ? d->all[step->core - 1].op : MIA_OP_NONE;
-    bool norm = op == MIA_OP_rms_norm || op == MIA_OP_layer_norm || op == MIA_OP_l2_norm;
+    bool norm = ends_in_norm(d->all, step);
     mia__cpu_member *before = NULL;
     to->count = 0;
     chained -= norm;
@@ -107,7 +112,7 @@ static void divide(divider *d) {
     to->has_epilogue = behind < step->instruction_count;
     if (chained > 0) {
         before = add_part(d, MIA__OP_FUSED, d->all[chained - 1].entry);
-        fill_chain(d, before, 0, chained, to->before);
+        fill_chain(d, before, 0, chained, to->instructions);
         before->source.output = result_of(&before->source.inputs[0].view, d->all[chained - 1].dtype);
     }
     if (norm) {
@@ -125,11 +130,22 @@ static void divide(divider *d) {
     for (uint32_t c = 0; c < step->core_count; c++)
         (void)add_input(last, &to->parts[to->core + c].source.output,
                         (uint8_t)(MIA__MAX_OPERANDS + to->core + c));
-    fill_chain(d, last, behind, step->instruction_count, to->behind);
+    fill_chain(d, last, behind, step->instruction_count, to->instructions + step->core);
     last->source.output = step->output;
 }
 
 /* --- what runs by itself, and scratch --------------------------------------------------------- */
+
+static uint32_t count_parts(const mia__plan *plan, const mia__step *step) {
+    bool norm = ends_in_norm(plan->instructions + step->first_instruction, step);
+    uint32_t count = step->core_count + norm + (step->core > (uint32_t)norm);
+    return count + (step->core + step->core_count < step->instruction_count);
+}
+
+size_t mia__cpu_fused_bytes(const mia__plan *plan, const mia__step *step) {
+    return sizeof(mia__cpu_fused) + count_parts(plan, step) * sizeof(mia__cpu_member) +
+           step->instruction_count * sizeof(mia__instruction);
+}
 
 static bool is_reduction(mia_op op) {
     return mia__op_row_of(op, NULL)->info.op_class == MIA_CLASS_REDUCTION;
@@ -182,9 +198,11 @@ static void divide_and_arrange(const mia__cpu *cpu, const mia__plan *plan, const
 }
 
 size_t mia__cpu_scratch_fused(const mia__cpu *cpu, const mia__plan *plan, const mia__step *step) {
-    mia__cpu_fused parts;
-    divide_and_arrange(cpu, plan, step, &parts);
-    return parts.bytes;
+    mia__cpu_member parts[MIA__CPU_MOST_PARTS];
+    mia__instruction instructions[MIA__MOST_INSTRUCTIONS];
+    mia__cpu_fused fused = {.parts = parts, .instructions = instructions};
+    divide_and_arrange(cpu, plan, step, &fused);
+    return fused.bytes;
 }
 
 /* --- scratch of groups ------------------------------------------------------------------------ */
@@ -222,12 +240,12 @@ bool mia__cpu_borrows_scratch(const mia__cpu *cpu, const mia__plan *plan, const 
 
 /* --- choosing --------------------------------------------------------------------------------- */
 
-static mia_status choose_parts(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_instruction *room,
-                               mia__cpu_fused *fused, mia_error *error) {
+static mia_status choose_parts(const mia__cpu *cpu, const mia__plan *plan, const mia__step *fused_step,
+                               mia__cpu_instruction *room, mia__cpu_fused *fused, mia_error *error) {
     for (uint32_t p = 0; p < fused->count; p++) {
         mia__cpu_member *part = &fused->parts[p];
         mia__plan own = *plan; /* whose instructions are the chain's */
-        own.instructions = p == 0 ? fused->before : fused->behind;
+        own.instructions = fused->instructions + (p == 0 ? 0 : fused_step->core);
         mia_status status = mia__cpu_choose(cpu, &own, &part->source, room, &part->step, error);
         if (status != MIA_OK) return status;
         room += mia__cpu_instructions_most(&part->source);
@@ -238,9 +256,11 @@ static mia_status choose_parts(const mia__cpu *cpu, const mia__plan *plan, mia__
 mia_status mia__cpu_choose_fused(const mia__cpu *cpu, const mia__plan *plan, const mia__step *source,
                                  mia__cpu_instruction *room, mia__cpu_fused *fused, mia__cpu_step *out,
                                  mia_error *error) {
+    fused->parts = (mia__cpu_member *)(void *)(fused + 1);
+    fused->instructions = (mia__instruction *)(void *)(fused->parts + count_parts(plan, source));
     divide_and_arrange(cpu, plan, source, fused);
     *out = (mia__cpu_step){.source = source, .kernels = &cpu->kernels, .instructions = room, .fused = fused};
-    mia_status status = choose_parts(cpu, plan, room, fused, error);
+    mia_status status = choose_parts(cpu, plan, source, room, fused, error);
     if (status != MIA_OK) return status;
     mia__cpu_step *core = &fused->parts[fused->core].step;
     bool product = core->source->op == MIA_OP_matmul;
