@@ -12,6 +12,15 @@ static size_t scratch_of(const void *context, const mia__step *step) {
     switch ((int)step->op) {
     case MIA_OP_attention:
     case MIA_OP_attention_masked: return mia__attention_scratch(info, step);
+    case MIA_OP_sum:
+    case MIA_OP_mean:
+    case MIA_OP_reduce_max:
+    case MIA_OP_reduce_min:
+    case MIA_OP_prod:
+    case MIA_OP_any:
+    case MIA_OP_all:
+    case MIA_OP_argmax:
+    case MIA_OP_argmin: return mia__reduce_scratch(step);
     default: return 0;
     }
 }
