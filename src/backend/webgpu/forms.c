@@ -21,6 +21,11 @@ static size_t scratch_of(const void *context, const mia__step *step) {
     case MIA_OP_all:
     case MIA_OP_argmax:
     case MIA_OP_argmin: return mia__reduce_scratch(step);
+    case MIA_OP_cumsum: return mia__scan_scratch(step);
+    case MIA_OP_sort:
+    case MIA_OP_argsort:
+    case MIA_OP_top_k:
+    case MIA_OP_top_k_indices: return mia__sort_scratch(step);
     default: return 0;
     }
 }
