@@ -36,6 +36,10 @@ static const row rows[] = {
     {MIA_OP_group_norm, mia__kernel_normalise},
     {MIA_OP_attention_masked, mia__kernel_attention},
     {MIA_OP_matmul, mia__kernel_matmul},
+    {MIA_OP_conv1d, mia__kernel_convolve},
+    {MIA_OP_conv2d, mia__kernel_convolve},
+    {MIA_OP_max_pool, mia__kernel_pool},
+    {MIA_OP_average_pool, mia__kernel_pool},
 };
 
 mia__kernel_family mia__kernel_family_of(const mia__step *step) {

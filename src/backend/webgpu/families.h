@@ -14,6 +14,8 @@ bool mia__kernel_attention(mia__kernel *k);
 bool mia__kernel_reduce(mia__kernel *k);
 bool mia__kernel_cumsum(mia__kernel *k);
 bool mia__kernel_sort(mia__kernel *k);
+bool mia__kernel_convolve(mia__kernel *k);
+bool mia__kernel_pool(mia__kernel *k);
 bool mia__kernel_matmul(mia__kernel *k);
 
 #endif

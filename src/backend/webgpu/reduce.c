@@ -167,7 +167,7 @@ static bool reduce(mia__kernel *k, const geometry *g) {
     if (whole) {
         put_main(k, g->interleaved, writing(k->step));
     } else {
-        mia__reduce_put_words(k, slot);
+        mia__reduce_put_leave(k, slot);
         put_main(k, g->interleaved,
                  "    for (var i = local; i < ROWS && first + i < p.results; i += INVOCATIONS) {\n"
                  "        leave((first + i) * p.parts + part, found[i]);\n    }\n");
@@ -183,7 +183,7 @@ static bool combine(mia__kernel *k, const geometry *g) {
     put_lengths(k, &teams, g->results, g->parts, 1);
     mia__kernel_u32(k, "stretches", g->parts);
     mia__reduce_put(k, g->count);
-    mia__reduce_put_words(k, slot);
+    mia__reduce_put_left(k, slot);
     mia__teams_join(k, &teams, "joined", "PARTIAL", "join(a, b)", false);
     put_work(k, "", "join(some, left(r * p.stretches + m))");
     put_main(k, false, writing(k->step));

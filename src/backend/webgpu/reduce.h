@@ -10,7 +10,8 @@ void mia__reduce_put(mia__kernel *k, uint64_t count);
 
 /* Words of a PARTIAL in memory; fn leave(at: u32, a: PARTIAL) and fn left(at: u32) -> PARTIAL write and read one. */
 uint32_t mia__reduce_words(const mia__step *step);
-void mia__reduce_put_words(mia__kernel *k, uint32_t slot);
+void mia__reduce_put_leave(mia__kernel *k, uint32_t slot);
+void mia__reduce_put_left(mia__kernel *k, uint32_t slot);
 
 /* fn key_of(x: T) -> u32, of an element type, whose order is that of the elements; a NaN is the greatest, or with `least` the
  * least of them comes to the greatest key, and NaN still does. Zeros are alike. fn of_key(k: u32) -> T. */

@@ -220,17 +220,22 @@ uint32_t mia__reduce_words(const mia__step *step) {
     }
 }
 
-void mia__reduce_put_words(mia__kernel *k, uint32_t slot) {
+void mia__reduce_put_leave(mia__kernel *k, uint32_t slot) {
     static const char places[] = "xyz";
     uint32_t words = mia__reduce_words(k->step);
-    bool sums = is_real(k->step) && (k->step->op == MIA_OP_sum || k->step->op == MIA_OP_mean);
     mia__kernel_put(k, "fn leave(at: u32, a: PARTIAL) {\n");
     for (uint32_t w = 0; w < words; w++) {
         mia__kernel_add(k, "    b%u[at * %uu + %uu] = bitcast<u32>(a", slot, words, w);
         if (words > 1) mia__kernel_add(k, ".%c", places[w]);
         mia__kernel_put(k, ");\n");
     }
-    mia__kernel_put(k, "}\nfn left(at: u32) -> PARTIAL {\n    return PARTIAL(");
+    mia__kernel_put(k, "}\n");
+}
+
+void mia__reduce_put_left(mia__kernel *k, uint32_t slot) {
+    uint32_t words = mia__reduce_words(k->step);
+    bool sums = is_real(k->step) && (k->step->op == MIA_OP_sum || k->step->op == MIA_OP_mean);
+    mia__kernel_put(k, "fn left(at: u32) -> PARTIAL {\n    return PARTIAL(");
     for (uint32_t w = 0; w < words; w++)
         mia__kernel_add(k, "%s%sb%u[at * %uu + %uu]%s", w > 0 ? ", " : "", sums ? "bitcast<f32>(" : "", slot,
                         words, w, sums ? ")" : "");
