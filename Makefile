@@ -5,6 +5,7 @@
 #   make test       the tests, some minutes     make bench      builds and runs the benchmarks
 #   make test-all   all of them, sanitizers too make install    into PREFIX (/usr/local), DESTDIR is respected
 #   make exports    writes tests/exports.txt    make operations  writes the tables of operations
+#   make webgpu     installs a WebGPU library for this user, and drivers for tests (docs/webgpu.md)
 #   make clean      removes every build folder
 #
 # Variables: ARGS (for run), JOBS, CC, PREFIX, DESTDIR, CMAKE_ARGS (more options for CMake, "-DMIA_WERROR=ON").
@@ -29,8 +30,8 @@ endif
 
 CTEST := ctest --test-dir build --parallel $(TEST_JOBS) --output-on-failure --no-tests=error --no-label-summary
 
-.PHONY: all run test test-all bench install lint format exports operations clean setup-build setup-test setup-lint setup-all \
-    configure-test configure-all
+.PHONY: all run test test-all bench install lint format exports operations webgpu clean setup-build setup-test setup-lint setup-all \
+    configure-test configure-all drivers-test drivers-all
 
 all: build/build.ninja
 	@cmake --build build --parallel $(JOBS) --target product
@@ -38,11 +39,11 @@ all: build/build.ninja
 run: all
 	@./build/mia run $(ARGS)
 
-test: configure-test
+test: configure-test drivers-test
 	@cmake --build build --parallel $(JOBS)
 	@$(CTEST) -LE "long|suite"
 
-test-all: configure-all
+test-all: configure-all drivers-all
 	@cmake --build build --parallel $(JOBS)
 	@$(CTEST)
 
@@ -68,6 +69,13 @@ exports: configure-test
 operations: configure-test
 	@cmake --build build --parallel $(JOBS) --target ops_cells
 	@python3 scripts/operations.py write . build/tests/ops/ops_cells
+
+webgpu:
+	@sh scripts/webgpu.sh all
+
+# What tests on GPU drivers run with; they are skipped where it cannot be had.
+drivers-test drivers-all: drivers-%: setup-%
+	@sh scripts/webgpu.sh $* || echo "webgpu: tests that need the above are skipped"
 
 clean:
 	@rm -rf build build-*

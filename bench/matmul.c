@@ -31,14 +31,14 @@ static void make(mia__backend *backend, product *p, mia_dtype dtype, int64_t k, 
     p->step.inputs[0] = compact(0, dtype, k, n);
     p->step.inputs[1] = compact(1, MIA_f32, k, m);
     p->step.output = compact(2, MIA_f32, n, m);
-    p->step.scratch_bytes = backend->rules.scratch(backend->rules.context, &p->step);
+    p->step.scratch_bytes = backend->rules.scratch(backend->rules.context, NULL, &p->step);
     p->plan_buffers[0].kind = MIA__BUFFER_FORM;
 
     size_t raw_bytes = mia__view_bytes(dtype, &p->step.inputs[0].view);
     void *raw = calloc(1, raw_bytes);
     if (raw == NULL) must(MIA_ERROR_NO_MEMORY, "weights");
     mia_shape shape = mia__view_shape(&p->step.inputs[0].view);
-    mia__form form = backend->rules.form(backend->rules.context, &p->step, 0);
+    mia__form form = backend->rules.form(backend->rules.context, NULL, &p->step, 0);
     const size_t bytes[4] = {form.bytes, (size_t)(k * m) * 4, (size_t)(n * m) * 4, p->step.scratch_bytes + 1};
     for (unsigned i = 0; i < 4; i++) {
         must(backend->type->allocate(backend, bytes[i], &p->buffers[i], NULL), "allocate");

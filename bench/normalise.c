@@ -49,7 +49,7 @@ static void add(mia__backend *backend, problem *p, mia_dtype dtype, mia_shape sh
 /* Median milliseconds of a run; frees the problem. */
 static double measure(mia__backend *backend, problem *p, mia_shape result) {
     p->step.output = operand(backend, p, MIA_f32, result);
-    p->step.scratch_bytes = backend->rules.scratch(backend->rules.context, &p->step);
+    p->step.scratch_bytes = backend->rules.scratch(backend->rules.context, NULL, &p->step);
     p->step.scratch = p->count;
     (void)allocate(backend, p, p->step.scratch_bytes + 1);
     mia__plan_buffer plan_buffers[MOST] = {{0}};

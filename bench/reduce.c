@@ -92,7 +92,7 @@ static void make(mia__backend *backend, const work *w, problem *p) {
     memcpy(p->step.attributes.i, w->attributes, sizeof w->attributes);
     p->step.inputs[0] = compact(0, w->dtype, w->rows, w->columns);
     p->step.output = compact(1, places ? MIA_i32 : w->dtype, out[0], out[1]);
-    p->step.scratch_bytes = backend->rules.scratch(backend->rules.context, &p->step);
+    p->step.scratch_bytes = backend->rules.scratch(backend->rules.context, NULL, &p->step);
     const size_t bytes[3] = {mia__view_bytes(w->dtype, &p->step.inputs[0].view),
                              (size_t)(out[0] * out[1]) * 8, p->step.scratch_bytes + 1};
     for (unsigned i = 0; i < 3; i++) {

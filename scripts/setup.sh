@@ -1,5 +1,6 @@
 #!/bin/sh
-# Makes sure that what a make target needs is installed: scripts/setup.sh build|test|lint|all
+# Makes sure that what a make target needs is installed: scripts/setup.sh build|test|lint|all|webgpu,
+# or that Debian packages are: scripts/setup.sh packages NAME...
 #
 # What is there already is found by looking for it, so that this says nothing and takes no time when nothing is
 # missing, and works on any system that has the tools. What is missing is installed with apt-get where that is
@@ -13,6 +14,7 @@ wanted=  # packages that it can do without
 
 need() { missing="$missing $1"; }
 has() { command -v "$1" >/dev/null 2>&1; }
+has_shared() { PATH="$PATH:/sbin" ldconfig -p 2>/dev/null | grep -q "[[:space:]]$1 "; }
 has_library() { has pkg-config && pkg-config --exists "$1" 2>/dev/null; }
 
 c_compiler=${CC:-cc}
@@ -32,6 +34,22 @@ has_library json-c || wanted="$wanted libjson-c-dev"
 
 case $target in
     build) ;;
+    packages)
+        shift
+        for name in "$@"; do
+            dpkg-query -W -f '${db:Status-Status}\n' "$name" 2>/dev/null | grep -qx installed || need "$name"
+        done
+        ;;
+    webgpu) # the loader of Vulkan drivers, and what NVIDIA's driver wants besides; npm has the library
+        has npm || need npm
+        [ -e /etc/ssl/certs/ca-certificates.crt ] || need ca-certificates
+        has_shared libvulkan.so.1 || need libvulkan1
+        if [ -e /dev/nvidiactl ]; then
+            has_shared libGL.so.1 || need libgl1
+            has_shared libGLX.so.0 || need libglx0
+            has_shared libEGL.so.1 || need libegl1
+        fi
+        ;;
     test | all | lint)
         # tests of what must and must not compile run with both compilers, as C and as C++
         for command in gcc g++ clang python3; do
@@ -57,7 +75,7 @@ case $target in
         fi
         ;;
     *)
-        echo "usage: scripts/setup.sh build|test|lint|all" >&2
+        echo "usage: scripts/setup.sh build|test|lint|all|webgpu" >&2
         exit 2
         ;;
 esac

@@ -50,6 +50,7 @@ typedef struct mia__run {
     const mia__place *places; /* one a plan buffer */
     mia__watch *watch;        /* may be NULL; a run that it stops completes with CANCELLED */
     const mia__check *check;  /* NULL: nothing is checked */
+    uint32_t joined; /* set by the backend: steps that ran within another's kernel (step->together) */
     mia__completion completion;
 } mia__run;
 

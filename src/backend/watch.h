@@ -13,6 +13,7 @@ typedef struct mia__span {
     uint32_t step;
     uint32_t thread; /* 0: the one that drives; it tells of the whole step, the others of their parts */
     uint64_t begin, end;
+    uint32_t joined; /* steps behind it that ran within it */
 } mia__span;
 
 /* Zero-initialised: nobody cancels, nobody listens. */

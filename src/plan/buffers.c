@@ -1,10 +1,16 @@
 /* The pass that gives values buffers. A step's result takes over an input's buffer when that is sound: the
  * input is read by no later step, nothing outside refers to it (a leaf: to its memory), the operation reads
  * each element before it writes it, and both lie there in the same way. A buffer that ends up holding a value
- * that outlives the run gets memory of its own (or stays the leaf's memory); the others go to the arena. */
+ * that outlives the run gets memory of its own (or stays the leaf's memory); the others go to the arena. Steps that run
+ * together are one moment: what one of them touches is in use while any of them runs. */
 #include "base/size.h"
 #include "graph/ops.h"
 #include "plan/passes.h"
+
+/* Steps first .. last that run at once. */
+typedef struct moment {
+    uint32_t first, last;
+} moment;
 
 /* The last step that reads each value. */
 static void find_last_uses(mia__planner *planner) {
@@ -14,31 +20,31 @@ static void find_last_uses(mia__planner *planner) {
             planner->values[plan->steps[s].inputs[i].buffer].last_use = s;
 }
 
-static uint32_t add_buffer(mia__planner *planner, mia__buffer_kind kind, size_t bytes, uint32_t first) {
+static uint32_t add_buffer(mia__planner *planner, mia__buffer_kind kind, size_t bytes, moment now) {
     mia__plan_buffer *buffer = mia__plan_add_buffer(planner->plan);
     if (buffer == NULL) return MIA__NO_BUFFER;
-    *buffer = (mia__plan_buffer){.kind = kind, .bytes = bytes, .first = first, .last = first};
+    *buffer = (mia__plan_buffer){.kind = kind, .bytes = bytes, .first = now.first, .last = now.last};
     return planner->plan->buffer_count - 1;
 }
 
 /* The buffer of a value that a step reads, made when first met: for leaves, and for results without elements,
  * which no step makes. */
-static uint32_t buffer_of(mia__planner *planner, uint32_t value_index, uint32_t step) {
+static uint32_t buffer_of(mia__planner *planner, uint32_t value_index, moment now) {
     mia__plan_value *value = &planner->values[value_index];
     if (value->buffer == MIA__NO_BUFFER) {
         mia__buffer_kind kind = value->is_leaf ? MIA__BUFFER_LEAF : MIA__BUFFER_ARENA;
-        value->buffer = add_buffer(planner, kind, value->bytes, step);
+        value->buffer = add_buffer(planner, kind, value->bytes, now);
         if (value->buffer == MIA__NO_BUFFER) return MIA__NO_BUFFER;
         planner->plan->buffers[value->buffer].index = value->leaf;
     }
     mia__plan_buffer *buffer = &planner->plan->buffers[value->buffer];
-    if (buffer->last < step) buffer->last = step;
+    if (buffer->last < now.last) buffer->last = now.last;
     return value->buffer;
 }
 
 /* The buffer of a constant in a prepared form, shared by the steps that ask for the same. */
 static uint32_t buffer_of_form(mia__planner *planner, uint32_t leaf, const mia__operand *input,
-                               const mia__form *form, uint32_t step) {
+                               const mia__form *form, moment now) {
     mia__plan *plan = planner->plan;
     mia_shape shape = mia__view_shape(&input->view);
     for (uint32_t b = 0; b < plan->buffer_count; b++) {
@@ -46,10 +52,10 @@ static uint32_t buffer_of_form(mia__planner *planner, uint32_t leaf, const mia__
         if (buffer->kind != MIA__BUFFER_FORM || buffer->index != leaf || buffer->form != form->key ||
             buffer->dtype != input->dtype || !mia__shape_equal(&buffer->shape, &shape))
             continue;
-        buffer->last = step;
+        buffer->last = now.last;
         return b;
     }
-    uint32_t made = add_buffer(planner, MIA__BUFFER_FORM, form->bytes, step);
+    uint32_t made = add_buffer(planner, MIA__BUFFER_FORM, form->bytes, now);
     if (made == MIA__NO_BUFFER) return made;
     plan->buffers[made].index = leaf;
     plan->buffers[made].form = form->key;
@@ -61,15 +67,30 @@ static uint32_t buffer_of_form(mia__planner *planner, uint32_t leaf, const mia__
 static bool same_view(const mia__view *a, const mia__view *b) {
     if (a->offset != b->offset || a->ndim != b->ndim) return false;
     for (uint32_t m = 0; m < a->ndim; m++)
-        if (a->extent[m] != b->extent[m] || a->stride[m] != b->stride[m]) return false;
+        if (a->extent[m] != b->extent[m] || (a->stride[m] != b->stride[m] && a->extent[m] != 1)) return false;
     return true;
+}
+
+/* Whether a step with cores reads an input in its epilogue alone: element by element, where it writes. */
+static bool is_epilogues(const mia__plan *plan, const mia__step *step, uint32_t input) {
+    for (uint32_t n = 0; n < step->core + step->core_count; n++) {
+        const mia__instruction *made = &plan->instructions[step->first_instruction + n];
+        for (uint32_t k = 0; k < made->operand_count; k++)
+            if (made->operands[k] == input) return false;
+    }
+    return true;
+}
+
+/* Whether a step reads input i at an element before it writes the result's there, and later no more. */
+static bool reads_first(const mia__plan *plan, const mia__step *step, uint32_t i) {
+    if (step->op == MIA__OP_FUSED) return step->core_count == 0 || is_epilogues(plan, step, i);
+    return mia__op_row_of(step->op, step->custom)->info.op_class == MIA_CLASS_ELEMENTWISE;
 }
 
 bool mia__plan_can_overwrite(const mia__planner *planner, const mia__step *step, uint32_t i) {
     const mia__operand *input = &step->inputs[i], *output = &step->output;
     const mia__plan_value *value = &planner->values[input->buffer];
-    bool elementwise = step->op == MIA__OP_FUSED ||
-                       mia__op_row_of(step->op, step->custom)->info.op_class == MIA_CLASS_ELEMENTWISE;
+    bool elementwise = reads_first(planner->plan, step, i);
     bool part = step->op == MIA_OP_update || step->op == MIA_OP_scatter || step->op == MIA_OP_scatter_along;
     if (!elementwise && !(part && i == 0)) return false;
     if (value->outlives || (value->is_leaf && !value->overwritable)) return false;
@@ -78,7 +99,9 @@ bool mia__plan_can_overwrite(const mia__planner *planner, const mia__step *step,
         return false;
     for (uint32_t k = 0; k < step->input_count; k++) {
         if (k == i || step->inputs[k].buffer != input->buffer) continue;
-        if (!elementwise || !same_view(&step->inputs[k].view, &output->view)) return false;
+        if (!elementwise || !reads_first(planner->plan, step, k) ||
+            !same_view(&step->inputs[k].view, &output->view))
+            return false;
     }
     return true;
 }
@@ -90,47 +113,55 @@ static bool may_overwrite(const mia__planner *planner, uint32_t s, uint32_t i) {
 }
 
 /* Gives the result of step s a buffer, an input's if possible. */
-static bool place_output(mia__planner *planner, uint32_t s) {
+static bool place_output(mia__planner *planner, uint32_t s, moment now) {
     mia__step *step = &planner->plan->steps[s];
     mia__plan_value *value = &planner->values[step->output.buffer];
-    uint32_t reused = 0;
+    uint32_t reused = now.first == now.last ? 0 : step->input_count; /* of several, others may read it */
     while (reused < step->input_count && !may_overwrite(planner, s, reused)) reused++;
-    value->buffer = reused < step->input_count ? buffer_of(planner, step->inputs[reused].buffer, s)
-                                               : add_buffer(planner, MIA__BUFFER_ARENA, value->bytes, s);
+    value->buffer = reused < step->input_count ? buffer_of(planner, step->inputs[reused].buffer, now)
+                                               : add_buffer(planner, MIA__BUFFER_ARENA, value->bytes, now);
     if (value->buffer == MIA__NO_BUFFER) return false;
     mia__plan_buffer *buffer = &planner->plan->buffers[value->buffer];
     if (value->outlives && buffer->kind == MIA__BUFFER_ARENA) buffer->kind = MIA__BUFFER_OUTPUT;
     return true;
 }
 
+bool mia__plan_may_prepare(const mia__planner *planner, const mia__operand *input) {
+    const mia__plan_value *value = &planner->values[input->buffer];
+    return value->constant && input->view.ndim <= MIA_MAX_MODES &&
+           mia__view_is_compact(input->dtype, &input->view) &&
+           mia__view_bytes(input->dtype, &input->view) == value->bytes;
+}
+
 /* Replaces the values in a step's operands by their buffers. */
-static bool place_operands(mia__planner *planner, uint32_t s) {
+static bool place_operands(mia__planner *planner, uint32_t s, moment now) {
     mia__step *step = &planner->plan->steps[s];
     const mia__plan_rules *rules = planner->rules;
     for (uint32_t i = 0; i < step->input_count; i++) {
         mia__operand *input = &step->inputs[i];
         const mia__plan_value *value = &planner->values[input->buffer];
         mia__form form = {0};
-        if (value->constant && rules->form != NULL && input->view.ndim <= MIA_MAX_MODES &&
-            mia__view_is_compact(input->dtype, &input->view) &&
-            mia__view_bytes(input->dtype, &input->view) == value->bytes)
-            form = rules->form(rules->context, step, i);
-        uint32_t buffer = form.key != 0 ? buffer_of_form(planner, value->leaf, input, &form, s)
-                                        : buffer_of(planner, input->buffer, s);
+        if (rules->form != NULL && mia__plan_may_prepare(planner, input))
+            form = rules->form(rules->context, planner->plan, step, i);
+        if (rules->binding_bytes > 0 && form.bytes > rules->binding_bytes)
+            form.key = 0; /* a form cannot be cut, the constant as it is can (split.c) */
+        uint32_t buffer = form.key != 0 ? buffer_of_form(planner, value->leaf, input, &form, now)
+                                        : buffer_of(planner, input->buffer, now);
         if (buffer == MIA__NO_BUFFER) return false;
         input->buffer = buffer;
     }
     step->output.buffer = planner->values[step->output.buffer].buffer;
     if (rules->scratch == NULL) return true;
-    step->scratch_bytes = rules->scratch(rules->context, step);
+    step->scratch_bytes = rules->scratch(rules->context, planner->plan, step);
     if (step->scratch_bytes == 0) return true;
-    step->scratch = add_buffer(planner, MIA__BUFFER_ARENA, step->scratch_bytes, s);
+    step->scratch = add_buffer(planner, MIA__BUFFER_ARENA, step->scratch_bytes, now);
     return step->scratch != MIA__NO_BUFFER;
 }
 
 /* Where each value that outlives the run will be found. Values with no elements have no buffer. */
 static bool list_results(mia__planner *planner) {
     const mia__tape *tape = planner->tape;
+    const moment end = {planner->plan->step_count, planner->plan->step_count};
     for (uint32_t i = tape->leaf_count; i < tape->count; i++) {
         if ((tape->entries[i].flags & MIA__ENTRY_OUTLIVES) == 0) continue;
         mia__plan_result *result = mia__plan_add_result(planner->plan);
@@ -139,8 +170,8 @@ static bool list_results(mia__planner *planner) {
         *result = (mia__plan_result){i, MIA__NO_BUFFER, tape->entries[i].view};
         bool empty = mia__view_count(&tape->entries[i].view) == 0;
         if (empty) continue;
-        result->buffer = planner->values[base].is_leaf ? buffer_of(planner, base, planner->plan->step_count)
-                                                       : planner->values[base].buffer;
+        result->buffer =
+            planner->values[base].is_leaf ? buffer_of(planner, base, end) : planner->values[base].buffer;
         if (result->buffer == MIA__NO_BUFFER) return false;
     }
     return true;
@@ -149,8 +180,12 @@ static bool list_results(mia__planner *planner) {
 bool mia__plan_buffers(mia__planner *planner) {
     mia__plan *plan = planner->plan;
     find_last_uses(planner);
-    for (uint32_t s = 0; s < plan->step_count; s++)
-        if (!place_output(planner, s) || !place_operands(planner, s)) return false;
+    moment now = {0, 0};
+    for (uint32_t s = 0; s < plan->step_count; s++) {
+        uint32_t together = plan->steps[s].together > 0 ? plan->steps[s].together : 1;
+        if (s == 0 || s > now.last) now = (moment){s, s + together - 1};
+        if (!place_output(planner, s, now) || !place_operands(planner, s, now)) return false;
+    }
     if (!list_results(planner)) return false;
     for (uint32_t b = 0; b < plan->buffer_count; b++) {
         mia__plan_buffer *buffer = &plan->buffers[b];

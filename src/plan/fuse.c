@@ -27,87 +27,19 @@ typedef struct group {
     mia__view modes; /* extents alone; none is 1 */
 } group;
 
-/* --- modes ------------------------------------------------------------------------------------ */
-
-/* The first mode from *mode on that has something left, and that. */
-static int64_t next_extent(const mia__view *view, uint32_t *mode, int64_t left) {
-    while (left == 1 && *mode < view->ndim) left = view->extent[(*mode)++];
-    return left;
-}
-
-/* Cuts modes up so that every mode of `a` and of `b` is a product of some of them. */
-static bool refine(const mia__view *a, const mia__view *b, mia__view *out) {
-    uint32_t next_a = 0, next_b = 0;
-    int64_t left_a = 1, left_b = 1;
-    *out = (mia__view){.ndim = 0};
-    for (;;) {
-        left_a = next_extent(a, &next_a, left_a);
-        left_b = next_extent(b, &next_b, left_b);
-        if (left_a == 1 && left_b == 1) return true;
-        int64_t less = left_a < left_b ? left_a : left_b, more = left_a < left_b ? left_b : left_a;
-        if (less == 1 || more % less != 0 || out->ndim == MIA__VIEW_MODES) return false;
-        out->extent[out->ndim++] = less;
-        left_a /= less;
-        left_b /= less;
-    }
-}
-
-/* A view in modes that its own are made of. */
-static mia__view cut(const mia__view *view, const mia__view *modes) {
-    mia__view out = {.offset = view->offset, .ndim = modes->ndim};
-    uint32_t mode = 0;
-    int64_t left = 1, stride = 0;
-    for (uint32_t m = 0; m < modes->ndim; m++) {
-        while (left == 1) {
-            left = view->extent[mode];
-            stride = view->stride[mode++];
-        }
-        out.extent[m] = modes->extent[m];
-        out.stride[m] = stride;
-        stride *= modes->extent[m];
-        left /= modes->extent[m];
-    }
-    return out;
-}
-
 /* --- what may join ---------------------------------------------------------------------------- */
-
-static bool is_scalar(mia_dtype dtype) {
-    mia_dtype_kind kind = mia_dtype_describe(dtype)->kind;
-    return kind == MIA_KIND_FLOAT || kind == MIA_KIND_INTEGER || kind == MIA_KIND_BOOL;
-}
-
-static bool is_fusable(const mia__step *step) {
-    mia_op_class op_class = mia__op_row_of(step->op, step->custom)->info.op_class;
-    if (op_class != MIA_CLASS_ELEMENTWISE && step->op != MIA_OP_convert) return false;
-    bool scalar = is_scalar(step->output.dtype) && step->input_count <= MIA__INSTRUCTION_OPERANDS;
-    for (uint32_t i = 0; i < step->input_count; i++) scalar = scalar && is_scalar(step->inputs[i].dtype);
-    return scalar;
-}
-
-/* Whether an operand is all of a step's result, element by element in order. */
-static bool reads_as_made(const mia__operand *operand, const mia__operand *made) {
-    return operand->buffer == made->buffer && operand->dtype == made->dtype &&
-           mia__view_is_compact(operand->dtype, &operand->view) &&
-           mia__view_count(&operand->view) == mia__view_count(&made->view);
-}
 
 static uint32_t reads_in(const fuser *f, const group *g, const mia__operand *made) {
     uint32_t reads = 0;
     for (uint32_t n = 0; n < g->count; n++) {
         const mia__step *member = &f->planner->plan->steps[g->members[n]];
-        for (uint32_t i = 0; i < member->input_count; i++) reads += reads_as_made(&member->inputs[i], made);
+        for (uint32_t i = 0; i < member->input_count; i++)
+            reads += mia__reads_as_made(&member->inputs[i], made);
     }
     return reads;
 }
 
 /* --- a group as a step ------------------------------------------------------------------------ */
-
-static bool same_operand(const mia__operand *a, const mia__operand *b) {
-    bool same = a->buffer == b->buffer && a->dtype == b->dtype && a->view.offset == b->view.offset;
-    for (uint32_t m = 0; same && m < a->view.ndim; m++) same = a->view.stride[m] == b->view.stride[m];
-    return same;
-}
 
 /* What an instruction calls an operand: a member's result, or an input, which is added when it is new. False
  * when there is no room for it. */
@@ -119,9 +51,9 @@ static bool name_operand(const fuser *f, const group *g, const mia__operand *ope
             return true;
         }
     mia__operand input = *operand;
-    input.view = cut(&operand->view, &g->modes);
+    if (!mia__view_cut(&operand->view, &g->modes, &input.view)) return false;
     uint32_t i = 0;
-    while (i < out->input_count && !same_operand(&out->inputs[i], &input)) i++;
+    while (i < out->input_count && !mia__same_operand(&out->inputs[i], &input)) i++;
     if (i == MIA__MAX_OPERANDS || i == f->planner->rules->fused_inputs) return false;
     if (i == out->input_count) out->inputs[out->input_count++] = input;
     *name = (uint8_t)i;
@@ -133,7 +65,7 @@ static bool assemble(const fuser *f, const group *g, mia__step *out, mia__instru
     const mia__step *root = &f->planner->plan->steps[g->members[g->count - 1]];
     *out = (mia__step){.op = MIA__OP_FUSED, .entry = root->entry, .scratch = MIA__NO_BUFFER};
     out->output = root->output;
-    out->output.view = cut(&root->output.view, &g->modes);
+    if (!mia__view_cut(&root->output.view, &g->modes, &out->output.view)) return false;
     for (uint32_t n = 0; n < g->count; n++) {
         const mia__step *member = &f->planner->plan->steps[g->members[n]];
         mia__instruction *made = &instructions[n];
@@ -157,10 +89,11 @@ static bool join(fuser *f, group *g, uint32_t s) {
     if (s == NO_STEP || g->count == MIA__MOST_INSTRUCTIONS) return false;
     const mia__step *step = &f->planner->plan->steps[s];
     uint32_t value = step->output.buffer;
-    if (f->joined[s] != 0 || !is_fusable(step) || f->planner->values[value].outlives) return false;
+    if (f->joined[s] != 0 || !mia__step_is_elementwise(step) || f->planner->values[value].outlives)
+        return false;
     if (f->uses[value] != reads_in(f, g, &step->output)) return false;
     group larger = {.count = g->count + 1};
-    if (!refine(&g->modes, &step->output.view, &larger.modes)) return false;
+    if (!mia__view_refine(&g->modes, &step->output.view, &larger.modes)) return false;
     uint32_t at = 0;
     for (; at < g->count && g->members[at] < s; at++) larger.members[at] = g->members[at];
     larger.members[at] = s;
@@ -187,7 +120,7 @@ static bool grow(fuser *f, group *g) {
 static bool fuse_into(fuser *f, uint32_t s) {
     mia__plan *plan = f->planner->plan;
     group g = {.members = {s}, .count = 1};
-    (void)refine(&plan->steps[s].output.view, &plan->steps[s].output.view, &g.modes);
+    (void)mia__view_refine(&plan->steps[s].output.view, &plan->steps[s].output.view, &g.modes);
     while (grow(f, &g)) continue;
     if (g.count == 1) return true;
     mia__step made;
@@ -223,7 +156,7 @@ bool mia__plan_fuse(mia__planner *planner) {
     bool fused = true;
     count_uses(&f);
     for (uint32_t s = plan->step_count; fused && s-- > 0;)
-        if (f.joined[s] == 0 && is_fusable(&plan->steps[s])) fused = fuse_into(&f, s);
+        if (f.joined[s] == 0 && mia__step_is_elementwise(&plan->steps[s])) fused = fuse_into(&f, s);
     uint32_t kept = 0;
     for (uint32_t s = 0; s < plan->step_count; s++)
         if (f.joined[s] == 0) plan->steps[kept++] = plan->steps[s];

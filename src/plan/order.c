@@ -4,7 +4,7 @@
  *     recorded    a = f x, b = g x, p = sum a, q = sum b      a and b at once
  *     chosen      a = f x, p = sum a, b = g x, q = sum b      one of them at a time
  *
- * Ties go by the recorded order. Steps that are ready wait in a heap; what one leaves changes only when it becomes the
+ * Steps that run together (together.c) are taken as one. Ties go by the recorded order. Steps that are ready wait in a heap; what one leaves changes only when it becomes the
  * last reader of something, so the pass takes n log n. Bytes are doubles, which do not overflow. The order is but a
  * proposal, made when it promises less: what it really needs is known when places are found (plan.c). */
 #include "base/size.h"
@@ -17,16 +17,18 @@
 typedef struct orderer {
     mia__planner *planner;
     const mia__step *steps;
-    uint32_t count;
-    uint32_t *maker;                    /* of each value: the step that makes it */
-    uint32_t *first;                    /* of each value, and one more: where its readers begin */
-    uint32_t *unread;                   /* of each value: how many of its readers have yet to run */
-    uint32_t *readers;                  /* steps, by value, each once */
-    uint32_t *waiting;                  /* of each step: values that it reads and that are not made */
-    uint32_t *order;                    /* the steps chosen so far */
-    uint32_t *heap, *place, heap_count; /* steps that are ready; where each is */
-    bool *done;                         /* of each step */
-    double *leaves;                     /* of each step: bytes, by what has run so far */
+    const uint32_t
+        *begins;       /* of each unit, and one more: its first step; a unit is a step, or some together */
+    uint32_t count;    /* of units */
+    uint32_t *maker;   /* of each value: the unit that makes it */
+    uint32_t *first;   /* of each value, and one more: where its readers begin */
+    uint32_t *unread;  /* of each value: how many of its readers have yet to run */
+    uint32_t *readers; /* units, by value, each once */
+    uint32_t *waiting; /* of each unit: values that it reads and that are not made */
+    uint32_t *order;   /* the units chosen so far */
+    uint32_t *heap, *place, heap_count; /* units that are ready; where each is */
+    bool *done;                         /* of each unit */
+    double *leaves;                     /* of each unit: bytes, by what has run so far */
 } orderer;
 
 /* Bytes that a value takes of the arena: of what outlives the run, or is there before it, none. */
@@ -36,29 +38,36 @@ static double bytes_of(const orderer *o, uint32_t v) {
     return value->is_leaf || value->outlives ? 0 : (double)mia__align_up(value->bytes, alignment);
 }
 
-/* Whether input i of a step names a value that none before it does. */
-static bool is_first_read(const mia__step *step, uint32_t i) {
-    for (uint32_t k = 0; k < i; k++)
-        if (step->inputs[k].buffer == step->inputs[i].buffer) return false;
+/* Whether input i of step s names a value that no input before it does, in the step or in those of its unit. */
+static bool is_first_read(const orderer *o, uint32_t unit, uint32_t s, uint32_t i) {
+    uint32_t v = o->steps[s].inputs[i].buffer;
+    for (uint32_t t = o->begins[unit]; t <= s; t++)
+        for (uint32_t k = 0; k < (t == s ? i : o->steps[t].input_count); k++)
+            if (o->steps[t].inputs[k].buffer == v) return false;
     return true;
 }
+
+#define EACH_STEP(s, unit) for (uint32_t s = o->begins[unit]; s < o->begins[(unit) + 1]; s++)
+/* Each value that a unit reads, once. */
+#define EACH_READ(s, i, unit)                                                                                \
+    EACH_STEP(s, unit)                                                                                       \
+    for (uint32_t i = 0; i < o->steps[s].input_count; i++)                                                   \
+        if (is_first_read(o, unit, s, i))
 
 static void list_readers(orderer *o) {
     uint32_t values = o->planner->value_count;
     for (uint32_t v = 0; v < values; v++) o->maker[v] = NO_STEP;
-    for (uint32_t s = 0; s < o->count; s++) {
-        o->maker[o->steps[s].output.buffer] = s;
-        for (uint32_t i = 0; i < o->steps[s].input_count; i++)
-            o->unread[o->steps[s].inputs[i].buffer] += is_first_read(&o->steps[s], i);
+    for (uint32_t u = 0; u < o->count; u++) {
+        EACH_STEP(s, u) o->maker[o->steps[s].output.buffer] = u;
+        EACH_READ(s, i, u) o->unread[o->steps[s].inputs[i].buffer]++;
     }
     for (uint32_t v = 0; v < values; v++) o->first[v + 1] = o->first[v] + o->unread[v];
     memset(o->unread, 0, values * sizeof *o->unread);
-    for (uint32_t s = 0; s < o->count; s++) {
-        for (uint32_t i = 0; i < o->steps[s].input_count; i++) {
+    for (uint32_t u = 0; u < o->count; u++) {
+        EACH_READ(s, i, u) {
             uint32_t v = o->steps[s].inputs[i].buffer;
-            if (!is_first_read(&o->steps[s], i)) continue;
-            o->readers[o->first[v] + o->unread[v]++] = s;
-            o->waiting[s] += o->maker[v] != NO_STEP;
+            o->readers[o->first[v] + o->unread[v]++] = u;
+            o->waiting[u] += o->maker[v] != NO_STEP;
         }
     }
 }
@@ -71,15 +80,22 @@ static double peak_of(orderer *o, const uint32_t *order) {
     double held = 0, most = 0;
     for (uint32_t v = 0; v < o->planner->value_count; v++) o->unread[v] = o->first[v + 1] - o->first[v];
     for (uint32_t n = 0; n < o->count; n++) {
-        const mia__step *step = &o->steps[order[n]];
-        double freed = 0, more = bytes_of(o, step->output.buffer), after = held + more;
-        if (rules->scratch != NULL) more += (double)rules->scratch(rules->context, step);
-        bool over = false;
-        for (uint32_t i = 0; i < step->input_count; i++) {
-            uint32_t v = step->inputs[i].buffer;
-            if (!is_first_read(step, i) || --o->unread[v] > 0) continue;
+        uint32_t unit = order[n];
+        double freed = 0, more = 0, after = held;
+        EACH_STEP(s, unit) {
+            after += bytes_of(o, o->steps[s].output.buffer);
+            more += bytes_of(o, o->steps[s].output.buffer);
+            if (rules->scratch != NULL)
+                more += (double)rules->scratch(rules->context, o->planner->plan, &o->steps[s]);
+        }
+        bool over =
+            o->begins[unit + 1] - o->begins[unit] > 1; /* of several no result is taken to overwrite */
+        EACH_READ(s, i, unit) {
+            uint32_t v = o->steps[s].inputs[i].buffer;
+            if (--o->unread[v] > 0) continue;
             freed += bytes_of(o, v);
-            if (over || bytes_of(o, v) == 0 || !mia__plan_can_overwrite(o->planner, step, i)) continue;
+            if (over || bytes_of(o, v) == 0 || !mia__plan_can_overwrite(o->planner, &o->steps[s], i))
+                continue;
             more -= bytes_of(o, v);
             over = true;
         }
@@ -136,38 +152,50 @@ static void tell_last_reader(orderer *o, uint32_t v) {
 }
 
 static void choose(orderer *o) {
-    for (uint32_t s = 0; s < o->count; s++) {
-        o->leaves[s] = bytes_of(o, o->steps[s].output.buffer);
-        for (uint32_t i = 0; i < o->steps[s].input_count; i++) {
-            uint32_t v = o->steps[s].inputs[i].buffer;
-            if (is_first_read(&o->steps[s], i) && o->unread[v] == 1) o->leaves[s] -= bytes_of(o, v);
-        }
+    for (uint32_t u = 0; u < o->count; u++) {
+        EACH_STEP(s, u) o->leaves[u] += bytes_of(o, o->steps[s].output.buffer);
+        EACH_READ(s, i, u)
+        if (o->unread[o->steps[s].inputs[i].buffer] == 1)
+            o->leaves[u] -= bytes_of(o, o->steps[s].inputs[i].buffer);
     }
-    for (uint32_t s = 0; s < o->count; s++)
-        if (o->waiting[s] == 0) make_ready(o, s);
+    for (uint32_t u = 0; u < o->count; u++)
+        if (o->waiting[u] == 0) make_ready(o, u);
     for (uint32_t n = 0; n < o->count; n++) {
-        uint32_t step = take_best(o);
-        o->order[n] = step;
-        o->done[step] = true;
-        for (uint32_t i = 0; i < o->steps[step].input_count; i++) {
-            uint32_t v = o->steps[step].inputs[i].buffer;
-            if (is_first_read(&o->steps[step], i) && --o->unread[v] == 1) tell_last_reader(o, v);
+        uint32_t unit = take_best(o);
+        o->order[n] = unit;
+        o->done[unit] = true;
+        EACH_READ(s, i, unit) {
+            uint32_t v = o->steps[s].inputs[i].buffer;
+            if (--o->unread[v] == 1) tell_last_reader(o, v);
         }
-        uint32_t made = o->steps[step].output.buffer;
-        for (uint32_t r = o->first[made]; r < o->first[made + 1]; r++)
-            if (--o->waiting[o->readers[r]] == 0) make_ready(o, o->readers[r]);
+        EACH_STEP(s, unit) {
+            uint32_t made = o->steps[s].output.buffer;
+            for (uint32_t r = o->first[made]; r < o->first[made + 1]; r++)
+                if (--o->waiting[o->readers[r]] == 0) make_ready(o, o->readers[r]);
+        }
     }
 }
 
 /* --- the pass --------------------------------------------------------------------------------- */
 
+/* Where units begin; returns how many there are. */
+static uint32_t find_units(const mia__plan *plan, uint32_t *begins) {
+    uint32_t count = 0;
+    for (uint32_t s = 0; s<plan->step_count; s += plan->steps[s].together> 0 ? plan->steps[s].together : 1)
+        begins[count++] = s;
+    begins[count] = plan->step_count;
+    return count;
+}
+
 /* Fills planner->order, which has room for all steps; says in *less whether it promises less. */
-static void find_order(orderer *o, bool *less) {
+static void find_order(orderer *o, uint32_t *steps, bool *less) {
     list_readers(o);
     choose(o);
     double chosen = peak_of(o, o->order);
-    for (uint32_t s = 0; s < o->count; s++) o->heap[s] = s;
+    for (uint32_t u = 0; u < o->count; u++) o->heap[u] = u;
     *less = chosen < peak_of(o, o->heap);
+    uint32_t count = 0;
+    for (uint32_t n = 0; n < o->count; n++) EACH_STEP(s, o->order[n]) steps[count++] = s;
 }
 
 bool mia__plan_order(mia__planner *planner) {
@@ -175,7 +203,7 @@ bool mia__plan_order(mia__planner *planner) {
     size_t steps = plan->step_count, values = planner->value_count, reads = 0;
     if (steps < 3) return true;
     for (size_t s = 0; s < steps; s++) reads += plan->steps[s].input_count;
-    size_t words = 3 * values + 1 + reads + 3 * steps;
+    size_t words = 3 * values + 1 + reads + 5 * steps + 1;
     const mia_allocator *allocator = &planner->allocator;
     uint32_t *room = mia_allocate_zeroed(allocator, words, sizeof *room);
     bool *done = mia_allocate_zeroed(allocator, steps, sizeof *done);
@@ -184,20 +212,22 @@ bool mia__plan_order(mia__planner *planner) {
     bool good = room != NULL && done != NULL && leaves != NULL && planner->order != NULL;
     planner->order_count = (uint32_t)steps;
     if (good) {
+        uint32_t *of_units = room + 3 * values + 1 + reads; /* five arrays */
         orderer o = {.planner = planner,
                      .steps = plan->steps,
-                     .count = plan->step_count,
+                     .begins = of_units + 4 * steps,
+                     .count = find_units(plan, of_units + 4 * steps),
                      .maker = room,
                      .unread = room + values,
                      .first = room + 2 * values,
                      .readers = room + 3 * values + 1,
-                     .waiting = room + 3 * values + 1 + reads,
-                     .heap = room + 3 * values + 1 + reads + steps,
-                     .place = room + 3 * values + 1 + reads + 2 * steps,
-                     .order = planner->order,
+                     .waiting = of_units,
+                     .heap = of_units + steps,
+                     .place = of_units + 2 * steps,
+                     .order = of_units + 3 * steps,
                      .done = done,
                      .leaves = leaves};
-        find_order(&o, &planner->reorder);
+        find_order(&o, planner->order, &planner->reorder);
     }
     mia_release(allocator, room, words * sizeof *room);
     mia_release(allocator, done, steps * sizeof *done);

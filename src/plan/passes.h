@@ -6,11 +6,14 @@
  *   lower.c    tape entries become steps: views resolved, packed types spelt out, broadcasts aligned, copies
  *              put in
  *   fuse.c     chains of element-wise steps become one step each, where the rules take such
+ *   fuse_core.c  reductions, norms and matmuls take in the chains before and behind them, and matmuls their siblings
+ *   together.c matmuls of one input come to stand beside each other, to run at once
  *   order.c    an order of the steps that promises to need less memory; places are found for it as well as for the
  *              recorded one, and the better is taken
  *   buffers.c  values get buffers: in place where that is sound, constants in the forms that kernels want,
  *              scratch
- *   arena.c    temporaries get places in one arena, best fit over lifetimes */
+ *   arena.c    temporaries get places in one arena, best fit over lifetimes
+ *   split.c    steps with operands larger than the backend binds are cut into several */
 #ifndef MIA_PLAN_PASSES_H
 #define MIA_PLAN_PASSES_H
 
@@ -48,18 +51,54 @@ bool mia__plan_cse(mia__planner *planner);
 bool mia__plan_dead(mia__planner *planner);
 bool mia__plan_lower(mia__planner *planner);
 bool mia__plan_fuse(mia__planner *planner);
+bool mia__plan_fuse_cores(mia__planner *planner);
+bool mia__plan_together(mia__planner *planner);
 bool mia__plan_order(mia__planner *planner);
 bool mia__plan_buffers(mia__planner *planner);
 bool mia__plan_arena(mia__planner *planner);
+/* NO_MEMORY, or UNSUPPORTED with a message of both numbers. */
+mia_status mia__plan_split(mia__planner *planner, mia_error *error);
 
 /* Whether a step may write its result over input i if it is the last to read it. Operands still name values. */
 bool mia__plan_can_overwrite(const mia__planner *planner, const mia__step *step, uint32_t i);
+
+/* Whether an operand is all of a constant, so that a backend may be asked for a form of it. It names a value. */
+bool mia__plan_may_prepare(const mia__planner *planner, const mia__operand *input);
 
 /* Each adds a zeroed element and returns it, NULL without memory. */
 mia__step *mia__plan_add_step(mia__plan *plan);
 mia__instruction *mia__plan_add_instruction(mia__plan *plan);
 mia__plan_buffer *mia__plan_add_buffer(mia__plan *plan);
+/* Room for the instructions of a step more, which then need no memory; false without. */
+bool mia__plan_reserve_instructions(mia__plan *plan);
 mia__plan_result *mia__plan_add_result(mia__plan *plan);
+
+/* Whether a step whose operands name values sees more than the backend binds, or nearly, so that it may have to be cut:
+ * then it is not fused with what cannot be. */
+bool mia__plan_is_large(const mia__planner *planner, const mia__step *step);
+
+/* --- modes.c ---------------------------------------------------------------------------------- */
+
+/* Cuts modes up so that every mode of `a` and of `b` is a product of some of them; of 1 there are none. */
+bool mia__view_refine(const mia__view *a, const mia__view *b, mia__view *out);
+/* A view with the extents of `modes`; false when its own modes are no products of those. */
+bool mia__view_cut(const mia__view *view, const mia__view *modes, mia__view *out);
+bool mia__is_scalar(mia_dtype dtype);
+/* Whether a step is element-wise, or a conversion, between scalar types, or a chain of such. */
+bool mia__step_is_elementwise(const mia__step *step);
+/* Whether an operand is all of a step's result, element by element in order. */
+bool mia__reads_as_made(const mia__operand *operand, const mia__operand *made);
+/* The same elements of the same value in the same modes. */
+bool mia__same_operand(const mia__operand *a, const mia__operand *b);
+/* The operand of a single step that counts when it is a core: x of matmul. */
+uint32_t mia__step_main(const mia__step *step);
+
+/* --- fuse_core.c ------------------------------------------------------------------------------ */
+
+/* Whether the rules take a step that was made so. There is room for its instructions behind the plan's. */
+bool mia__plan_takes_fused(mia__planner *planner, mia__step *step, const mia__instruction *instructions);
+/* Adds the instructions of a fused step to the plan, for which there is room. */
+void mia__plan_add_instructions(mia__plan *plan, mia__step *step, const mia__instruction *instructions);
 
 /* Element-wise operands all have the output's extents; merges modes that are one run of memory for every
  * operand of the step. For steps whose operands all have the same extents. */

@@ -32,6 +32,17 @@ mia__instruction *mia__plan_add_instruction(mia__plan *plan) {
     return made;
 }
 
+bool mia__plan_reserve_instructions(mia__plan *plan) {
+    if (plan->instruction_capacity - plan->instruction_count >= MIA__MOST_INSTRUCTIONS) return true;
+    uint32_t wanted = 2 * plan->instruction_capacity + MIA__MOST_INSTRUCTIONS;
+    void *grown = mia_reallocate_array(&plan->allocator, plan->instructions, plan->instruction_capacity,
+                                       wanted, sizeof *plan->instructions);
+    if (grown == NULL) return false;
+    plan->instructions = grown;
+    plan->instruction_capacity = wanted;
+    return true;
+}
+
 mia__plan_buffer *mia__plan_add_buffer(mia__plan *plan) {
     void *array = plan->buffers;
     mia__plan_buffer *buffer =
@@ -139,12 +150,19 @@ mia_status mia__plan_make(const mia__tape *tape, const mia__plan_rules *rules, c
     plan->leaf_count = tape->leaf_count;
     mia__planner planner = {.allocator = plan->allocator, .tape = tape, .rules = rules, .plan = plan};
     bool made = mia__plan_cse(&planner) && mia__plan_dead(&planner) && mia__plan_lower(&planner) &&
-                mia__plan_fuse(&planner) && mia__plan_order(&planner) && place_in_better_order(&planner);
+                mia__plan_fuse(&planner) && mia__plan_fuse_cores(&planner) && mia__plan_together(&planner) &&
+                mia__plan_order(&planner) && place_in_better_order(&planner);
+    mia_error refusal = {0};
+    mia_status split = made ? mia__plan_split(&planner, &refusal) : MIA_OK;
     mia_release(allocator, planner.values, planner.value_capacity * sizeof *planner.values);
     mia_release(allocator, planner.base, tape->count * sizeof *planner.base);
     mia_release(allocator, planner.order, planner.order_count * sizeof *planner.order);
     mia_release(allocator, planner.needed, tape->count * sizeof *planner.needed);
-    if (!made) {
+    if (split == MIA_ERROR_UNSUPPORTED) {
+        mia__plan_free(plan);
+        return mia_error_set(error, split, "%s", refusal.message);
+    }
+    if (!made || split != MIA_OK) {
         mia__plan_free(plan);
         return mia_error_set(error, MIA_ERROR_NO_MEMORY, "no memory to plan %u operations",
                              (unsigned)tape->count);

@@ -20,13 +20,23 @@ typedef struct mia__operand {
     mia__view view; /* offset and strides in units of dtype from the start of the buffer */
 } mia__operand;
 
-/* The op of a step that is several element-wise operations in one (fuse.c); no row of ops.def. */
+/* The op of a step that is several operations in one (fuse.c, fuse_core.c); no row of ops.def.
+ *
+ *     [0, core)                     prologue   element-wise; before a matmul the last may be a norm over mode 0
+ *     [core, core + core_count)     cores      a reduction, a norm (softmax, rms_norm, ...), or matmuls
+ *     [core + core_count, count)    epilogue   element-wise
+ *
+ * core_count 0: element-wise alone, core is 0 too. The cores' main operand is operand 0 of reductions and norms, and
+ * x, operand 1, of matmul; it is the prologue's last result, or an input where there is no prologue. Several cores are
+ * matmuls of equal K, N and M and one type of weights that read the same x; what they give meets in the epilogue. */
 #define MIA__OP_FUSED ((mia_op)0x7fffffff)
 
-/* One operation of a fused step: element-wise, or a conversion between scalar types. Its operands are inputs
- * of the step, or results of instructions before it, which are of the step's extents and are rounded, or
- * wrapped, to their type as if they were written to memory. The last one's result is the step's output. */
+/* One operation of a fused step. Its operands are inputs of the step, or results of instructions before it, which are
+ * compact and are rounded, or wrapped, to their type as if they were written to memory. The last one's result is the
+ * step's output. Element-wise instructions (conversions between scalar types among them) of the prologue have the
+ * extents of the main operand, those of the epilogue those of the output. */
 #define MIA__MOST_INSTRUCTIONS    16
+#define MIA__MOST_CORES           4
 #define MIA__INSTRUCTION_OPERANDS MIA__MAX_OPERANDS
 typedef struct mia__instruction {
     mia_op op;
@@ -38,6 +48,10 @@ typedef struct mia__instruction {
     const struct mia__custom *custom; /* of an operation that a program registered */
 } mia__instruction;
 
+/* The inputs of a fused step with cores have roles: those that the prologue's element-wise instructions read, or its
+ * norm normalises, have views in the modes of the main operand; those that cores read (and a norm's weights and
+ * biases) have their own operand's; those that the epilogue reads have views in the output's modes, which are those of
+ * the cores' results. A value with two roles is listed twice. */
 typedef struct mia__step {
     mia_op op; /* MIA__OP_FUSED: see instructions */
     uint32_t input_count;
@@ -48,15 +62,24 @@ typedef struct mia__step {
     mia__operand inputs[MIA__MAX_OPERANDS];
     uint32_t scratch;     /* buffer that holds the kernel's scratch memory, or MIA__NO_BUFFER */
     size_t scratch_bytes; /* as the rules asked */
+    /* A table that was cut (split.c): inputs[0] of a gather or an embedding begins with this column, and with `keeps`
+     * the result's columns of indices outside it stay as they are, instead of becoming zeros. */
+    int64_t first_column;
+    bool keeps;
     uint32_t first_instruction, instruction_count; /* of a fused step, in plan->instructions */
-    const struct mia__custom *custom;              /* of an operation that a program registered */
+    uint32_t core, core_count;                     /* of its instructions; see MIA__OP_FUSED */
+    uint32_t
+        together; /* steps from this one on that read the same x and may run at once (together.c): none reads
+                          or overwrites what another writes; 0: it is alone, or not the first */
+    const struct mia__custom *custom; /* of an operation that a program registered */
 } mia__step;
 
 typedef enum mia__buffer_kind {
-    MIA__BUFFER_LEAF,  /* memory of leaf `index` of the tape, as it is */
-    MIA__BUFFER_FORM,  /* leaf `index`, a constant, in the prepared form `form` */
-    MIA__BUFFER_ARENA, /* a place in the run's arena, at `offset` */
-    MIA__BUFFER_OUTPUT /* memory of its own that outlives the run; `index` counts them */
+    MIA__BUFFER_LEAF,   /* memory of leaf `index` of the tape, as it is */
+    MIA__BUFFER_FORM,   /* leaf `index`, a constant, in the prepared form `form` */
+    MIA__BUFFER_ARENA,  /* a place in the run's arena, at `offset` */
+    MIA__BUFFER_OUTPUT, /* memory of its own that outlives the run; `index` counts them */
+    MIA__BUFFER_PART    /* bytes of buffer `index`, which is before it, from `offset` on (split.c) */
 } mia__buffer_kind;
 
 typedef struct mia__plan_buffer {
@@ -67,7 +90,7 @@ typedef struct mia__plan_buffer {
         dtype; /* FORM: the constant's type and shape where it is used, which a form goes by beside its key */
     mia_shape shape;
     size_t bytes;
-    size_t offset;
+    size_t offset; /* ARENA, PART; FORM: in the constant's own bytes, of the first that it is made of */
     uint32_t first, last; /* steps between which it holds something, inclusive */
 } mia__plan_buffer;
 
@@ -108,21 +131,39 @@ typedef struct mia__form {
     size_t bytes;
 } mia__form;
 
-/* What a backend tells the planner: constants, and pure functions of a step (buffers not placed yet:
- * operands' dtypes, views and attributes are final, buffer indices are not). Function pointers may be NULL:
- * no scratch, everything taken, no forms. */
+/* What a backend can run beside chains of element-wise steps (which fused_inputs is about), as a mask. */
+typedef enum mia__fusion {
+    MIA__FUSE_REDUCTION_PROLOGUE = 1, /* element-wise steps before a reduction, or a norm over mode 0 */
+    MIA__FUSE_REDUCTION_EPILOGUE = 2, /* behind it */
+    MIA__FUSE_CONTRACTION_PROLOGUE = 4,
+    MIA__FUSE_CONTRACTION_NORM = 8, /* rms_norm, layer_norm or l2_norm right before a matmul */
+    MIA__FUSE_CONTRACTION_EPILOGUE = 16,
+    MIA__FUSE_SIBLINGS = 32,        /* several cores */
+    MIA__FUSE_TOGETHER = 64,        /* groups of steps that run at once */
+    MIA__FUSE_NORM_RECOMPUTED = 128 /* a norm that only the matmuls of one group read, in each of them */
+} mia__fusion;
+
+/* What a backend tells the planner: constants, and pure functions of a step of a plan that is being made (its
+ * instructions are in plan->instructions; buffers not placed yet: operands' dtypes, views and attributes are final,
+ * buffer indices are not). Function pointers may be NULL: no scratch, everything taken, no forms, no veto. */
 typedef struct mia__plan_rules {
-    const void *context;   /* handed to the functions */
-    size_t alignment;      /* of every buffer's place; a power of two */
+    const void *context; /* handed to the functions */
+    size_t alignment;    /* of every buffer's place; a power of two */
+    size_t
+        binding_bytes; /* most bytes of a buffer that a step sees, else it is cut up (split.c); 0: any number */
     uint32_t fused_inputs; /* most inputs of a fused step; 0: steps stay single */
-    size_t (*scratch)(const void *context, const mia__step *step);
+    uint32_t fusions;      /* mia__fusion; 0 as well where fused_inputs is */
+    size_t (*scratch)(const void *context, const mia__plan *plan, const mia__step *step);
     bool (*takes)(const void *context, const mia__step *step,
                   uint32_t input); /* false: copy it to compact first; asked before steps are fused */
-    mia__form (*form)(const void *context, const mia__step *step,
+    mia__form (*form)(const void *context, const mia__plan *plan, const mia__step *step,
                       uint32_t input); /* of a constant, compact input */
+    bool (*fuses)(const void *context, const mia__plan *plan,
+                  const mia__step *step); /* false: this step with cores stays apart */
 } mia__plan_rules;
 
-/* Makes a plan. Fails with NO_MEMORY, or INTERNAL for a malformed tape. */
+/* Makes a plan. Fails with NO_MEMORY, UNSUPPORTED for an operand that is larger than binding_bytes and cannot be cut, or
+ * INTERNAL for a malformed tape. */
 mia_status mia__plan_make(const mia__tape *tape, const mia__plan_rules *rules, const mia_allocator *allocator,
                           mia__plan **out, mia_error *error);
 void mia__plan_free(mia__plan *plan);

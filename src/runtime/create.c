@@ -141,6 +141,18 @@ static bool make_constant(mia_device *device, mia__storage *storage, mia_dtype d
     return true;
 }
 
+/* Keeps the bytes of blocks on the host, unless the device's memory is the host's. */
+static bool keep_copy(mia_device *device, mia__storage *storage, const void *data) {
+    mia__constant *constant = storage->constant;
+    size_t bytes = storage->memory.bytes;
+    if (bytes == 0 || storage->buffer.host != NULL ||
+        mia_dtype_describe(constant->dtype)->kind != MIA_KIND_BLOCK)
+        return true;
+    constant->copy = mia_allocate(&device->allocator, bytes, 64);
+    if (constant->copy != NULL) memcpy(constant->copy, data, bytes);
+    return constant->copy != NULL;
+}
+
 mia_tensor mia_tensor_constant(mia_device *device, mia_dtype dtype, mia_shape shape, const void *data,
                                const char *file, int line) {
     mia__site site = {"constant", file, line};
@@ -149,7 +161,8 @@ mia_tensor mia_tensor_constant(mia_device *device, mia_dtype dtype, mia_shape sh
     mia__lock(device);
     mia__view view = {0};
     mia__storage *storage = store(device, dtype, &shape, data, "constant", &error);
-    if (storage != NULL && !make_constant(device, storage, dtype, &shape)) {
+    if (storage != NULL &&
+        (!make_constant(device, storage, dtype, &shape) || !keep_copy(device, storage, data))) {
         mia__storage_drop(device, storage);
         storage = NULL;
         (void)mia_error_set(&error, MIA_ERROR_NO_MEMORY, "no memory for a constant");

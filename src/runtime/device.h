@@ -29,6 +29,7 @@ typedef struct mia__prepared {
     mia__form form;
     mia_dtype dtype; /* with the type and shape that it is used with */
     mia_shape shape;
+    size_t offset; /* in the constant's own bytes, of the first that it is made of */
     mia__buffer buffer;
     bool filled;
 } mia__prepared;
@@ -39,6 +40,8 @@ typedef struct mia__constant {
     mia__storage **link;  /* what points to this one: the list's head or the next of the one before */
     mia_weights *weights; /* retained; NULL when made from host memory */
     const mia_tensor_info *info;
+    void *copy; /* its bytes, where the device cannot give them back and a form of them may be wanted: block types made
+                   from host memory */
     mia_dtype dtype;
     mia_shape shape;
     mia__prepared *prepared;

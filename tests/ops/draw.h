@@ -206,7 +206,7 @@ static inline void draw_rope(uint64_t *seed, program *p) {
 }
 
 static inline mia_dtype draw_real_type(uint64_t *seed) {
-    return (mia_dtype)(MIA_f32 + test_below(seed, 4));
+    return (mia_dtype)(MIA_f32 + test_below(seed, only_normal_numbers ? 3 : 4));
 }
 
 static inline void draw_attention(uint64_t *seed, program *p) {

@@ -69,7 +69,7 @@ static inline void draw_shifted(uint64_t *seed, program *p) {
 static inline void draw_creation(uint64_t *seed, program *p) {
     mia_shape one = {.ndim = (uint32_t)test_below(seed, 3), .extent = {1, 1}}, two = {1, {2}};
     p->a = draw_extent(seed) * draw_extent(seed);
-    p->target = (mia_dtype)(MIA_f32 + test_below(seed, 4));
+    p->target = draw_real_type(seed);
     (void)add_operand(seed, p, p->dtype, p->row->form == SIGNATURE_RANDOM ? &two : &one);
     if (p->row->form == SIGNATURE_ARANGE) (void)add_operand(seed, p, p->dtype, &one);
 }

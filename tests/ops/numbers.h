@@ -19,6 +19,9 @@ typedef enum mood {
     MOODS
 } mood;
 
+/* For backends that promise nothing about NaN, infinities, numbers below the normal ones, and f64: none of them are drawn. */
+static bool only_normal_numbers;
+
 /* The scalar that a packed type is made of, and how many; other types are their own, once. */
 static inline mia_dtype scalar_of(mia_dtype dtype, int64_t *inner) {
     *inner = dtype == MIA_f32x4 || dtype == MIA_f16x4 || dtype == MIA_u8x4 ? 4 : 1;
@@ -56,6 +59,13 @@ static inline double denormal_of(mia_dtype dtype) {
     case MIA_bf16: return 0x1p-133;
     default: return 0;
     }
+}
+
+/* The least positive number with all digits. */
+static inline double least_normal_of(mia_dtype dtype) {
+    int64_t inner;
+    dtype = scalar_of(dtype, &inner);
+    return dtype == MIA_f32 || dtype == MIA_bf16 ? 0x1p-126 : dtype == MIA_f16 ? 0x1p-14 : 0;
 }
 
 static inline double greatest_of(mia_dtype dtype) {
@@ -121,7 +131,8 @@ static inline double *numbers_of(mia_dtype dtype, const mia_shape *shape, const 
 static inline double random_extreme(uint64_t *seed, mia_dtype dtype, mood m) {
     double sign = test_below(seed, 2) == 0 ? 1 : -1, tiny = denormal_of(dtype), huge = greatest_of(dtype);
     if (dtype == MIA_f64) tiny = 0x1p-149, huge = (double)FLT_MAX;
-    switch (test_below(seed, m == MOOD_ANY ? 8 : 5)) {
+    if (only_normal_numbers) tiny = least_normal_of(dtype);
+    switch (test_below(seed, m == MOOD_ANY && !only_normal_numbers ? 8 : 5)) {
     case 0: return sign * 0;
     case 1: return sign * tiny * (double)(1 + test_below(seed, 100));
     case 2: return sign * tiny * 0x1p8 * (double)test_below(seed, 0x10000);
@@ -152,7 +163,8 @@ static inline void fill_blocks(uint64_t *seed, mia_dtype dtype, uint8_t *bytes, 
         size_t first = dtype == MIA_q6_K ? format->bytes - 2 : 0;
         for (size_t k = first; k < first + (format->has_least ? 4 : 2); k += 2) {
             double scale = 0.02 * (double)test_uniform(seed);
-            if (m != MOOD_PLAIN && test_below(seed, 10) == 0) scale = test_below(seed, 2) == 0 ? 0 : 0x1p-24;
+            if (m != MOOD_PLAIN && test_below(seed, 10) == 0)
+                scale = test_below(seed, 2) == 0 ? 0 : only_normal_numbers ? 0x1p-14 : 0x1p-24;
             store_real(MIA_f16, bytes + i + k, scale);
         }
     }

@@ -3,8 +3,13 @@
  * threads, which have to give the same bits. Shapes, layouts and numbers are drawn (draw.h), the bound is the
  * row's (tolerance.h).
  *
- * No step of the cpu backend may run on a reference kernel. MIA_TEST_ROW=name
- * runs one row alone. */
+ * No step of the cpu backend may run on a reference kernel.
+ *
+ * MIA_TEST_BACKEND=webgpu tests that backend instead, on the GPU that it finds, as it is and without what a GPU may lack.
+ * WGSL promises nothing about NaN, infinities, numbers below the normal ones, so that none are drawn; it has no f64.
+ *
+ * MIA_TEST_ROW=name runs one row alone, MIA_TEST_PART=2/8 every eighth from the second on, MIA_TEST_SAMPLE=4 as many that
+ * the seed decides. */
 #include "ops/draw.h"
 #include "ops/tolerance.h"
 
@@ -37,6 +42,14 @@ typedef struct session {
 } session;
 
 static uint64_t seed_of_run;
+static bool on_gpu;
+
+/* Opened once: rows find the pipelines of others. */
+static session gpus;
+
+/* WGSL lets a division and a square root be off by 2.5 units in the last place; a unit is up to one epsilon. */
+static const bound_of_backend webgpu_bounds[] = {
+    {MIA_OP_div, 2.5}, {MIA_OP_sqrt, 2.5}, {MIA_OP_reciprocal, 2.5}, {0, 0}};
 
 static mia_device *open_device(const char *backend, uint32_t threads, bool exact) {
     mia_device_options options = {.backend = backend,
@@ -48,13 +61,39 @@ static mia_device *open_device(const char *backend, uint32_t threads, bool exact
     return device;
 }
 
+static void open_gpus(session *s) {
+    static const mia_webgpu_options least = {.default_limits = true,
+                                             .without = MIA_WEBGPU_F16 | MIA_WEBGPU_SUBGROUPS |
+                                                        MIA_WEBGPU_SUBGROUP_MATRIX | MIA_WEBGPU_PACKED_DOT};
+    static const struct {
+        const char *name;
+        const mia_webgpu_options *webgpu;
+        mia_precision precision;
+    } ways[] = {{"webgpu", NULL, MIA_PRECISION_DEFAULT},
+                {"webgpu with the least", &least, MIA_PRECISION_EXACT}};
+    only_normal_numbers = results_may_be_flushed = true;
+    bounds_of_backend = webgpu_bounds;
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        tested *t = &s->devices[s->count++];
+        mia_device_options options = {
+            .backend = "webgpu", .webgpu = ways[i].webgpu, .precision = ways[i].precision};
+        mia_error error = {0};
+        *t = (tested){.isa = ways[i].name, .threads = 1, .exact = ways[i].precision == MIA_PRECISION_EXACT};
+        mia_status status = mia_device_open(&options, &t->device, &error);
+        if (status != MIA_OK) {
+            printf("%s: %s\n", status == MIA_ERROR_NOT_FOUND ? "skipped" : "error", error.message);
+            exit(status == MIA_ERROR_NOT_FOUND ? 77 : 1);
+        }
+        printf("%s: %s\n", t->isa, mia_device_describe(t->device).description);
+    }
+}
+
 /* All devices that a row is tested on. An instruction set that the machine lacks shows as another's
  * description. */
-static void open_all(session *s) {
+static void open_on_cpu(session *s) {
     static const struct {
         const char *name, *shown;
     } sets[] = {{"generic", "portable C"}, {"avx2", "AVX2"}, {"avx512", "AVX-512"}};
-    s->reference = open_device("reference", 1, false);
     for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
         (void)setenv("MIA_CPU_ISA", sets[i].name, 1);
         for (uint32_t k = 0; k < THREADS + (s->row->form == SIGNATURE_MATMUL); k++) {
@@ -70,12 +109,34 @@ static void open_all(session *s) {
     (void)unsetenv("MIA_CPU_ISA");
 }
 
-static void close_all(session *s) {
+static void open_all(session *s) {
+    s->reference = open_device("reference", 1, false);
+    if (!on_gpu) {
+        open_on_cpu(s);
+        return;
+    }
+    if (gpus.count == 0) open_gpus(&gpus);
+    s->count = gpus.count;
+    memcpy(s->devices, gpus.devices, sizeof gpus.devices);
+}
+
+static void close_devices(session *s) {
     mia_error error = {0};
     for (uint32_t i = 0; i < s->count; i++)
-        if (mia_device_close(s->devices[i].device, &error) != MIA_OK)
-            fail_msg("%s: %s", s->row->name, error.message);
+        if (mia_device_close(s->devices[i].device, &error) != MIA_OK) fail_msg("%s", error.message);
+    s->count = 0;
+}
+
+static void close_all(session *s) {
+    mia_error error = {0};
+    if (!on_gpu) close_devices(s);
     if (mia_device_close(s->reference, &error) != MIA_OK) fail_msg("%s: %s", s->row->name, error.message);
+}
+
+static int close_gpus(void **state) {
+    (void)state;
+    close_devices(&gpus);
+    return 0;
 }
 
 static void report(session *s, const program *p, const tested *t, const char *fault) {
@@ -185,12 +246,13 @@ static void run_one(session *s, mia_dtype dtype, mia_dtype target) {
 static void test_row(void **state) {
     session s = {.row = *state, .seed = seed_of_run ^ (uint64_t)((const row *)*state)->op << 48};
     bool full = getenv("MIA_TEST_LONG") != NULL, pairs = s.row->form == SIGNATURE_DTYPE;
-    int rounds = (full ? 20 : 3) * (pairs ? 1 : 4);
+    int rounds = (on_gpu ? 2 : full ? 20 : 3) * (pairs ? 1 : 4);
     open_all(&s);
     for (int d = 1; d < MIA_DTYPE_LIMIT; d++) {
-        if ((s.row->types >> d & 1) == 0) continue;
+        if ((s.row->types >> d & 1) == 0 || (on_gpu && d == MIA_f64)) continue;
         for (int target = 1; target < (pairs ? MIA_DTYPE_LIMIT : 2); target++) {
             if (pairs && mia_dtype_describe((mia_dtype)target)->bytes == 0) continue;
+            if (pairs && on_gpu && target == MIA_f64) continue;
             for (int i = 0; i < rounds; i++) run_one(&s, (mia_dtype)d, (mia_dtype)target);
         }
     }
@@ -200,13 +262,32 @@ static void test_row(void **state) {
     if (s.failures > 0) fail_msg("%s: %d failures", s.row->name, s.failures);
 }
 
+/* Which rows MIA_TEST_PART and MIA_TEST_SAMPLE leave. */
+static bool choose_rows(struct CMUnitTest *tests) {
+    const char *part = getenv("MIA_TEST_PART"), *sample = getenv("MIA_TEST_SAMPLE");
+    unsigned of = 1, which = 1, left = sample != NULL ? (unsigned)strtoul(sample, NULL, 10) : (unsigned)ROWS;
+    uint64_t seed = seed_of_run;
+    size_t count = 0;
+    if (part != NULL && (sscanf(part, "%u/%u", &which, &of) != 2 || of == 0)) return false;
+    for (size_t i = 0; i < ROWS; i++) {
+        bool drawn = (uint64_t)test_below(&seed, (int64_t)(ROWS - i)) < left;
+        if (!drawn || i % of != which - 1) continue;
+        left--;
+        tests[count++] = (struct CMUnitTest){
+            .name = rows[i].name, .test_func = test_row, .initial_state = (void *)(uintptr_t)&rows[i]};
+    }
+    return true;
+}
+
 int main(void) {
     struct CMUnitTest tests[ROWS] = {{0}};
+    const char *backend = getenv("MIA_TEST_BACKEND"), *only = getenv("MIA_TEST_ROW");
+    on_gpu = backend != NULL && strcmp(backend, "webgpu") == 0;
     seed_of_run = test_seed();
-    for (size_t i = 0; i < ROWS; i++)
-        tests[i] = (struct CMUnitTest){
-            .name = rows[i].name, .test_func = test_row, .initial_state = (void *)(uintptr_t)&rows[i]};
-    const char *only = getenv("MIA_TEST_ROW");
+    if (!choose_rows(tests)) {
+        (void)fprintf(stderr, "MIA_TEST_PART has the form 2/8\n");
+        return 2;
+    }
     if (only != NULL) cmocka_set_test_filter(only);
-    return cmocka_run_group_tests_name("conformance", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("conformance", tests, NULL, close_gpus);
 }

@@ -345,11 +345,27 @@ static inline void magnitudes_creation(const program *p, const double *numbers, 
     }
 }
 
+/* What a backend is held to in place of the table's bounds; and whether it may take results below the normal numbers
+ * for 0. */
+typedef struct bound_of_backend {
+    mia_op op;
+    double bound;
+} bound_of_backend;
+static const bound_of_backend *bounds_of_backend; /* up to one of no operation; NULL: the table's */
+static bool results_may_be_flushed;
+
+static inline double bound_of(mia_op op) {
+    for (const bound_of_backend *b = bounds_of_backend; b != NULL && b->op != 0; b++)
+        if (b->op == op) return b->bound;
+    return mia_op_describe(op)->bound;
+}
+
 /* Fills `slack` with how far each number may be off; infinite where sums in f32 may have overflowed. */
 static inline void tolerances(const program *p, const result *r, const double *numbers, int64_t count,
                               bool eight_bits, double *slack) {
     const mia_op_info *info = mia_op_describe(p->row->op);
-    double unit = info->bound * epsilon_of(r->dtype), *extra = calloc((size_t)count + 1, sizeof *extra);
+    double bound = bound_of(p->row->op), unit = bound * epsilon_of(r->dtype),
+           *extra = calloc((size_t)count + 1, sizeof *extra);
     bool sums = true;
     if (extra == NULL) abort();
     switch (info->op_class) {
@@ -389,14 +405,14 @@ static inline void tolerances(const program *p, const result *r, const double *n
     default: sums = false; magnitudes_elementwise(p, r, numbers, count, slack);
     }
     for (int64_t i = 0; i < count; i++) {
-        bool overflows = sums && info->bound > 0 && r->dtype != MIA_f64 && slack[i] > (double)FLT_MAX * 0.999;
-        if (info->bound <= 0)
+        bool overflows = sums && bound > 0 && r->dtype != MIA_f64 && slack[i] > (double)FLT_MAX * 0.999;
+        if (bound <= 0)
             slack[i] = 0;
         else if (overflows)
             slack[i] = (double)INFINITY;
         else
-            slack[i] =
-                slack[i] * unit + (eight_bits ? extra[i] * 1.001 : 0) + info->bound * denormal_of(r->dtype);
+            slack[i] = slack[i] * unit + (eight_bits ? extra[i] * 1.001 : 0) + bound * denormal_of(r->dtype) +
+                       (results_may_be_flushed ? least_normal_of(r->dtype) : 0);
     }
     free(extra);
 }

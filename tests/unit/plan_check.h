@@ -149,6 +149,13 @@ static inline uint64_t *tags(size_t bytes) {
     return made;
 }
 
+static inline uint64_t *tags_of(const plan_memory *memory, uint32_t index);
+
+static inline uint64_t *tags_of_part(const plan_memory *memory, const mia__plan_buffer *part) {
+    assert_true(part->offset + part->bytes <= memory->plan->buffers[part->index].bytes);
+    return tags_of(memory, part->index) + part->offset;
+}
+
 /* The tags of a buffer, checked to be one that exists; NULL for prepared forms. */
 static inline uint64_t *tags_of(const plan_memory *memory, uint32_t index) {
     assert_true(index < memory->plan->buffer_count);
@@ -161,6 +168,7 @@ static inline uint64_t *tags_of(const plan_memory *memory, uint32_t index) {
         return memory->leaf[buffer->index];
     case MIA__BUFFER_ARENA: return memory->arena + buffer->offset;
     case MIA__BUFFER_OUTPUT: return memory->output[buffer->index];
+    case MIA__BUFFER_PART: return tags_of_part(memory, buffer);
     case MIA__BUFFER_FORM: return NULL;
     }
     return NULL;
@@ -284,7 +292,7 @@ static inline void check_form(const plan_memory *memory, const mia__step *step, 
     const mia__entry *leaf = &memory->tape->entries[value];
     assert_true(value < memory->tape->leaf_count && (leaf->flags & MIA__LEAF_CONSTANT) != 0);
     assert_int_equal(buffer->index, value);
-    mia__form form = memory->rules->form(memory->rules->context, step, input);
+    mia__form form = memory->rules->form(memory->rules->context, memory->plan, step, input);
     assert_true(form.key != 0 && form.key == buffer->form && form.bytes == buffer->bytes);
     mia_shape shape = mia__view_shape(&operand->view);
     assert_true(buffer->dtype == operand->dtype && mia__shape_equal(&shape, &buffer->shape));
@@ -412,6 +420,133 @@ static inline void run_fused(plan_memory *memory, const mia__step *step, bool ba
     if (step->scratch != MIA__NO_BUFFER) scrub(memory, step->scratch);
 }
 
+/* Whether an instruction of a step with cores is of its prologue or epilogue, and no norm. */
+static inline bool is_chained(const mia__instruction *made) {
+    return mia_op_describe(made->op)->op_class == MIA_CLASS_ELEMENTWISE || made->op == MIA_OP_convert;
+}
+
+/* What instruction n of a step with cores reads, element `only` of each operand or all (-1). */
+static inline void check_reads(const plan_memory *memory, const mia__step *step, uint32_t n, int64_t only) {
+    static places real, expected;
+    const mia__instruction *all = memory->plan->instructions + step->first_instruction, *made = &all[n];
+    const mia__entry *entry = &memory->tape->entries[made->entry];
+    assert_true(made->op == entry->op && made->operand_count == entry->operand_count);
+    assert_memory_equal(&made->attributes, &entry->attributes, sizeof made->attributes);
+    for (uint32_t k = 0; k < made->operand_count; k++) {
+        const mia__entry *operand = &memory->tape->entries[entry->operands[k]];
+        uint32_t value = memory->base[entry->operands[k]], from = made->operands[k];
+        bool elementwise = is_chained(made) && made->op != MIA_OP_convert;
+        mia__view view = elementwise ? repeated(&operand->view, &entry->view) : operand->view;
+        find_places(operand->dtype, &view, &expected);
+        size_t begin = only < 0 ? 0 : (size_t)only, end = only < 0 ? expected.count : begin + 1;
+        assert_true(end <= expected.count);
+        if (from < MIA__MAX_OPERANDS) {
+            assert_true(from < step->input_count);
+            if (memory->plan->buffers[step->inputs[from].buffer].kind == MIA__BUFFER_FORM) {
+                check_form(memory, step, from, value);
+                continue;
+            }
+            find_places(step->inputs[from].dtype, &step->inputs[from].view, &real);
+            assert_int_equal(real.count, expected.count);
+        } else {
+            assert_true(from - MIA__MAX_OPERANDS < n);
+            assert_int_equal(all[from - MIA__MAX_OPERANDS].entry, value);
+        }
+        for (size_t e = begin; e < end; e++)
+            if (from < MIA__MAX_OPERANDS)
+                check_element(memory, step->inputs[from].buffer, &real, &expected, e, value);
+            else
+                assert_int_equal(expected.at[e], e * expected.bytes);
+    }
+}
+
+/* What the fields and the rules say of a step with cores. */
+static inline void check_cores(const plan_memory *memory, const mia__step *step) {
+    const mia__instruction *all = memory->plan->instructions + step->first_instruction,
+                           *core = &all[step->core];
+    uint32_t behind = step->core + step->core_count, used = 0, main = core->op == MIA_OP_matmul ? 1 : 0;
+    bool product = core->op == MIA_OP_matmul;
+    assert_in_range(step->core_count, 1, MIA__MOST_CORES);
+    assert_true(behind <= step->instruction_count && step->instruction_count > 1);
+    for (uint32_t n = 0; n < step->instruction_count; n++) {
+        bool norm = product && n + 1 == step->core && !is_chained(&all[n]);
+        bool is_core = n >= step->core && n < behind;
+        if (n < step->core)
+            used |= norm      ? MIA__FUSE_CONTRACTION_NORM
+                    : product ? MIA__FUSE_CONTRACTION_PROLOGUE
+                              : MIA__FUSE_REDUCTION_PROLOGUE;
+        if (n >= behind) used |= product ? MIA__FUSE_CONTRACTION_EPILOGUE : MIA__FUSE_REDUCTION_EPILOGUE;
+        assert_true(is_chained(&all[n]) == !(is_core || norm));
+        if (is_core) {
+            assert_true(all[n].op == core->op && (n == step->core || product));
+            assert_int_equal(all[n].operands[main], core->operands[main]);
+            if (step->core > 0) assert_int_equal(core->operands[main], MIA__MAX_OPERANDS + step->core - 1);
+        }
+        bool again = (memory->rules->fusions & MIA__FUSE_NORM_RECOMPUTED) != 0 && n < step->core;
+        assert_true(again || !memory->computed[all[n].entry]);
+    }
+    if (step->core_count > 1) used |= MIA__FUSE_SIBLINGS;
+    assert_int_equal(used & ~memory->rules->fusions, 0);
+    if (memory->rules->fuses != NULL)
+        assert_true(memory->rules->fuses(memory->rules->context, memory->plan, step));
+}
+
+/* A step with cores: the cores and what is before them see their inputs while the output and the scratch may hold
+ * anything; the epilogue goes element by element. */
+static inline void run_cores(plan_memory *memory, const mia__step *step, bool backwards) {
+    static places to;
+    static uint64_t kept[PLACES_MOST * 8];
+    uint32_t behind = step->core + step->core_count;
+    size_t bytes = memory->plan->buffers[step->output.buffer].bytes;
+    uint64_t *out = tags_of(memory, step->output.buffer);
+    check_cores(memory, step);
+    find_places(step->output.dtype, &step->output.view, &to);
+    assert_true(bytes <= sizeof kept / sizeof *kept);
+    memcpy(kept, out, bytes * sizeof *out);
+    scrub(memory, step->output.buffer);
+    if (step->scratch != MIA__NO_BUFFER) scrub(memory, step->scratch);
+    for (uint32_t n = 0; n < behind; n++) check_reads(memory, step, n, -1);
+    if (behind < step->instruction_count) memcpy(out, kept, bytes * sizeof *out);
+    for (size_t i = 0; i < to.count; i++) {
+        size_t e = backwards ? to.count - 1 - i : i;
+        for (uint32_t n = behind; n < step->instruction_count; n++) check_reads(memory, step, n, (int64_t)e);
+        write_element(memory, step, &to, e, step->entry);
+    }
+    if (step->scratch != MIA__NO_BUFFER) scrub(memory, step->scratch);
+    for (uint32_t n = 0; n < step->instruction_count; n++)
+        memory->computed[memory->plan->instructions[step->first_instruction + n].entry] = true;
+}
+
+/* --- steps that run together ------------------------------------------------------------------ */
+
+static inline bool touches(const mia__step *step, uint32_t buffer) {
+    bool touched = step->output.buffer == buffer || (step->scratch == buffer && buffer != MIA__NO_BUFFER);
+    for (uint32_t i = 0; i < step->input_count; i++) touched |= step->inputs[i].buffer == buffer;
+    return touched;
+}
+
+/* The step that the group of step s begins with: itself when it is alone. */
+static inline uint32_t moment_of(const mia__plan *plan, uint32_t s) {
+    for (uint32_t first = s; first < plan->step_count && s - first < 8; first--)
+        if (plan->steps[first].together > s - first) return first;
+    return s;
+}
+
+static inline void check_together(const mia__plan *plan, const mia__plan_rules *rules, uint32_t first) {
+    uint32_t count = plan->steps[first].together;
+    if (count == 0) return;
+    assert_true((rules->fusions & MIA__FUSE_TOGETHER) != 0 && count >= 2 &&
+                count <= plan->step_count - first);
+    for (uint32_t a = first; a < first + count; a++)
+        for (uint32_t b = first; b < first + count; b++) {
+            if (a == b) continue;
+            if (a > first) assert_int_equal(plan->steps[a].together, 0);
+            assert_false(touches(&plan->steps[b], plan->steps[a].output.buffer));
+            if (plan->steps[a].scratch != MIA__NO_BUFFER)
+                assert_false(touches(&plan->steps[b], plan->steps[a].scratch));
+        }
+}
+
 /* --- the whole plan --------------------------------------------------------------------------- */
 
 /* Arena: aligned places whose end is what the plan says, and no byte shared by buffers in use at the same
@@ -421,8 +556,9 @@ static inline void check_arena(const mia__plan *plan, const mia__plan_rules *rul
     uint32_t *first = calloc(plan->buffer_count + 1, sizeof *first),
              *last = calloc(plan->buffer_count + 1, sizeof *last);
     assert_true(first != NULL && last != NULL);
-    for (uint32_t s = plan->step_count; s > 0; s--) {
-        const mia__step *step = &plan->steps[s - 1];
+    for (uint32_t n = plan->step_count; n > 0; n--) {
+        const mia__step *step = &plan->steps[n - 1];
+        uint32_t s = moment_of(plan, n - 1) + 1; /* steps that run together are one moment */
         for (uint32_t i = 0; i < step->input_count + 2; i++) {
             uint32_t b = i < step->input_count    ? step->inputs[i].buffer
                          : i == step->input_count ? step->output.buffer
@@ -489,7 +625,10 @@ static inline void check_plan(const mia__tape *tape, const mia__plan_rules *rule
         bool copy = step->op == MIA_OP_copy && tape->entries[step->entry].op != MIA_OP_copy;
         uint32_t last = plan->step_count - 1; /* of the steps of the entry: the others are copies for it */
         while (plan->steps[last].entry != step->entry) last--;
-        if (step->op == MIA__OP_FUSED) {
+        check_together(plan, rules, s);
+        if (step->op == MIA__OP_FUSED && step->core_count > 0) {
+            run_cores(&memory, step, backwards);
+        } else if (step->op == MIA__OP_FUSED) {
             run_fused(&memory, step, backwards);
         } else if (!copy && s == last) {
             run_step(&memory, step, backwards);

@@ -209,13 +209,13 @@ static uint64_t run_on(mia__backend *backend, const problem *p, bool prepared, v
     for (uint32_t i = 0; i < output; i++)
         buffers[i] = (mia__buffer){.host = p->memory[i], .bytes = p->bytes[i]};
     buffers[output] = (mia__buffer){.host = out, .bytes = p->out_bytes};
-    step.scratch_bytes = backend->rules.scratch(backend->rules.context, &step);
+    step.scratch_bytes = backend->rules.scratch(backend->rules.context, NULL, &step);
     step.scratch = step.scratch_bytes > 0 ? scratch : MIA__NO_BUFFER;
     assert_int_equal(backend->type->allocate(backend, step.scratch_bytes + 1, &buffers[scratch], NULL),
                      MIA_OK);
 
     mia__buffer form_buffer = {0};
-    mia__form form = prepared ? backend->rules.form(backend->rules.context, &step, 0) : (mia__form){0};
+    mia__form form = prepared ? backend->rules.form(backend->rules.context, NULL, &step, 0) : (mia__form){0};
     if (form.key != 0) {
         mia_shape shape = mia__view_shape(&step.inputs[0].view);
         assert_int_equal(backend->type->allocate(backend, form.bytes, &form_buffer, NULL), MIA_OK);

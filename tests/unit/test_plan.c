@@ -153,8 +153,9 @@ static void test_copies_where_refused(void **state) {
     mia__plan_free(plan);
 }
 
-static mia__form form_of_matmul(const void *context, const mia__step *step, uint32_t input) {
-    (void)context;
+static mia__form form_of_matmul(const void *context, const mia__plan *plan, const mia__step *step,
+                                uint32_t input) {
+    (void)context, (void)plan;
     if (step->op != MIA_OP_matmul || input != 0) return (mia__form){0, 0};
     return (mia__form){1, 16 * 4 * (size_t)step->inputs[0].view.extent[0]};
 }
@@ -195,8 +196,8 @@ static void test_forms(void **state) {
     mia__plan_free(plan);
 }
 
-static size_t scratch_of_softmax(const void *context, const mia__step *step) {
-    (void)context;
+static size_t scratch_of_softmax(const void *context, const mia__plan *plan, const mia__step *step) {
+    (void)context, (void)plan;
     return step->op == MIA_OP_softmax ? 100 : 0;
 }
 

@@ -37,8 +37,8 @@ static mia__plan *plan_chain(uint32_t n, int64_t back, const mia__plan_rules *ru
     return plan;
 }
 
-static size_t scratch_of_any_size(const void *context, const mia__step *step) {
-    (void)context;
+static size_t scratch_of_any_size(const void *context, const mia__plan *plan, const mia__step *step) {
+    (void)context, (void)plan;
     uint64_t state = step->entry;
     return (size_t)test_below(&state, 2000);
 }

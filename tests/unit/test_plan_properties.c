@@ -1,5 +1,6 @@
 /* Plans of random tapes under random rules, checked by running them on tags (plan_check.h): views, aliases,
  * packed and block types, values without elements, updates, results that outlive, prepared forms, scratch. */
+#include "plan/bindings.h"
 #include "plan_check.h"
 
 static uint64_t seed, now; /* of the test; of the tape being made */
@@ -20,7 +21,8 @@ static uint64_t mix(const void *context, const mia__step *step, uint32_t input) 
     return test_random(&state);
 }
 
-static size_t scratch(const void *context, const mia__step *step) {
+static size_t scratch(const void *context, const mia__plan *plan, const mia__step *step) {
+    (void)plan;
     uint64_t choice = mix(context, step, 7);
     return choice % 3 == 0 ? (size_t)(choice >> 8) % 200 : 0;
 }
@@ -30,11 +32,17 @@ static bool takes(const void *context, const mia__step *step, uint32_t input) {
     return mix(context, step, input) % 3 != 0 || mia__view_is_compact(operand->dtype, &operand->view);
 }
 
-static mia__form form(const void *context, const mia__step *step, uint32_t input) {
+static mia__form form(const void *context, const mia__plan *plan, const mia__step *step, uint32_t input) {
+    (void)plan;
     uint64_t choice = mix(context, step, input + 10);
     if (choice % 2 == 0) return (mia__form){0, 0};
     return (mia__form){1 + (uint32_t)(choice >> 8) % 2,
                        64 + (size_t)mia__view_count(&step->inputs[input].view)};
+}
+
+static bool fuses(const void *context, const mia__plan *plan, const mia__step *step) {
+    (void)plan;
+    return mix(context, step, 20 + step->core + step->instruction_count) % 3 > 0;
 }
 
 static mia__plan_rules random_rules(const answers *context) {
@@ -43,6 +51,8 @@ static mia__plan_rules random_rules(const answers *context) {
     if (below(2) == 0) rules.takes = takes;
     if (below(2) == 0) rules.form = form;
     if (below(2) == 0) rules.fused_inputs = 1 + (uint32_t)below(MIA__MAX_OPERANDS);
+    if (below(3) > 0) rules.fusions = below(2) == 0 ? 255 : (uint32_t)below(256);
+    if (below(4) == 0) rules.fuses = fuses;
     return rules;
 }
 
@@ -157,11 +167,12 @@ static bool add_operation(test_tape *t) {
     static const struct {
         mia_op op;
         uint32_t operands;
-    } ops[] = {{MIA_OP_add, 2},     {MIA_OP_mul, 2},     {MIA_OP_add, 2},    {MIA_OP_neg, 1},
-               {MIA_OP_exp, 1},     {MIA_OP_relu, 1},    {MIA_OP_less, 2},   {MIA_OP_where, 3},
-               {MIA_OP_copy, 1},    {MIA_OP_convert, 1}, {MIA_OP_concat, 2}, {MIA_OP_pad, 1},
-               {MIA_OP_update, 3},  {MIA_OP_update, 3},  {MIA_OP_gather, 2}, {MIA_OP_sum, 1},
-               {MIA_OP_softmax, 1}, {MIA_OP_matmul, 2},  {MIA_OP_matmul, 2}, {MIA_OP_embedding, 2}};
+    } ops[] = {{MIA_OP_add, 2},      {MIA_OP_mul, 2},      {MIA_OP_add, 2},    {MIA_OP_neg, 1},
+               {MIA_OP_exp, 1},      {MIA_OP_relu, 1},     {MIA_OP_less, 2},   {MIA_OP_where, 3},
+               {MIA_OP_copy, 1},     {MIA_OP_convert, 1},  {MIA_OP_concat, 2}, {MIA_OP_pad, 1},
+               {MIA_OP_update, 3},   {MIA_OP_update, 3},   {MIA_OP_gather, 2}, {MIA_OP_sum, 1},
+               {MIA_OP_softmax, 1},  {MIA_OP_rms_norm, 2}, {MIA_OP_matmul, 2}, {MIA_OP_matmul, 2},
+               {MIA_OP_embedding, 2}};
     size_t which = (size_t)below(sizeof ops / sizeof ops[0]);
     uint32_t operands[3];
     for (uint32_t i = 0; i < ops[which].operands; i++)
@@ -196,17 +207,119 @@ static void repeat_entry(test_tape *t) {
     t->tape.count++;
 }
 
+/* What models are made of: matmuls of one x, which may be normalised first, and what becomes of their results. */
+static void add_motif(test_tape *t) {
+    uint32_t leaves = t->tape.leaf_count, weights[3], w_count = 0, x = UINT32_MAX;
+    for (uint32_t tries = 0; tries < 20 && x == UINT32_MAX; tries++) {
+        uint32_t i = (uint32_t)below(t->tape.count);
+        if (t->entries[i].dtype == MIA_f32 && t->entries[i].view.ndim == 2) x = i;
+    }
+    if (x == UINT32_MAX || t->tape.count + 12 > TAPE_MOST) return;
+    int64_t k = t->entries[x].view.extent[0];
+    for (uint32_t i = leaves; i-- > 0 && w_count < 3;) /* what it may be multiplied by */
+        if (t->entries[i].dtype == MIA_f32 && t->entries[i].view.ndim == 2 &&
+            t->entries[i].view.extent[0] == k)
+            weights[w_count++] = i;
+    if (w_count == 0) return;
+    if (below(2) == 0) x = tape_unary(t, MIA_OP_exp, x, 0);
+    if (below(2) == 0) {
+        for (uint32_t i = 0; i < leaves; i++) {
+            const mia__entry *e = &t->entries[i];
+            if (e->dtype != MIA_f32 || e->view.ndim != 1 || e->view.extent[0] != k) continue;
+            const uint32_t normed[2] = {x, i};
+            x = tape_add(t, MIA_OP_rms_norm, normed, 2, (mia__attributes){{0}, {1e-5}}, 0);
+            break;
+        }
+    }
+    uint32_t made[3], count = 1 + (uint32_t)below(3);
+    for (uint32_t i = 0; i < count; i++) {
+        made[i] = tape_binary(t, MIA_OP_matmul, weights[below(w_count)], x, 0);
+        if (below(3) == 0) made[i] = tape_unary(t, MIA_OP_relu, made[i], 0);
+    }
+    if (count > 1) (void)tape_binary(t, MIA_OP_mul, made[0], made[1], 0);
+}
+
 static void random_tape(test_tape *t) {
     tape_clear(t);
     int64_t leaves = 1 + below(8), operations = 1 + below(25);
+    bool model = below(3) == 0;
+    if (model) { /* x, weights of a norm and of matmuls */
+        int64_t k = 1 + below(4), n = 1 + below(4);
+        (void)tape_leaf(t, MIA_f32, MIA_SHAPE(k, 1 + below(3)), 0);
+        (void)tape_leaf(t, MIA_f32, MIA_SHAPE(k), below(2) == 0 ? MIA__LEAF_CONSTANT : 0);
+        for (int i = 0; i < 3; i++)
+            (void)tape_leaf(t, MIA_f32, MIA_SHAPE(k, n), below(2) == 0 ? MIA__LEAF_CONSTANT : 0);
+    }
     while (t->tape.count < (uint32_t)leaves) add_leaf(t);
+    leaves = t->tape.count;
     for (int64_t tries = 0; tries < 40 * operations && t->tape.count < (uint32_t)(leaves + operations);
          tries++) {
         if (below(12) == 0) repeat_entry(t);
+        if (model && below(8) == 0) add_motif(t);
         if (t->tape.count < (uint32_t)(leaves + operations))
             (void)(below(4) == 0 ? add_view(t) : add_operation(t));
     }
     add_flags(t);
+}
+
+/* --- bindings --------------------------------------------------------------------------------- */
+
+/* A buffer of the GPU, and the bytes of it that a binding shows. */
+typedef struct bound {
+    int64_t gpu; /* -1: the arena */
+    size_t begin, end;
+} bound;
+
+static bound where_bound(const mia__plan *plan, uint32_t buffer) {
+    const mia__plan_buffer *b = &plan->buffers[buffer];
+    bound is = {.gpu = buffer, .end = b->bytes};
+    if (b->kind == MIA__BUFFER_PART) {
+        is = where_bound(plan, b->index);
+        is.begin += b->offset;
+        is.end = is.begin + b->bytes;
+    } else if (b->kind == MIA__BUFFER_ARENA) {
+        is = (bound){-1, b->offset, b->offset + b->bytes};
+    }
+    return is;
+}
+
+/* WebGPU's rule, said once more: no buffer of the GPU is bound both ways, what is bound to write does not overlap, and
+ * nothing is bound to write without need. Returns how many are that are only read. */
+static long check_bindings(const mia__plan *plan, const mia__step *step, size_t limit) {
+    mia__plan_binding bindings[MIA__MOST_STEP_BINDINGS];
+    uint32_t count = mia__step_bindings(plan, step, bindings);
+    long shared = 0;
+    assert_true(count > 0);
+    for (uint32_t i = 0; i < count; i++) {
+        bound x = where_bound(plan, bindings[i].buffer);
+        bool output = bindings[i].buffer == step->output.buffer || bindings[i].buffer == step->scratch;
+        bool needed = false;
+        assert_true(limit == 0 || x.end - x.begin <= limit);
+        assert_int_equal(bindings[i].written, output);
+        for (uint32_t k = 0; k < count; k++) {
+            bound y = where_bound(plan, bindings[k].buffer);
+            if (x.gpu != y.gpu) continue;
+            needed = needed || bindings[k].written;
+            assert_int_equal(bindings[i].read_write, bindings[k].read_write);
+            assert_true(i == k || bindings[i].buffer != bindings[k].buffer);
+            assert_true(i == k || !bindings[i].read_write || x.end <= y.begin || y.end <= x.begin);
+        }
+        assert_int_equal(bindings[i].read_write, needed);
+        shared += bindings[i].read_write && !bindings[i].written;
+    }
+    return shared;
+}
+
+/* Every step that names a buffer, or a part of it, is within its lifetime. */
+static void check_lifetimes(const mia__plan *plan) {
+    for (uint32_t s = 0; s < plan->step_count; s++)
+        for (uint32_t i = 0; i <= plan->steps[s].input_count; i++) {
+            const mia__step *step = &plan->steps[s];
+            size_t offset;
+            uint32_t b = mia__plan_root(
+                plan, i < step->input_count ? step->inputs[i].buffer : step->output.buffer, &offset);
+            assert_true(plan->buffers[b].first <= s && s <= plan->buffers[b].last);
+        }
 }
 
 /* --- tests ------------------------------------------------------------------------------------ */
@@ -214,14 +327,26 @@ static void random_tape(test_tape *t) {
 /* What the random tapes are made to reach. */
 typedef struct reached {
     long steps, reordered, shared, dropped, reuses, overwritten, copies, forms, outputs, aliases,
-        instructions;
+        instructions, cores, prologues, epilogues, norms, siblings, together;
 } reached;
+
+static void note_cores(const mia__plan *plan, const mia__step *step, reached *sums) {
+    sums->together += step->together > 0;
+    if (step->core_count == 0) return;
+    sums->cores++;
+    sums->prologues += step->core > 0;
+    sums->epilogues += step->core + step->core_count < step->instruction_count;
+    sums->siblings += step->core_count > 1;
+    sums->norms +=
+        step->core > 0 && plan->instructions[step->first_instruction + step->core - 1].op == MIA_OP_rms_norm;
+}
 
 static void note_reached(const test_tape *t, const mia__plan *plan, reached *sums) {
     for (uint32_t s = 0; s < plan->step_count; s++) {
         const mia__step *step = &plan->steps[s];
         mia__buffer_kind kind = plan->buffers[step->output.buffer].kind;
         sums->steps++;
+        note_cores(plan, step, sums);
         sums->copies += step->op == MIA_OP_copy && t->entries[step->entry].op != MIA_OP_copy;
         sums->overwritten += kind == MIA__BUFFER_LEAF;
         for (uint32_t i = 0; i < step->input_count; i++) {
@@ -256,9 +381,45 @@ static void test_random_tapes(void **state) {
            "%ld copies put in, %ld forms, %ld outputs, %ld aliases\n",
            sums.steps, sums.instructions, sums.shared, sums.dropped, sums.reordered, sums.reuses,
            sums.overwritten, sums.copies, sums.forms, sums.outputs, sums.aliases);
+    printf("%ld steps with cores: %ld prologues, %ld with a norm, %ld epilogues, %ld siblings; %ld groups\n",
+           sums.cores, sums.prologues, sums.norms, sums.epilogues, sums.siblings, sums.together);
+    assert_true(sums.prologues > rounds / 100 && sums.epilogues > rounds / 100);
+    assert_true(sums.norms > rounds / 1000 && sums.siblings > rounds / 1000 && sums.together > rounds / 100);
     assert_true(sums.reuses > rounds / 100 && sums.overwritten > rounds / 100 && sums.copies > rounds / 100);
     assert_true(sums.instructions > rounds / 10 && sums.shared > rounds / 10 && sums.dropped > rounds / 10);
     assert_true(sums.forms > rounds / 100 && sums.outputs > rounds && sums.aliases > rounds / 10);
+}
+
+/* Also of tapes whose operands are larger than what is bound: each step then sees no more than that at once. */
+static void test_bindings(void **state) {
+    (void)state;
+    long rounds = getenv("MIA_TEST_LONG") != NULL ? 100000 : 10000, shared = 0, parts = 0, refused = 0;
+    for (long round = 0; round < rounds; round++) {
+        now = seed + (uint64_t)round;
+        test_tape t;
+        random_tape(&t);
+        answers context = {test_random(&now)};
+        mia__plan_rules rules = random_rules(&context);
+        if (below(2) == 0) rules.binding_bytes = (size_t)32 << below(5);
+        if (rules.binding_bytes > 0) rules.alignment = (size_t)4 << below(3);
+        mia__plan *plan = NULL;
+        mia_error error = {0};
+        mia_status status = mia__plan_make(&t.tape, &rules, NULL, &plan, &error);
+        if (status == MIA_ERROR_UNSUPPORTED && rules.binding_bytes > 0) {
+            assert_non_null(strstr(error.message, "more than the"));
+            refused++;
+            continue;
+        }
+        if (status != MIA_OK) fail_msg("%s", error.message);
+        for (uint32_t s = 0; s < plan->step_count; s++)
+            shared += check_bindings(plan, &plan->steps[s], rules.binding_bytes);
+        for (uint32_t b = 0; b < plan->buffer_count; b++) parts += plan->buffers[b].kind == MIA__BUFFER_PART;
+        check_lifetimes(plan);
+        mia__plan_free(plan);
+    }
+    printf("%ld bindings to write because of another, %ld parts of buffers, %ld refused\n", shared, parts,
+           refused);
+    assert_true(shared > rounds / 10 && parts > rounds / 10 && refused < rounds / 2);
 }
 
 /* The same tape gives the same plan. */
@@ -298,6 +459,7 @@ static void test_without_memory(void **state) {
         random_tape(&t);
         answers context = {test_random(&now)};
         mia__plan_rules rules = random_rules(&context);
+        rules.binding_bytes = below(2) == 0 ? 128 : 0;
         for (long n = 0;; n++) {
             test_allocator allocator;
             test_allocator_init(&allocator);
@@ -305,7 +467,7 @@ static void test_without_memory(void **state) {
             mia__plan *plan = NULL;
             mia_error error = {0};
             mia_status status = mia__plan_make(&t.tape, &rules, &allocator.hook, &plan, &error);
-            if (status == MIA_OK) {
+            if (status == MIA_OK || (status == MIA_ERROR_UNSUPPORTED && rules.binding_bytes > 0)) {
                 mia__plan_free(plan);
                 assert_int_equal(allocator.live_bytes, 0);
                 assert_true(allocator.allocations <= n);
@@ -321,6 +483,7 @@ static void test_without_memory(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random_tapes),
+        cmocka_unit_test(test_bindings),
         cmocka_unit_test(test_plans_repeat),
         cmocka_unit_test(test_without_memory),
     };

@@ -14,7 +14,7 @@
 #define MIA__CPU_FORM_INTERLEAVED 1u
 
 /* rules.form: the form that matmul wants of its weights, key 0 for any other operand. */
-mia__form mia__cpu_form(const void *context, const mia__step *step, uint32_t input);
+mia__form mia__cpu_form(const void *context, const mia__plan *plan, const mia__step *step, uint32_t input);
 
 /* backend.prepare */
 mia_status mia__cpu_prepare(mia__backend *backend, mia_dtype dtype, const mia_shape *shape,

@@ -3,7 +3,7 @@
 
 #include "base/block.h"
 
-#include <string.h>
+#include <stdio.h>
 
 static const char helpers[] =
     "fn W_byte(i: u32) -> u32 { return (W_word(i >> 2u) >> ((i & 3u) * 8u)) & 0xffu; }\n"
@@ -71,19 +71,6 @@ static const char q6_K[] =
     "    let s = f32(bitcast<i32>(W_byte(at + 192u + i / 16u) << 24u) >> 24u);\n"
     "    return W_half(at + 208u) * s * (f32(low | (high << 4u)) - 32.0);\n}\n";
 
-/* Puts text with every W before an underscore replaced. */
-static void put_named(mia__kernel *k, const char *text, const char *name) {
-    while (*text != 0) {
-        const char *next = strstr(text, "W_");
-        if (next == NULL) {
-            mia__kernel_put(k, text);
-            return;
-        }
-        mia__kernel_add(k, "%.*s%s", (int)(next - text), text, name);
-        text = next + 1;
-    }
-}
-
 void mia__kernel_block(mia__kernel *k, const char *name, mia_dtype dtype) {
     const char *text = NULL;
     switch ((int)dtype) {
@@ -97,9 +84,12 @@ void mia__kernel_block(mia__kernel *k, const char *name, mia_dtype dtype) {
     case MIA_q6_K: text = q6_K; break;
     default: (void)mia__kernel_refuse(k, "it is of a block type without a decoder"); return;
     }
-    put_named(k, helpers, name);
-    if (dtype == MIA_q4_K || dtype == MIA_q5_K) put_named(k, k_scales, name);
-    put_named(k, text, name);
+    char prefix[32];
+    (void)snprintf(prefix, sizeof prefix, "%s_", name);
+    const mia__kernel_word word = {"W_", prefix};
+    mia__kernel_put_with(k, helpers, &word, 1);
+    if (dtype == MIA_q4_K || dtype == MIA_q5_K) mia__kernel_put_with(k, k_scales, &word, 1);
+    mia__kernel_put_with(k, text, &word, 1);
 }
 
 void mia__kernel_number(mia__kernel *k, const char *name, mia_dtype dtype) {

@@ -34,6 +34,8 @@ static bool describe_step(mia__kernel *k) {
     bool within = is_within(k->plan, &step->output);
     for (uint32_t i = 0; i < step->input_count; i++) within = within && is_within(k->plan, &step->inputs[i]);
     if (!within) return mia__kernel_refuse(k, "it has more than 2^32 elements");
+    if (step->op == MIA_OP_gather && (step->keeps || step->first_column != 0))
+        return mia__kernel_refuse(k, "its table is larger than what the GPU binds");
     mia__kernel_family family = mia__kernel_family_of(step);
     if (family == NULL) return mia__kernel_refuse(k, "it has no kernel there");
     mia__kernel_begin(k);
@@ -65,10 +67,12 @@ mia_status mia__webgpu_compile(mia__backend *backend, const mia__plan *plan, voi
                           .fields.allocator = webgpu->allocator,
                           .code.allocator = webgpu->allocator};
     mia_status status = mia__webgpu_check(webgpu, error);
-    for (uint32_t s = 0; status == MIA_OK && s < plan->step_count; s++) {
+    for (uint32_t s = 0; status == MIA_OK && s < plan->step_count; s += kernel.taken) {
         kernel.step = &plan->steps[s];
         kernel.step_index = s;
+        kernel.taken = 1;
         if (!describe_step(&kernel)) status = fail(&kernel, error);
+        made->joined += kernel.taken - 1;
     }
     mia__text_free(&kernel.enables);
     mia__text_free(&kernel.fields);

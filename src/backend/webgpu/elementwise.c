@@ -1,37 +1,10 @@
-/* Element-wise steps, single and fused: one invocation a word of the result, which works the chain of instructions out
- * for each of its elements. */
-#include "backend/webgpu/expression.h"
+/* Element-wise steps, single and fused: a function works the chain of instructions out for an element, and is called for
+ * four elements an invocation, or for those of one word where the operands' buffers do not let fours be read. */
+#include "backend/webgpu/chain.h"
 #include "backend/webgpu/families.h"
 
-#include "graph/ops.h"
-
 #include <stdio.h>
-
-/* What an instruction calls an operand. */
-static void put_operand(mia__kernel *k, uint8_t operand) {
-    if (operand >= MIA__MAX_OPERANDS)
-        mia__kernel_add(k, "v%u", operand - MIA__MAX_OPERANDS);
-    else
-        mia__kernel_add(k, "x%u", operand);
-}
-
-static mia_dtype operand_dtype(const mia__step *step, const mia__instruction *instructions, uint8_t operand) {
-    return operand >= MIA__MAX_OPERANDS ? instructions[operand - MIA__MAX_OPERANDS].dtype
-                                        : step->inputs[operand].dtype;
-}
-
-/* The functions that an instruction calls; false when it has none. `callee` gets its name. */
-static bool put_functions(mia__kernel *k, const mia__instruction *instructions, uint32_t index, char *callee,
-                          size_t capacity) {
-    const mia__instruction *instruction = &instructions[index];
-    const mia__step *step = k->step;
-    mia_dtype of = operand_dtype(step, instructions, instruction->operands[0]);
-    if (instruction->custom != NULL) return false;
-    if (instruction->op == MIA_OP_convert)
-        return mia__expression_convert(k, of, instruction->dtype, callee, capacity);
-    if (instruction->op == MIA_OP_where) of = instruction->dtype;
-    return mia__expression(k, instruction->op, of, &instruction->attributes, index, callee, capacity);
-}
+#include <string.h>
 
 /* A step of one operation as the instruction that it is. */
 static mia__instruction single(const mia__step *step) {
@@ -44,37 +17,86 @@ static mia__instruction single(const mia__step *step) {
     return instruction;
 }
 
+/* fn chain(x0: T0, x1: T1, ...) -> T. */
+static bool put_chain(mia__kernel *k, const mia__chain *chain) {
+    if (!mia__chain_functions(k, chain)) return false;
+    mia__kernel_put(k, "fn chain(");
+    for (uint32_t i = 0; i < k->step->input_count; i++)
+        mia__kernel_add(k, "x%u: %s, ", i, mia__kernel_type(k->step->inputs[i].dtype));
+    mia__kernel_add(k, ") -> %s {\n", mia__kernel_type(k->step->output.dtype));
+    mia__chain_lines(k, chain);
+    mia__kernel_add(k, "    return v%u;\n}\n", chain->end - 1);
+    return true;
+}
+
+/* --- how elements are read ------------------------------------------------------------------------ */
+
+static const char *type_of(const mia__step *step, uint32_t input) {
+    const mia__operand *operand = &step->inputs[input];
+    return mia__kernel_in_fours(&operand->view) ? mia__kernel_fours_type(operand->dtype) : "u32";
+}
+
+/* Whether no buffer would be bound with two types of elements. */
+static bool goes_in_fours(const mia__step *step) {
+    for (uint32_t i = 0; i < step->input_count; i++) {
+        if (step->inputs[i].buffer == step->output.buffer &&
+            strcmp(type_of(step, i), mia__kernel_fours_type(step->output.dtype)) != 0)
+            return false;
+        for (uint32_t j = 0; j < i; j++)
+            if (step->inputs[i].buffer == step->inputs[j].buffer &&
+                strcmp(type_of(step, i), type_of(step, j)) != 0)
+                return false;
+    }
+    return true;
+}
+
+static bool put_inputs(mia__kernel *k, bool fours) {
+    for (uint32_t i = 0; i < k->step->input_count; i++) {
+        const mia__operand *input = &k->step->inputs[i];
+        char name[16];
+        (void)snprintf(name, sizeof name, "x%u", i);
+        bool read = fours && mia__kernel_in_fours(&input->view) ? mia__kernel_input_fours(k, name, input)
+                                                                : mia__kernel_input(k, name, input);
+        if (!read) return false;
+    }
+    return true;
+}
+
+static bool put_four(mia__kernel *k) {
+    const mia__step *step = k->step;
+    const char *type = mia__kernel_type(step->output.dtype);
+    mia__kernel_add(k, "fn four(q: u32) -> vec4<%s> {\n    var y: vec4<%s>;\n", type, type);
+    for (uint32_t i = 0; i < step->input_count; i++)
+        if (mia__kernel_in_fours(&step->inputs[i].view))
+            mia__kernel_add(k, "    let x%u = x%u_four(q);\n", i, i);
+    mia__kernel_put(k, "    for (var e = 0u; e < 4u; e++) {\n        y[e] = chain(");
+    for (uint32_t i = 0; i < step->input_count; i++) {
+        if (mia__kernel_in_fours(&step->inputs[i].view))
+            mia__kernel_add(k, "x%u[e], ", i);
+        else
+            mia__kernel_add(k, "x%u_get(x%u_at(q * 4u + e)), ", i, i);
+    }
+    mia__kernel_put(k, ");\n    }\n    return y;\n}\n");
+    return mia__kernel_map_fours(k);
+}
+
+static bool put_value(mia__kernel *k) {
+    mia__kernel_add(k, "fn value(i: u32) -> %s { return chain(", mia__kernel_type(k->step->output.dtype));
+    for (uint32_t i = 0; i < k->step->input_count; i++) mia__kernel_add(k, "x%u_get(x%u_at(i)), ", i, i);
+    mia__kernel_put(k, "); }\n");
+    return mia__kernel_map(k);
+}
+
 bool mia__kernel_elementwise(mia__kernel *k) {
     const mia__step *step = k->step;
     const mia__instruction one = single(step);
-    bool fused = step->op == MIA__OP_FUSED;
-    const mia__instruction *instructions = fused ? &k->plan->instructions[step->first_instruction] : &one;
-    uint32_t count = fused ? step->instruction_count : 1;
-    char callees[MIA__MOST_INSTRUCTIONS][64];
-    if (!mia__kernel_output(k)) return false;
-    for (uint32_t i = 0; i < step->input_count; i++) {
-        char name[16];
-        (void)snprintf(name, sizeof name, "x%u", i);
-        if (!mia__kernel_input(k, name, &step->inputs[i])) return false;
-    }
-    for (uint32_t n = 0; n < count; n++) {
-        if (!put_functions(k, instructions, n, callees[n], sizeof callees[n]))
-            return mia__kernel_refuse(k, "an operation has no WGSL");
-        char round[32];
-        (void)snprintf(round, sizeof round, "round%u", n);
-        mia__kernel_round(k, round, instructions[n].dtype);
-    }
-    mia__kernel_add(k, "fn value(i: u32) -> %s {\n", mia__kernel_type(step->output.dtype));
-    for (uint32_t i = 0; i < step->input_count; i++)
-        mia__kernel_add(k, "    let x%u = x%u_get(x%u_at(i));\n", i, i, i);
-    for (uint32_t n = 0; n < count; n++) {
-        mia__kernel_add(k, "    let v%u = round%u(%s(", n, n, callees[n]);
-        for (uint32_t i = 0; i < instructions[n].operand_count; i++) {
-            if (i > 0) mia__kernel_put(k, ", ");
-            put_operand(k, instructions[n].operands[i]);
-        }
-        mia__kernel_put(k, "));\n");
-    }
-    mia__kernel_add(k, "    return v%u;\n}\n", count - 1);
-    return mia__kernel_map(k);
+    bool fused = step->op == MIA__OP_FUSED, fours = goes_in_fours(step);
+    const mia__chain chain = {.step = step,
+                              .instructions = fused ? &k->plan->instructions[step->first_instruction] : &one,
+                              .end = fused ? step->instruction_count : 1,
+                              .prefix = ""};
+    if (!(fours ? mia__kernel_output_fours(k) : mia__kernel_output(k)) || !put_inputs(k, fours) ||
+        !put_chain(k, &chain))
+        return false;
+    return fours ? put_four(k) : put_value(k);
 }

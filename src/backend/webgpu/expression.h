@@ -1,15 +1,28 @@
-/* Element-wise operations as WGSL: each a function of its module, `op_add_f32(a: f32, b: f32) -> f32`, with what it calls. */
+/* Element-wise operations as WGSL: each a function of its module, with what it calls, and the text of a call of it. */
 #ifndef MIA_BACKEND_WEBGPU_EXPRESSION_H
 #define MIA_BACKEND_WEBGPU_EXPRESSION_H
 
 #include "backend/webgpu/kernel.h"
 
-/* Adds the function of an operation on operands of a type, once a module, and writes its name. Attributes are parameters of the
- * dispatch, named after `instruction`, so that steps with other numbers share a pipeline. False when there is none. */
-bool mia__expression(mia__kernel *k, mia_op op, mia_dtype dtype, const mia__attributes *attributes,
-                     uint32_t instruction, char *name, size_t capacity);
+#define MIA__EXPRESSION_CALL 200 /* bytes of a call's text */
 
-/* The same for a conversion from one scalar type to another. */
-bool mia__expression_convert(mia__kernel *k, mia_dtype from, mia_dtype to, char *name, size_t capacity);
+/* What is called, on operands of a type (of what is chosen from, for `where`), by their names: "x0, v2". */
+typedef struct mia__expression {
+    mia_op op;
+    const struct mia__custom *custom;
+    mia_dtype dtype, result;
+    const mia__attributes *attributes;
+    const char
+        *name; /* attributes are parameters of the dispatch that are called after it, so that steps with
+                         other numbers share a pipeline */
+    uint32_t count;
+    const char *operands;
+} mia__expression;
+
+/* Puts the function in the module, unless it is there, and writes a call of it; false when there is no such operation. */
+bool mia__expression_put(mia__kernel *k, const mia__expression *expression, char *call, size_t capacity);
+
+/* The function of a conversion from one scalar type to another: fn <name>(v: T) -> U. */
+void mia__expression_convert(mia__kernel *k, mia_dtype from, mia_dtype to, char *name, size_t capacity);
 
 #endif

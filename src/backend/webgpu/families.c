@@ -8,10 +8,22 @@ typedef struct row {
     mia__kernel_family family;
 } row;
 
+/* clang-format off */
 static const row rows[] = {
     {MIA_OP_copy, mia__kernel_copy},
     {MIA_OP_convert, mia__kernel_convert},
+    {MIA_OP_concat, mia__kernel_concat},
+    {MIA_OP_pad, mia__kernel_pad},
+    {MIA_OP_gather, mia__kernel_gather},
     {MIA_OP_embedding, mia__kernel_embedding},
+    {MIA_OP_update, mia__kernel_update},
+    {MIA_OP_take, mia__kernel_take},
+    {MIA_OP_take_along, mia__kernel_take_along},
+    {MIA_OP_scatter, mia__kernel_scatter},
+    {MIA_OP_scatter_along, mia__kernel_scatter_along},
+    {MIA_OP_roll, mia__kernel_roll},
+    {MIA_OP_tril, mia__kernel_triangle},
+    {MIA_OP_triu, mia__kernel_triangle},
     {MIA_OP_sum, mia__kernel_reduce},
     {MIA_OP_mean, mia__kernel_reduce},
     {MIA_OP_reduce_max, mia__kernel_reduce},
@@ -40,10 +52,14 @@ static const row rows[] = {
     {MIA_OP_conv2d, mia__kernel_convolve},
     {MIA_OP_max_pool, mia__kernel_pool},
     {MIA_OP_average_pool, mia__kernel_pool},
+    {MIA_OP_arange, mia__kernel_arange},
+    {MIA_OP_random_uniform, mia__kernel_random},
+    {MIA_OP_random_normal, mia__kernel_random},
 };
+/* clang-format on */
 
 mia__kernel_family mia__kernel_family_of(const mia__step *step) {
-    if (step->op == MIA__OP_FUSED) return mia__kernel_elementwise;
+    if (step->op == MIA__OP_FUSED) return step->core_count > 0 ? mia__kernel_matmul : mia__kernel_elementwise;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         if (rows[i].op == step->op && step->custom == NULL) return rows[i].family;
     const mia__op_row *op = mia__op_row_of(step->op, step->custom);

@@ -1,5 +1,7 @@
 /* What the planner is told of this backend, and constants in the forms that its kernels want. */
 #include "backend/webgpu/kernel.h"
+#include "backend/webgpu/prepared.h"
+#include "backend/webgpu/product.h"
 #include "backend/webgpu/scratch.h"
 
 static uint32_t features_of(const mia__webgpu *webgpu) {
@@ -7,7 +9,8 @@ static uint32_t features_of(const mia__webgpu *webgpu) {
 }
 
 /* The families' scratch memory; by operation. */
-static size_t scratch_of(const void *context, const mia__step *step) {
+static size_t scratch_of(const void *context, const mia__plan *plan, const mia__step *step) {
+    (void)plan;
     const mia__gpu_info *info = &((const mia__webgpu *)context)->gpu->info;
     switch ((int)step->op) {
     case MIA_OP_attention:
@@ -33,6 +36,13 @@ static size_t scratch_of(const void *context, const mia__step *step) {
 void mia__webgpu_rules(mia__webgpu *webgpu) {
     mia__plan_rules *rules = &webgpu->base.rules;
     webgpu->gpu->info.features = features_of(webgpu);
+    rules->form = mia__webgpu_form;
+    rules->binding_bytes = (size_t)(webgpu->gpu->info.limits.binding_bytes & ~(uint64_t)15);
+    rules->fuses = mia__webgpu_fuses;
+    rules->fusions = webgpu->no_fusion
+                         ? 0
+                         : MIA__FUSE_CONTRACTION_NORM | MIA__FUSE_CONTRACTION_EPILOGUE | MIA__FUSE_SIBLINGS |
+                               MIA__FUSE_TOGETHER | MIA__FUSE_NORM_RECOMPUTED;
     rules->fused_inputs = webgpu->no_fusion ? 0 : MIA__MAX_OPERANDS;
     rules->scratch = scratch_of;
     if (webgpu->gpu->info.processor) webgpu->speed = 50;
@@ -40,7 +50,11 @@ void mia__webgpu_rules(mia__webgpu *webgpu) {
 
 mia_status mia__webgpu_prepare(mia__backend *backend, mia_dtype dtype, const mia_shape *shape,
                                const mia__form *form, const void *raw, mia__buffer *into, mia_error *error) {
-    (void)dtype, (void)shape;
+    if (form->key == MIA__WEBGPU_FORM_GROUPS) {
+        uint64_t depth = (uint64_t)shape->extent[0], rows = 1;
+        for (uint32_t m = 1; m < shape->ndim; m++) rows *= (uint64_t)shape->extent[m];
+        return mia__prepared_fill((mia__webgpu *)backend, dtype, depth, rows, raw, into, error);
+    }
     if (form->key != 0)
         return mia_error_set(error, MIA_ERROR_UNSUPPORTED, "webgpu: no such form of a constant");
     return mia__webgpu_upload(backend, into, 0, raw, form->bytes, error);

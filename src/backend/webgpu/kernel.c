@@ -1,6 +1,9 @@
 /* Describing a dispatch (kernel.h): parameters, bindings, text, and the pipeline that comes of them. */
 #include "backend/webgpu/kernel.h"
 
+#include "graph/ops.h"
+#include "plan/bindings.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,8 +13,13 @@ void mia__kernel_begin(mia__kernel *k) {
     mia__text_clear(&k->fields);
     mia__text_clear(&k->code);
     k->value_count = k->slot_count = 0;
-    k->bf16_rounds = false;
+    k->once_count = 0;
     k->nanoseconds = 0;
+}
+
+void mia__kernel_again(mia__kernel *k) {
+    if (k->status == MIA_OK) k->why = NULL;
+    mia__kernel_begin(k);
 }
 
 bool mia__kernel_refuse(mia__kernel *k, const char *why) {
@@ -87,6 +95,45 @@ void mia__kernel_add(mia__kernel *k, const char *format, ...) {
         mia__text_put(&k->code, line);
 }
 
+bool mia__kernel_lacks(const mia__kernel *k, const char *name) {
+    const char *at = mia__text_get(&k->code);
+    size_t length = strlen(name);
+    for (; (at = strstr(at, name)) != NULL; at += length)
+        if (at[length] == '(' && at - mia__text_get(&k->code) >= 3 && memcmp(at - 3, "fn ", 3) == 0)
+            return false;
+    return true;
+}
+
+void mia__kernel_put_with(mia__kernel *k, const char *wgsl, const mia__kernel_word *words, uint32_t count) {
+    while (*wgsl != 0) {
+        const char *next = NULL;
+        const mia__kernel_word *word = NULL;
+        for (uint32_t i = 0; i < count; i++) {
+            const char *at = strstr(wgsl, words[i].from);
+            if (at == NULL || (next != NULL && at >= next)) continue;
+            next = at;
+            word = &words[i];
+        }
+        if (word == NULL) {
+            mia__text_put(&k->code, wgsl);
+            return;
+        }
+        mia__text_add(&k->code, "%.*s%s", (int)(next - wgsl), wgsl, word->to);
+        wgsl = next + strlen(word->from);
+    }
+}
+
+void mia__kernel_once(mia__kernel *k, const char *wgsl) {
+    for (uint32_t i = 0; i < k->once_count; i++)
+        if (k->once[i] == wgsl) return;
+    if (k->once_count == MIA__KERNEL_MOST_ONCE) {
+        k->code.failed = true;
+        return;
+    }
+    k->once[k->once_count++] = wgsl;
+    mia__text_put(&k->code, wgsl);
+}
+
 void mia__kernel_enable(mia__kernel *k, const char *directive) {
     if (strstr(mia__text_get(&k->enables), directive) == NULL) mia__text_add(&k->enables, "%s\n", directive);
 }
@@ -125,29 +172,25 @@ static bool add_parameters(mia__kernel *k, mia__webgpu_dispatch *dispatch) {
     return true;
 }
 
-/* An input must be bound like the output where both lie in the arena, which is one buffer of the GPU: WebGPU does not
- * let a dispatch have one buffer to read and, elsewhere in it, to write. */
-static bool is_written(const mia__kernel *k, uint32_t slot) {
-    const mia__plan_buffer *buffers = k->plan->buffers;
-    if (k->slots[slot].written) return true;
+/* How each slot is to be bound, by WebGPU's rule on aliasing. */
+static bool bind_slots(const mia__kernel *k, mia__plan_binding *bindings) {
     for (uint32_t s = 0; s < k->slot_count; s++)
-        if (k->slots[s].written && buffers[k->slots[s].buffer].kind == MIA__BUFFER_ARENA &&
-            buffers[k->slots[slot].buffer].kind == MIA__BUFFER_ARENA)
-            return true;
-    return false;
+        bindings[s] = (mia__plan_binding){.buffer = k->slots[s].buffer, .written = k->slots[s].written};
+    return mia__plan_bind(k->plan, bindings, k->slot_count);
 }
 
-static void write_module(mia__kernel *k, mia__text *module, mia__gpu_shader *shader) {
+static void write_module(mia__kernel *k, mia__text *module, mia__gpu_shader *shader,
+                         const mia__plan_binding *bindings) {
     shader->access[0] = MIA__GPU_PARAMETERS;
     shader->binding_count = k->slot_count + 1;
     mia__text_put(module, mia__text_get(&k->enables));
     mia__text_add(module, "struct Parameters {\n%s}\n@group(0) @binding(0) var<uniform> p: Parameters;\n",
                   mia__text_get(&k->fields));
     for (uint32_t s = 0; s < k->slot_count; s++) {
-        bool written = is_written(k, s);
-        shader->access[s + 1] = written ? MIA__GPU_READ_WRITE : MIA__GPU_READ;
+        bool read_write = bindings[s].read_write;
+        shader->access[s + 1] = read_write ? MIA__GPU_READ_WRITE : MIA__GPU_READ;
         mia__text_add(module, "@group(0) @binding(%u) var<storage, %s> b%u: array<%s>;\n", s + 1,
-                      written ? "read_write" : "read", s, k->slots[s].element);
+                      read_write ? "read_write" : "read", s, k->slots[s].element);
     }
     mia__text_put(module, mia__text_get(&k->code));
 }
@@ -167,10 +210,13 @@ bool mia__kernel_end(mia__kernel *k, uint64_t x, uint64_t y, uint64_t z) {
     for (uint32_t s = 0; s < k->slot_count; s++)
         if (k->plan->buffers[k->slots[s].buffer].bytes > k->info.limits.binding_bytes)
             return mia__kernel_refuse(k, "an operand is larger than what the GPU binds");
+    mia__plan_binding bindings[MIA__GPU_MOST_BINDINGS];
+    if (!bind_slots(k, bindings)) return mia__kernel_refuse(k, "its operands overlap what it writes");
     if (k->value_count == 0) mia__kernel_u32(k, "nothing", 0);
     mia__text module = {.allocator = k->webgpu->allocator};
-    mia__gpu_shader shader = {.label = mia_op_describe(k->step->op)->name};
-    write_module(k, &module, &shader);
+    const mia__op_row *row = mia__op_row_of(k->step->op, k->step->custom);
+    mia__gpu_shader shader = {.label = row != NULL ? row->info.name : "fused"};
+    write_module(k, &module, &shader, bindings);
     bool failed = k->enables.failed || k->fields.failed || k->code.failed || module.failed;
     shader.wgsl = mia__text_get(&module);
     mia__webgpu_program *program = k->program;

@@ -24,6 +24,7 @@
 #include "backend/webgpu/webgpu.h"
 
 #define MIA__KERNEL_MOST_PARAMETERS 160
+#define MIA__KERNEL_MOST_ONCE       64
 #define MIA__KERNEL_INVOCATIONS     256 /* of a workgroup, where a family has no reason for another number */
 
 typedef struct mia__kernel_slot {
@@ -38,13 +39,16 @@ typedef struct mia__kernel {
     const mia__plan *plan;
     const mia__step *step;
     uint32_t step_index;
+    uint32_t
+        taken; /* steps that the family has described, this one and those behind it that run together with it; 1 */
     mia__gpu_info info; /* of the GPU, less what the device is told to do without */
 
     mia__text enables, fields, code;
     uint32_t values[MIA__KERNEL_MOST_PARAMETERS], value_count;
     mia__kernel_slot slots[MIA__GPU_MOST_BINDINGS];
     uint32_t slot_count;
-    bool bf16_rounds;   /* fn bf16_bits is there */
+    const char *once[MIA__KERNEL_MOST_ONCE]; /* texts that are there */
+    uint32_t once_count;
     double nanoseconds; /* estimate of the dispatch; 0: by the bytes bound */
     mia_status status;  /* why it cannot be */
     const char *why;
@@ -73,6 +77,15 @@ void mia__kernel_f32(mia__kernel *k, const char *name, double value);
 /* WGSL of the dispatch's module; mia__kernel_put as it is, mia__kernel_add as printf does. */
 void mia__kernel_put(mia__kernel *k, const char *wgsl);
 __attribute__((format(printf, 2, 3))) void mia__kernel_add(mia__kernel *k, const char *format, ...);
+/* Whether a function of that name is still to be put there. */
+bool mia__kernel_lacks(const mia__kernel *k, const char *name);
+/* The same with words replaced wherever they stand: a template. */
+typedef struct mia__kernel_word {
+    const char *from, *to;
+} mia__kernel_word;
+void mia__kernel_put_with(mia__kernel *k, const char *wgsl, const mia__kernel_word *words, uint32_t count);
+/* Text that several ask for, put once: static text, which is known by its address. */
+void mia__kernel_once(mia__kernel *k, const char *wgsl);
 /* A line at the top, "enable f16;", once. */
 void mia__kernel_enable(mia__kernel *k, const char *directive);
 
@@ -85,6 +98,9 @@ bool mia__kernel_end_flat(mia__kernel *k, uint64_t workgroups);
 
 /* Says why a step cannot be; returns false. */
 bool mia__kernel_refuse(mia__kernel *k, const char *why);
+
+/* Forgets the dispatch that was begun and why it could not be, for another try. */
+void mia__kernel_again(mia__kernel *k);
 
 /* --- operands ----------------------------------------------------------------------------------- */
 
@@ -118,8 +134,22 @@ bool mia__kernel_result(mia__kernel *k, const char *name, const mia__operand *op
 /* The function that rounds to a type, for values between instructions: fn <name>(v: T) -> T. */
 void mia__kernel_round(mia__kernel *k, const char *name, mia_dtype dtype);
 
+/* The bits of an element in storage, in the low end of a word: fn <name>(v: T) -> u32. */
+void mia__kernel_bits(mia__kernel *k, const char *name, mia_dtype dtype);
+
 /* Ends a dispatch whose text has fn value(i: u32) -> T: called for every element of the output. */
 bool mia__kernel_map(mia__kernel *k);
+
+/* Four elements at a time, of operands that lie so that four lie together wherever the first of them is the 4 q-th of
+ * the view: bound as arrays of mia__kernel_fours_type, while other bindings of the same buffer are words.
+ *     fn x_four(q: u32) -> vec4<T>               after mia__kernel_input_fours
+ *     fn out_four(q: u32, v: vec4<T>)            after mia__kernel_output_fours; p.count, p.fours
+ * mia__kernel_map_fours ends a dispatch whose text has fn four(q: u32) -> vec4<T>. */
+bool mia__kernel_in_fours(const mia__view *view);
+const char *mia__kernel_fours_type(mia_dtype dtype);
+bool mia__kernel_input_fours(mia__kernel *k, const char *name, const mia__operand *operand);
+bool mia__kernel_output_fours(mia__kernel *k);
+bool mia__kernel_map_fours(mia__kernel *k);
 
 /* Whether the GPU has a feature, and the device is to use it. */
 static inline bool mia__kernel_has(const mia__kernel *k, mia__gpu_feature feature) {

@@ -18,6 +18,10 @@ const char *mia__kernel_type(mia_dtype dtype) {
 
 bool mia__kernel_words(mia__kernel *k, const char *name, uint32_t buffer) {
     uint32_t slot;
+    if (k->plan->buffers[buffer].bytes == 0) { /* no memory to bind; nobody looks at the number */
+        mia__kernel_add(k, "fn %s_word(i: u32) -> u32 { return 0u; }\n", name);
+        return true;
+    }
     if (!mia__kernel_bind(k, buffer, "u32", false, &slot)) return false;
     mia__kernel_add(k, "fn %s_word(i: u32) -> u32 { return b%u[i]; }\n", name, slot);
     return true;
@@ -32,6 +36,7 @@ void mia__kernel_get(mia__kernel *k, const char *name, mia_dtype dtype) {
     case MIA_f16: value = "unpack2x16float(%s_word(i >> 1u))[i & 1u]"; break;
     case MIA_bf16: value = "bitcast<f32>((%s_word(i >> 1u) >> ((i & 1u) * 16u)) << 16u)"; break;
     case MIA_i8: value = "bitcast<i32>(%s_word(i >> 2u) << (24u - (i & 3u) * 8u)) >> 24u"; break;
+    case MIA_bool8: value = "select(0u, 1u, ((%s_word(i >> 2u) >> ((i & 3u) * 8u)) & 0xffu) != 0u)"; break;
     default: value = "(%s_word(i >> 2u) >> ((i & 3u) * 8u)) & 0xffu"; break;
     }
     mia__kernel_add(k, "fn %s_get(i: u32) -> %s { return ", name, mia__kernel_type(dtype));
@@ -96,19 +101,34 @@ bool mia__kernel_input(mia__kernel *k, const char *name, const mia__operand *ope
 
 /* --- writing ---------------------------------------------------------------------------------- */
 
+/* f16s of two numbers in a word, to nearest even: what the GPU's own conversion does of numbers in the range of f16; WGSL
+ * says nothing of others. */
+static const char f16_word[] =
+    "fn f16_word(a: f32, b: f32) -> u32 {\n"
+    "    let bits = bitcast<vec2<u32>>(vec2<f32>(a, b));\n"
+    "    let magnitude = bits & vec2<u32>(0x7fffffffu);\n"
+    "    let large = magnitude >= vec2<u32>(0x477ff000u);\n" /* 65520 and more, and NaN */
+    "    let v = select(clamp(vec2<f32>(a, b), vec2<f32>(-65504.0), vec2<f32>(65504.0)), vec2<f32>(0.0), "
+    "large);\n"
+    "    let special = select(vec2<u32>(0x7c00u), vec2<u32>(0x7e00u), magnitude > vec2<u32>(0x7f800000u));\n"
+    "    let s = select(vec2<u32>(0u), special | ((bits >> vec2<u32>(16u)) & vec2<u32>(0x8000u)), large);\n"
+    "    return pack2x16float(v) | s.x | (s.y << 16u);\n}\n";
+
+/* To nearest even; what is no number keeps a bit that says so. */
+static const char bf16_bits[] = "fn bf16_bits(v: f32) -> u32 {\n"
+                                "    let b = bitcast<u32>(v);\n"
+                                "    if ((b & 0x7fffffffu) > 0x7f800000u) { return (b >> 16u) | 0x40u; }\n"
+                                "    return (b + 0x7fffu + ((b >> 16u) & 1u)) >> 16u;\n}\n";
+
 void mia__kernel_round(mia__kernel *k, const char *name, mia_dtype dtype) {
     const char *type = mia__kernel_type(dtype), *value;
     switch ((int)dtype) {
-    case MIA_f16: value = "unpack2x16float(pack2x16float(vec2<f32>(v, 0.0))).x"; break;
+    case MIA_f16:
+        mia__kernel_once(k, f16_word);
+        value = "unpack2x16float(f16_word(v, 0.0)).x";
+        break;
     case MIA_bf16:
-        if (!k->bf16_rounds) {
-            /* to nearest even; what is no number keeps a bit that says so */
-            mia__kernel_put(k, "fn bf16_bits(v: f32) -> u32 {\n"
-                               "    let b = bitcast<u32>(v);\n"
-                               "    if ((b & 0x7fffffffu) > 0x7f800000u) { return (b >> 16u) | 0x40u; }\n"
-                               "    return (b + 0x7fffu + ((b >> 16u) & 1u)) >> 16u;\n}\n");
-            k->bf16_rounds = true;
-        }
+        mia__kernel_once(k, bf16_bits);
         value = "bitcast<f32>(bf16_bits(v) << 16u)";
         break;
     case MIA_i8: value = "(v << 24u) >> 24u"; break;
@@ -116,6 +136,24 @@ void mia__kernel_round(mia__kernel *k, const char *name, mia_dtype dtype) {
     default: value = "v"; break;
     }
     mia__kernel_add(k, "fn %s(v: %s) -> %s { return %s; }\n", name, type, type, value);
+}
+
+void mia__kernel_bits(mia__kernel *k, const char *name, mia_dtype dtype) {
+    const char *value;
+    switch ((int)dtype) {
+    case MIA_f16:
+        mia__kernel_once(k, f16_word);
+        value = "f16_word(v, 0.0) & 0xffffu";
+        break;
+    case MIA_bf16:
+        mia__kernel_once(k, bf16_bits);
+        value = "bf16_bits(v)";
+        break;
+    case MIA_i8:
+    case MIA_u8: value = "bitcast<u32>(v) & 0xffu"; break;
+    default: value = "bitcast<u32>(v)"; break;
+    }
+    mia__kernel_add(k, "fn %s(v: %s) -> u32 { return %s; }\n", name, mia__kernel_type(dtype), value);
 }
 
 bool mia__kernel_result(mia__kernel *k, const char *name, const mia__operand *operand) {
@@ -127,8 +165,7 @@ bool mia__kernel_result(mia__kernel *k, const char *name, const mia__operand *op
     const char *type = mia__kernel_type(operand->dtype);
     switch ((int)operand->dtype) {
     case MIA_f16:
-        mia__kernel_add(k, "fn %s_put(w: u32, a: f32, b: f32) { b%u[w] = pack2x16float(vec2<f32>(a, b)); }\n",
-                        name, slot);
+        mia__kernel_add(k, "fn %s_put(w: u32, a: f32, b: f32) { b%u[w] = f16_word(a, b); }\n", name, slot);
         break;
     case MIA_bf16:
         mia__kernel_add(

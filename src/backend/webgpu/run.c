@@ -244,6 +244,7 @@ static bool advance_run(mia__webgpu *webgpu, mia__webgpu_work *work) {
 }
 
 void mia__webgpu_run(mia__backend *backend, mia__run *run) {
+    run->joined = ((const mia__webgpu_program *)run->program)->joined;
     const mia__webgpu_work work = {.kind = WORK_RUN, .completion = run->completion, .run = run};
     add((mia__webgpu *)backend, &work);
 }

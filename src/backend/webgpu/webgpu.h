@@ -71,6 +71,7 @@ typedef struct mia__webgpu_program {
     uint32_t *parameters; /* words of all dispatches, until they are written to the GPU */
     uint32_t parameter_words, parameter_capacity;
     mia__gpu_buffer *uniforms;
+    uint32_t joined; /* steps that run as part of others */
     double nanoseconds;
 } mia__webgpu_program;
 

@@ -1,0 +1,158 @@
+/* Readers of prepared weights (prepared.h). Quants become f32 without a conversion, which GPUs do slowly: behind the bits of 2^23
+ * a whole number q is 2^23 + q, and one that stands 8 bits higher 2^23 + 256 q. That 256 is taken off x beforehand, once for all
+ * rows, and so a number costs a bit operation, a subtraction and a multiplication with addition.
+ *
+ * In these texts `W_` stands for the operand's name, OFFSET for what quants are off by. */
+#include "backend/webgpu/prepared.h"
+
+#include "base/block.h"
+
+#include <stdio.h>
+
+/* q: bytes b 0 .. 3 of a word, of up to 8 bits; the 2nd and 4th come 256 times too large. */
+static const char bytes[] =
+    "fn W_bytes(q: u32) -> vec4<f32> {\n"
+    "    let h = q >> 16u;\n"
+    "    let v = vec4<u32>(q & 0xffu, q & 0xff00u, h & 0xffu, h & 0xff00u) | vec4<u32>(0x4b000000u);\n"
+    "    let o = 8388608.0 + OFFSET;\n"
+    "    let p = 8388608.0 + 256.0 * OFFSET;\n"
+    "    return bitcast<vec4<f32>>(v) - vec4<f32>(o, p, o, p);\n}\n"
+    "fn W_by(j: u32) -> vec4<f32> { return vec4<f32>(1.0, 0.00390625, 1.0, 0.00390625); }\n";
+
+/* Lower halves of a word's bytes, and upper ones, which come 16 times larger still. */
+static const char halves[] =
+    "fn W_low(q: u32) -> vec4<f32> {\n"
+    "    let h = q >> 16u;\n"
+    "    let v = vec4<u32>(q & 0x0fu, q & 0x0f00u, h & 0x0fu, h & 0x0f00u) | vec4<u32>(0x4b000000u);\n"
+    "    let o = 8388608.0 + OFFSET;\n"
+    "    let p = 8388608.0 + 256.0 * OFFSET;\n"
+    "    return bitcast<vec4<f32>>(v) - vec4<f32>(o, p, o, p);\n}\n"
+    "fn W_high(q: u32) -> vec4<f32> {\n"
+    "    let h = q >> 16u;\n"
+    "    let v = vec4<u32>(q & 0xf0u, q & 0xf000u, h & 0xf0u, h & 0xf000u) | vec4<u32>(0x4b000000u);\n"
+    "    let o = 8388608.0 + 16.0 * OFFSET;\n"
+    "    let p = 8388608.0 + 4096.0 * OFFSET;\n"
+    "    return bitcast<vec4<f32>>(v) - vec4<f32>(o, p, o, p);\n}\n"
+    "fn W_by(j: u32) -> vec4<f32> {\n"
+    "    if (j < 4u) { return vec4<f32>(1.0, 0.00390625, 1.0, 0.00390625); }\n"
+    "    return vec4<f32>(0.0625, 0.000244140625, 0.0625, 0.000244140625);\n}\n";
+
+/* Vector j of a chunk's quants, as it meets vector j of x. */
+static const char vector_8[] =
+    "fn W_vector(at: u32, q: vec4<u32>, j: u32) -> vec4<f32> { return W_bytes(q[j]); }\n";
+
+static const char vector_4[] = "fn W_vector(at: u32, q: vec4<u32>, j: u32) -> vec4<f32> {\n"
+                               "    if (j < 4u) { return W_low(q[j]); }\n"
+                               "    return W_high(q[j - 4u]);\n}\n";
+
+static const char vector_5[] = "fn W_vector(at: u32, q: vec4<u32>, j: u32) -> vec4<f32> {\n"
+                               "    let high = ((W_word(p.W_highs + at) >> j) & 0x01010101u) << 4u;\n"
+                               "    if (j < 4u) { return W_bytes((q[j] & 0x0f0f0f0fu) | high); }\n"
+                               "    return W_bytes(((q[j - 4u] >> 4u) & 0x0f0f0f0fu) | high);\n}\n";
+
+static const char vector_6[] =
+    "fn W_vector(at: u32, q: vec4<u32>, j: u32) -> vec4<f32> {\n"
+    "    let high = ((W_word(p.W_highs + at * 2u + (j >> 2u)) >> ((j & 3u) * 2u)) & 0x03030303u) << 4u;\n"
+    "    if (j < 4u) { return W_bytes((q[j] & 0x0f0f0f0fu) | high); }\n"
+    "    return W_bytes(((q[j - 4u] >> 4u) & 0x0f0f0f0fu) | high);\n}\n";
+
+/* d and m of vector j of chunk l of the group whose number, of all rows' together, is given. */
+static const char scale_8[] = "fn W_scale(group: u32, l: u32, j: u32) -> vec2<f32> {\n"
+                              "    let w = W_word(p.W_scales + group * 4u + (l >> 3u) * 2u + (j >> 1u));\n"
+                              "    return vec2<f32>(unpack2x16float(w)[j & 1u], 0.0);\n}\n";
+
+static const char scale_halves[] = "fn W_scale(group: u32, l: u32, j: u32) -> vec2<f32> {\n"
+                                   "    let w = W_word(p.W_scales + group * 4u + (j >> 1u));\n"
+                                   "    return vec2<f32>(unpack2x16float(w)[j & 1u], 0.0);\n}\n";
+
+static const char scale_pairs[] = "fn W_scale(group: u32, l: u32, j: u32) -> vec2<f32> {\n"
+                                  "    let at = p.W_scales + group * 8u + (j >> 1u);\n"
+                                  "    return vec2<f32>(unpack2x16float(W_word(at))[j & 1u],\n"
+                                  "                     unpack2x16float(W_word(at + 4u))[j & 1u]);\n}\n";
+
+static const char scale_k[] = "fn W_scale(group: u32, l: u32, j: u32) -> vec2<f32> {\n"
+                              "    let at = p.W_scales + group * 5u;\n"
+                              "    let s = (W_word(at + 1u + (j >> 2u)) >> ((j & 3u) * 8u)) & 0xffu;\n"
+                              "    let t = (W_word(at + 3u + (j >> 2u)) >> ((j & 3u) * 8u)) & 0xffu;\n"
+                              "    return unpack2x16float(W_word(at)) * vec2<f32>(f32(s), f32(t));\n}\n";
+
+static const char scale_6[] = "fn W_scale(group: u32, l: u32, j: u32) -> vec2<f32> {\n"
+                              "    let at = p.W_scales + group * 5u;\n"
+                              "    let w = W_word(at + 1u + (l >> 2u) * 2u + (j >> 2u));\n"
+                              "    let s = bitcast<i32>(w << (24u - (j & 3u) * 8u)) >> 24u;\n"
+                              "    return vec2<f32>(unpack2x16float(W_word(at)).x * f32(s), 0.0);\n}\n";
+
+static const char number[] = "fn W_number(row: u32, i: u32) -> f32 {\n"
+                             "    let group = row * p.groups + i / 256u;\n"
+                             "    let e = i % 256u;\n"
+                             "    let j = e / (4u * CHUNKSu);\n"
+                             "    let l = (e / 4u) % CHUNKSu;\n"
+                             "    let at = group * CHUNKSu + l;\n"
+                             "    let s = W_scale(group, l, j);\n"
+                             "    return s.x * (W_vector(at, W_quads(at), j) * W_by(j))[e & 3u] - s.y;\n}\n";
+
+typedef struct reader {
+    mia_dtype dtype;
+    const char *unpack, *vector, *scale;
+} reader;
+
+static const reader readers[] = {
+    {MIA_q8_0, bytes, vector_8, scale_8},      {MIA_q4_0, halves, vector_4, scale_halves},
+    {MIA_q4_1, halves, vector_4, scale_pairs}, {MIA_q5_0, bytes, vector_5, scale_halves},
+    {MIA_q5_1, bytes, vector_5, scale_pairs},  {MIA_q4_K, halves, vector_4, scale_k},
+    {MIA_q5_K, bytes, vector_5, scale_k},      {MIA_q6_K, bytes, vector_6, scale_6},
+};
+
+bool mia__prepared_has_least(mia_dtype dtype) {
+    const mia__block_format *format = mia__block_find(dtype);
+    return format != NULL && format->has_least;
+}
+
+/* The function that multiplies a chunk, unrolled. */
+static void put_dot(mia__kernel *k, const char *name, mia_dtype dtype) {
+    uint32_t vectors = mia__prepared_vectors(dtype), chunks = mia__prepared_chunks(dtype);
+    bool least = mia__prepared_has_least(dtype);
+    mia__kernel_add(k, "fn %s_dot(row: u32, chunk: u32", name);
+    for (uint32_t j = 0; j < vectors; j++) mia__kernel_add(k, ", x%u: vec4<f32>", j);
+    for (uint32_t j = 0; least && j < vectors; j++) mia__kernel_add(k, ", s%u: f32", j);
+    mia__kernel_add(
+        k,
+        ") -> f32 {\n    let group = row * p.groups + chunk / %uu;\n    let l = chunk %% %uu;\n"
+        "    let at = row * p.groups * %uu + chunk;\n    let q = %s_quads(at);\n    var sum = 0.0;\n",
+        chunks, chunks, chunks, name);
+    for (uint32_t j = 0; j < vectors; j++) {
+        mia__kernel_add(k, "    let d%u = %s_scale(group, l, %uu);\n", j, name, j);
+        mia__kernel_add(k, "    sum += d%u.x * dot(%s_vector(at, q, %uu), x%u)", j, name, j, j);
+        if (least) mia__kernel_add(k, " - d%u.y * s%u", j, j);
+        mia__kernel_put(k, ";\n");
+    }
+    mia__kernel_put(k, "    return sum;\n}\n");
+}
+
+bool mia__prepared_readers(mia__kernel *k, const char *name, uint32_t slot, mia_dtype dtype, uint64_t depth,
+                           uint64_t rows) {
+    const mia__block_format *format = mia__block_find(dtype);
+    const reader *found = NULL;
+    for (size_t i = 0; i < sizeof readers / sizeof readers[0]; i++)
+        if (readers[i].dtype == dtype) found = &readers[i];
+    if (found == NULL || format == NULL) return mia__kernel_refuse(k, "its weights have no readers");
+    char prefix[32], offset[16], chunks[16], field[64];
+    (void)snprintf(prefix, sizeof prefix, "%s_", name);
+    (void)snprintf(offset, sizeof offset, "%d.0", (int)format->offset);
+    (void)snprintf(chunks, sizeof chunks, "%u", mia__prepared_chunks(dtype));
+    const mia__kernel_word words[] = {{"W_", prefix}, {"OFFSET", offset}, {"CHUNKS", chunks}};
+    const mia__prepared_layout layout = mia__prepared_layout_of(dtype, depth, rows);
+    (void)snprintf(field, sizeof field, "%s_highs", name);
+    mia__kernel_u32(k, field, layout.highs);
+    (void)snprintf(field, sizeof field, "%s_scales", name);
+    mia__kernel_u32(k, field, layout.scales);
+    mia__kernel_u32(k, "groups", (depth + MIA__PREPARED_GROUP - 1) / MIA__PREPARED_GROUP);
+    mia__kernel_add(k,
+                    "fn %s_quads(i: u32) -> vec4<u32> { return b%u[i]; }\n"
+                    "fn %s_word(i: u32) -> u32 { return b%u[i >> 2u][i & 3u]; }\n",
+                    name, slot, name, slot);
+    const char *texts[] = {found->unpack, found->vector, found->scale, number};
+    for (size_t i = 0; i < 4; i++) mia__kernel_put_with(k, texts[i], words, 3);
+    put_dot(k, name, dtype);
+    return true;
+}
