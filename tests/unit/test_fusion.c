@@ -249,7 +249,7 @@ static void run_programs(bool exact, long rounds) {
 
 static long rounds(void) {
     bool full = getenv("MIA_TEST_LONG") != NULL;
-    return on_gpu ? 60 : full ? 50000 : 2000;
+    return on_gpu ? 30 : full ? 50000 : 2000;
 }
 
 static void test_same_bits(void **state) {
