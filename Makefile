@@ -31,7 +31,7 @@ endif
 CTEST := ctest --test-dir build --parallel $(TEST_JOBS) --output-on-failure --no-tests=error --no-label-summary
 
 .PHONY: all run test test-all bench install lint format exports operations webgpu clean setup-build setup-test setup-lint setup-all \
-    configure-test configure-all
+    configure-test configure-all drivers-test drivers-all
 
 all: build/build.ninja
 	@cmake --build build --parallel $(JOBS) --target product
@@ -39,11 +39,11 @@ all: build/build.ninja
 run: all
 	@./build/mia run $(ARGS)
 
-test: configure-test
+test: configure-test drivers-test
 	@cmake --build build --parallel $(JOBS)
 	@$(CTEST) -LE "long|suite"
 
-test-all: configure-all
+test-all: configure-all drivers-all
 	@cmake --build build --parallel $(JOBS)
 	@$(CTEST)
 
@@ -72,6 +72,10 @@ operations: configure-test
 
 webgpu:
 	@sh scripts/webgpu.sh all
+
+# What tests on GPU drivers run with; they are skipped where it cannot be had.
+drivers-test drivers-all: drivers-%: setup-%
+	@sh scripts/webgpu.sh $* || echo "webgpu: tests that need the above are skipped"
 
 clean:
 	@rm -rf build build-*

@@ -1,4 +1,4 @@
-/* `mia devices`: the backends of this build that --device takes, and what each finds on this machine. */
+/* `mia devices`: the backends of this build that --device takes, what each finds on this machine, and its GPUs. */
 #include "commands.h"
 #include "common.h"
 #include "open.h"
@@ -23,6 +23,25 @@ static void print_device(const mia_backend_info *backend) {
     if (mia_device_close(device, &error) != MIA_OK) (void)mia__cli_fail("devices", "%s", error.message);
 }
 
+/* The GPUs that the webgpu backend finds, or why it finds none. */
+static void print_adapters(void) {
+    enum { MOST = 8 };
+    mia_webgpu_adapter adapters[MOST];
+    size_t count = 0;
+    mia_error error = {0};
+    if (mia_webgpu_adapters(NULL, adapters, MOST, &count, &error) != MIA_OK) {
+        printf("GPUs       none: %s\n", error.message);
+        return;
+    }
+    printf("GPUs       through %s\n", adapters[0].library);
+    for (size_t i = 0; i < count && i < MOST; i++) {
+        const mia_webgpu_adapter *adapter = &adapters[i];
+        printf("%-11s%s%s\n", "", adapter->name, adapter->processor ? " (computes on the CPU)" : "");
+        printf("%-13s%s\n%-13s%s\n%-13s%s\n", "", adapter->driver, "", adapter->features_text, "",
+               adapter->limits_text);
+    }
+}
+
 int mia__cli_devices(int argc, char **argv) {
     static const mia__cli_command command = {
         .name = "devices",
@@ -32,5 +51,6 @@ int mia__cli_devices(int argc, char **argv) {
     if (code >= 0) return code;
     const mia_backend_info *backend;
     for (size_t i = 0; (backend = mia__cli_backend(i)) != NULL; i++) print_device(backend);
+    print_adapters();
     return MIA__CLI_OK;
 }

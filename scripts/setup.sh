@@ -42,6 +42,7 @@ case $target in
         ;;
     webgpu) # the loader of Vulkan drivers, and what NVIDIA's driver wants besides; npm has the library
         has npm || need npm
+        [ -e /etc/ssl/certs/ca-certificates.crt ] || need ca-certificates
         has_shared libvulkan.so.1 || need libvulkan1
         if [ -e /dev/nvidiactl ]; then
             has_shared libGL.so.1 || need libgl1

@@ -38,7 +38,7 @@ done_with() { echo "$2" >"$data/$1.version"; }
 # from_npm PACKAGE VERSION: unpacks it into $work/package, without running anything of it.
 from_npm() {
     rm -rf "$work/package"
-    (cd "$work" && npm pack --silent "$1@$2" >/dev/null)
+    (cd "$work" && npm pack --loglevel=error --fetch-retries=1 --fetch-retry-mintimeout=1000 "$1@$2" >/dev/null)
     tar -xzf "$work"/*.tgz -C "$work"
     rm -f "$work"/*.tgz
 }

@@ -52,7 +52,8 @@ typedef enum mia_precision {
 
 /* A step of a run as it went, or the part that another thread had in it. */
 typedef struct mia_step_event {
-    const char *name; /* its operation; of a fused step all of them, "mul add gelu". Valid during the call */
+    const char *name; /* its operation; of a fused step all of them, "mul add gelu"; of steps that ran as one
+                         with " | " between. Valid during the call */
     const char *shapes;   /* "f32 [256, 1] <- q8_0 [64, 256], f32 [64, 1]". Valid during the call */
     uint64_t run;         /* number of the run on its device */
     uint32_t step, steps; /* number within the run, and how many that has */
@@ -85,6 +86,24 @@ typedef struct mia_webgpu_options {
     void *instance, *device;
     void *(*procedure)(const char *name);
 } mia_webgpu_options;
+
+/* A GPU, or a driver that computes on the CPU, that the webgpu backend can use. */
+typedef struct mia_webgpu_adapter {
+    char name[128];
+    char driver[128];
+    char library[256];       /* that it was found with */
+    bool processor;          /* it computes on the CPU */
+    uint32_t features;       /* set of MIA_WEBGPU_ features */
+    char features_text[128]; /* "f16, subgroups of 32, timestamps" */
+    char limits_text[192];   /* "buffers to 4 GiB, ..." */
+} mia_webgpu_adapter;
+
+/* Lists the adapters, the one that is used by default first: fills up to `capacity`, and *count gets how many there are.
+ * options may be NULL. Blocks, some tenths of a second. NOT_FOUND without a library or an adapter; the message says what to
+ * install. Native programs only. */
+MIA_API MIA_MUST_CHECK mia_status mia_webgpu_adapters(const mia_webgpu_options *options,
+                                                      mia_webgpu_adapter *adapters, size_t capacity,
+                                                      size_t *count, mia_error *error);
 
 /* Zero means the default of every field. */
 typedef struct mia_device_options {
@@ -146,7 +165,7 @@ MIA_API const mia_backend_info *mia_backends(size_t *count);
 /* Counts since the device was opened, and bytes of device memory. */
 typedef struct mia_device_counters {
     uint64_t runs;       /* plans run */
-    uint64_t kernels;    /* steps run */
+    uint64_t kernels;    /* steps run; several that ran as one count once */
     uint64_t plans;      /* plans made */
     uint64_t plan_hits;  /* plans taken from the cache */
     uint64_t handles;    /* owned handles now */

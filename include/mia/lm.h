@@ -193,7 +193,39 @@ MIA_API MIA_MUST_CHECK mia_status mia_lm_step_begin(mia_lm_state *state, const i
                                                     unsigned flags, float *logits, mia_error *error);
 MIA_API MIA_MUST_CHECK mia_status mia_lm_step_poll(mia_lm_state *state, mia_error *error);
 
+/* How a step chooses the token that follows on the device: by its logits alone, as a sampler without a penalty and without
+ * a limit to the candidates would. */
+typedef struct mia_lm_choice {
+    float temperature; /* 0: the most likely token, of equals the first; else a draw */
+    uint64_t seed;     /* of the draws, which it and the length of the state decide, each for itself */
+} mia_lm_choice;
+
+/* Reads `count` tokens as mia_lm_step_begin does, and has the device choose the one that follows; no logits leave it. ids
+ * NULL: reads the token that was chosen last, which need not be known here: so the next step can begin before its
+ * number is asked for. Then mia_lm_step_poll, or mia_lm_step_wait. Fails as mia_lm_step_begin does, INVALID_ARGUMENT also
+ * for a temperature below 0 or that is no number, and where ids is NULL and nothing was chosen. (Logits that are no
+ * numbers are not noticed.) */
+MIA_API MIA_MUST_CHECK mia_status mia_lm_step_choose_begin(mia_lm_state *state, const int32_t *ids,
+                                                           size_t count, const mia_lm_choice *choice,
+                                                           mia_error *error);
+
+/* Waits for the step under way, and gives its status. Native programs only. */
+MIA_API MIA_MUST_CHECK mia_status mia_lm_step_wait(mia_lm_state *state, mia_error *error);
+
+/* The token chosen last [1], a handle of your own, to be read (mia_read, mia_tensor_read_begin) when its number is
+ * wanted; there from when the last tokens of the step have begun to run: with a step of one token, from begin on. INVALID
+ * handle, as of any failure, when nothing was chosen. */
+MIA_API mia_tensor_i32 mia_lm_chosen(mia_lm_state *state);
+
 /* --- generation ------------------------------------------------------------------------------- */
+
+/* Who chooses tokens. The device can where the sampler has no penalty, and top_k, top_p and min_p, which do not matter at
+ * temperature 0, are not asked for; draws then differ from those of the sampler with the same seed. */
+typedef enum mia_chooser {
+    MIA_CHOOSER_AUTO = 0, /* the device, if it is a GPU and can */
+    MIA_CHOOSER_SAMPLER,
+    MIA_CHOOSER_DEVICE /* if it can, whatever it is */
+} mia_chooser;
 
 typedef enum mia_finish {
     MIA_FINISH_NONE = 0, /* there is more to come */
@@ -208,6 +240,7 @@ typedef struct mia_generation_options {
     size_t max_tokens;        /* 0: until the end or a full context */
     const char *const *stops; /* texts that end the generation */
     size_t stop_count;
+    mia_chooser chooser;
     mia_progress progress; /* of reading the prompt, between chunks of it (512 tokens); may be NULL */
     void *progress_user;
 } mia_generation_options;

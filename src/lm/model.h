@@ -90,7 +90,12 @@ mia_status mia__lm_constant(mia_lm *lm, const char *name, int64_t first, int64_t
 #define MIA__ALL_ROWS       128 /* of the largest chunk whose logits are all asked for: they take room */
 #define MIA__FIRST_CAPACITY 256 /* rows of a state's first caches */
 
-typedef enum mia__logits { MIA__LOGITS_NONE, MIA__LOGITS_LAST, MIA__LOGITS_ALL } mia__logits;
+typedef enum mia__logits {
+    MIA__LOGITS_NONE,
+    MIA__LOGITS_LAST,
+    MIA__LOGITS_ALL,
+    MIA__LOGITS_CHOICE
+} mia__logits;
 
 typedef enum mia__step_phase {
     MIA__STEP_READY,
@@ -106,6 +111,7 @@ struct mia_lm_state {
     mia_tensor_f32 *caches; /* keys, values of each layer: [key_dim or value_dim, capacity, kv_heads] */
     size_t cache_count;
     mia_tensor_f32 logits; /* of the chunk under way, else zero */
+    mia_tensor_i32 chosen; /* the token that follows, where the device chose one, else zero */
     mia_tensor *values;    /* [cache_count + 1], what a run is asked for */
 
     /* the step under way */
@@ -114,6 +120,8 @@ struct mia_lm_state {
     const int32_t *ids;
     size_t count, done; /* tokens of the step, and of them before the chunk under way */
     unsigned flags;
+    bool chooses; /* the step ends with a choice, by: */
+    mia_lm_choice choice;
     float *out;
     int64_t chunk_count; /* tokens of the chunk under way */
     mia__logits chunk_logits;
@@ -121,7 +129,7 @@ struct mia_lm_state {
     int32_t numbers[2 * MIA__CHUNK_ROWS]; /* ids and positions on their way to the device */
 };
 
-/* Records `count` tokens from ids, padded to `rows`, as what follows the state's length, with caches of
+/* Records `count` tokens from ids (NULL: the one that was chosen), padded to `rows`, as what follows the state's length, with caches of
  * `capacity` rows. The state's caches and logits become what the chunk gives. Nothing runs; faults show when
  * it does. */
 void mia__state_record(mia_lm_state *state, const int32_t *ids, int64_t count, int64_t rows, int64_t capacity,

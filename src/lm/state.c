@@ -9,6 +9,7 @@
 #include "model.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 static const int64_t chunk_sizes[] = {MIA__CHUNK_ROWS, MIA__ALL_ROWS, 32, 8, 1}; /* descending */
@@ -70,9 +71,15 @@ static void drop(mia_tensor_f32 *t) {
     *t = (mia_tensor_f32){{0}};
 }
 
+static void drop_chosen(mia_lm_state *state) {
+    if (state->chosen.untyped.device != NULL) mia_unref(state->chosen);
+    state->chosen = (mia_tensor_i32){{0}};
+}
+
 static void drop_tensors(mia_lm_state *state) {
     for (size_t i = 0; i < state->cache_count; i++) drop(&state->caches[i]);
     drop(&state->logits);
+    drop_chosen(state);
     state->capacity = 0;
 }
 
@@ -104,6 +111,7 @@ int64_t mia_lm_state_length(const mia_lm_state *state) {
 void mia_lm_state_reset(mia_lm_state *state) {
     abandon(state);
     if (state->phase == MIA__STEP_FAILED) drop_tensors(state);
+    drop_chosen(state);
     state->phase =
         MIA__STEP_READY; /* healthy caches stay: their rows are overwritten before they are looked at */
     state->length = 0;
@@ -134,17 +142,36 @@ static mia_tensor_i32 number(const mia_lm *lm, int64_t value) {
     return mia_upload(i32, lm->device, MIA_SHAPE(1), &narrow);
 }
 
+/* The token that follows, of logits [vocabulary, 1]. Temperature by the Gumbel-max trick: the greatest of logits / T +
+ * noise, where noise is -log(-log u) of uniform u, is a draw from the softmax of logits / T (Maddison, Tarlow and Minka,
+ * "A* sampling", NeurIPS 2014, section 2). */
+static mia_tensor_i32 choose(const mia_lm_state *state, mia_tensor_f32 logits) {
+    const mia_lm *lm = state->lm;
+    if (state->choice.temperature > 0) {
+        const uint64_t spread = UINT64_C(0x9e3779b97f4a7c15); /* neighbouring lengths get seeds far apart */
+        uint64_t seed = state->choice.seed + spread * (uint64_t)(state->length + 1);
+        mia_shape shape = MIA_SHAPE(lm->parameters.vocabulary, 1);
+        mia_tensor_f32 noise =
+            mia_clamp(mia_random_uniform(f32, lm->device, shape, seed), 0x1p-32, 0x1.fffffep-1);
+        noise = mia_neg(mia_log(mia_neg(mia_log(noise))));
+        logits = mia_mul(logits, mia_scalar(f32, lm->device, 1 / (double)state->choice.temperature));
+        logits = mia_add(logits, noise);
+    }
+    return mia_reshape(mia_argmax(logits, MIA_MODE(0)), MIA_SHAPE(1));
+}
+
 void mia__state_record(mia_lm_state *state, const int32_t *ids, int64_t count, int64_t rows, int64_t capacity,
                        mia__logits logits) {
     const mia_lm *lm = state->lm;
     int32_t *padded = state->numbers, *positions = state->numbers + rows;
     for (int64_t i = 0; i < rows; i++) {
-        padded[i] = i < count ? ids[i] : 0;
+        padded[i] = ids != NULL && i < count ? ids[i] : 0;
         positions[i] = (int32_t)(state->length + i);
     }
     if (state->capacity != capacity) grow(state, capacity);
     mia__chunk_inputs inputs = {.rows = rows,
-                                .ids = mia_upload(i32, lm->device, MIA_SHAPE(rows), padded),
+                                .ids = ids != NULL ? mia_upload(i32, lm->device, MIA_SHAPE(rows), padded)
+                                                   : mia_ref(state->chosen),
                                 .positions = mia_upload(i32, lm->device, MIA_SHAPE(rows), positions),
                                 .start = number(lm, state->length),
                                 .length = number(lm, state->length + rows)};
@@ -153,23 +180,42 @@ void mia__state_record(mia_lm_state *state, const int32_t *ids, int64_t count, i
     mia_unref(inputs.positions);
     mia_unref(inputs.start);
     mia_unref(inputs.length);
+    drop_chosen(state);
     if (logits == MIA__LOGITS_NONE) {
         mia_unref(x);
         return;
     }
-    if (logits == MIA__LOGITS_LAST && rows > 1) x = mia_gather(x, number(lm, count - 1));
-    state->logits = lm->architecture->output(lm, x);
+    if (logits != MIA__LOGITS_ALL && rows > 1) x = mia_gather(x, number(lm, count - 1));
+    x = lm->architecture->output(lm, x);
+    if (logits == MIA__LOGITS_CHOICE)
+        state->chosen = choose(state, x);
+    else
+        state->logits = x;
 }
 
 size_t mia__state_values(mia_lm_state *state, mia__logits logits) {
     size_t count = 0;
     for (; count < state->cache_count; count++) state->values[count] = state->caches[count].untyped;
-    if (logits != MIA__LOGITS_NONE) state->values[count++] = state->logits.untyped;
+    if (logits == MIA__LOGITS_CHOICE)
+        state->values[count++] = state->chosen.untyped;
+    else if (logits != MIA__LOGITS_NONE)
+        state->values[count++] = state->logits.untyped;
     return count;
 }
 
 /* --- steps ------------------------------------------------------------------------------------ */
 
+static mia_status check_ids(const mia_lm *lm, const int32_t *ids, size_t count, mia_error *error) {
+    for (size_t i = 0; i < count; i++)
+        if (ids[i] < 0 || ids[i] >= lm->parameters.vocabulary)
+            return mia_error_set(error, MIA_ERROR_INVALID_ARGUMENT,
+                                 "token %zu of the step is %" PRId32 "; the vocabulary has %" PRId64
+                                 " tokens",
+                                 i, ids[i], lm->parameters.vocabulary);
+    return MIA_OK;
+}
+
+/* ids NULL: the token that was chosen. */
 static mia_status check_step(const mia_lm_state *state, const int32_t *ids, size_t count, mia_error *error) {
     const mia_lm *lm = state->lm;
     if (state->phase == MIA__STEP_FAILED)
@@ -177,14 +223,9 @@ static mia_status check_step(const mia_lm_state *state, const int32_t *ids, size
                              "a step failed; the state has to be reset first");
     if (state->phase != MIA__STEP_READY)
         return mia_error_set(error, MIA_ERROR_INVALID_ARGUMENT, "a step of this state is still under way");
-    if (ids == NULL || count == 0)
+    if (count == 0)
         return mia_error_set(error, MIA_ERROR_INVALID_ARGUMENT, "a step needs at least one token");
-    for (size_t i = 0; i < count; i++)
-        if (ids[i] < 0 || ids[i] >= lm->parameters.vocabulary)
-            return mia_error_set(error, MIA_ERROR_INVALID_ARGUMENT,
-                                 "token %zu of the step is %" PRId32 "; the vocabulary has %" PRId64
-                                 " tokens",
-                                 i, ids[i], lm->parameters.vocabulary);
+    if (ids != NULL && check_ids(lm, ids, count, error) != MIA_OK) return MIA_ERROR_INVALID_ARGUMENT;
     if (count > (uint64_t)(lm->context - state->length))
         return mia_error_set(error, MIA_ERROR_CONTEXT_FULL,
                              "%zu tokens do not fit: the context holds %" PRId64 ", of which %" PRId64
@@ -200,9 +241,12 @@ static size_t record_chunk(mia_lm_state *state) {
     int64_t rows = mia__chunk_rows(left, state->wanted_capacity - state->length, all);
     state->chunk_count = left < rows ? left : rows;
     state->chunk_logits = all ? MIA__LOGITS_ALL : MIA__LOGITS_NONE;
-    if (!all && state->out != NULL && state->chunk_count == left) state->chunk_logits = MIA__LOGITS_LAST;
-    mia__state_record(state, state->ids + state->done, state->chunk_count, rows, state->wanted_capacity,
-                      state->chunk_logits);
+    if (!all && state->chunk_count == left) {
+        if (state->chooses) state->chunk_logits = MIA__LOGITS_CHOICE;
+        if (state->out != NULL) state->chunk_logits = MIA__LOGITS_LAST;
+    }
+    mia__state_record(state, state->ids != NULL ? state->ids + state->done : NULL, state->chunk_count, rows,
+                      state->wanted_capacity, state->chunk_logits);
     return mia__state_values(state, state->chunk_logits);
 }
 
@@ -214,19 +258,46 @@ static void begin_chunk(mia_lm_state *state) {
     state->phase = MIA__STEP_EVAL;
 }
 
-mia_status mia_lm_step_begin(mia_lm_state *state, const int32_t *ids, size_t count, unsigned flags,
-                             float *logits, mia_error *error) {
-    mia_status status = check_step(state, ids, count, error);
-    if (status != MIA_OK) return status;
+static void begin_step(mia_lm_state *state, const int32_t *ids, size_t count) {
     state->ids = ids;
     state->count = count;
     state->done = 0;
-    state->flags = flags;
-    state->out = logits;
     int64_t capacity = mia__state_capacity(state->lm, state->length + (int64_t)count);
     state->wanted_capacity = capacity > state->capacity ? capacity : state->capacity;
     begin_chunk(state);
+}
+
+mia_status mia_lm_step_begin(mia_lm_state *state, const int32_t *ids, size_t count, unsigned flags,
+                             float *logits, mia_error *error) {
+    mia_status status = check_step(state, ids, ids != NULL ? count : 0, error);
+    if (status != MIA_OK) return status;
+    state->flags = flags;
+    state->out = logits;
+    state->chooses = false;
+    begin_step(state, ids, count);
     return MIA_OK;
+}
+
+mia_status mia_lm_step_choose_begin(mia_lm_state *state, const int32_t *ids, size_t count,
+                                    const mia_lm_choice *choice, mia_error *error) {
+    mia_status status = check_step(state, ids, ids != NULL ? count : 1, error);
+    if (status != MIA_OK) return status;
+    if (!(choice->temperature >= 0 && isfinite(choice->temperature)))
+        return mia_error_set(error, MIA_ERROR_INVALID_ARGUMENT,
+                             "a choice at temperature %g: it has to be a finite number of at least 0",
+                             (double)choice->temperature);
+    if (ids == NULL && state->chosen.untyped.device == NULL)
+        return mia_error_set(error, MIA_ERROR_INVALID_ARGUMENT, "no token was chosen that a step could read");
+    state->flags = 0;
+    state->out = NULL;
+    state->chooses = true;
+    state->choice = *choice;
+    begin_step(state, ids, ids != NULL ? count : 1);
+    return MIA_OK;
+}
+
+mia_tensor_i32 mia_lm_chosen(mia_lm_state *state) {
+    return state->chosen.untyped.device != NULL ? mia_ref(state->chosen) : (mia_tensor_i32){{0}};
 }
 
 static void begin_read(mia_lm_state *state) {
@@ -250,7 +321,8 @@ static mia_status advance(mia_lm_state *state, mia_error *error) {
         state->phase = MIA__STEP_FAILED;
         return status;
     }
-    if (state->phase == MIA__STEP_EVAL && state->chunk_logits != MIA__LOGITS_NONE) {
+    bool reads = state->chunk_logits == MIA__LOGITS_LAST || state->chunk_logits == MIA__LOGITS_ALL;
+    if (state->phase == MIA__STEP_EVAL && reads) {
         begin_read(state);
         return MIA_ERROR_PENDING;
     }
@@ -277,13 +349,19 @@ mia_status mia_lm_step_poll(mia_lm_state *state, mia_error *error) {
 
 /* The thread that waits for a ticket does its work, where the backend is of that kind: a decode loop's steps
  * are too short to be handed to another thread and back. */
-mia_status mia_lm_step(mia_lm_state *state, const int32_t *ids, size_t count, unsigned flags, float *logits,
-                       mia_error *error) {
-    mia_status status = mia_lm_step_begin(state, ids, count, flags, logits, error);
-    if (status != MIA_OK) return status;
+mia_status mia_lm_step_wait(mia_lm_state *state, mia_error *error) {
+    if (state->phase != MIA__STEP_EVAL && state->phase != MIA__STEP_READ)
+        return mia_lm_step_poll(state, error);
+    mia_status status;
     do {
         mia_ticket_wait(state->ticket);
         status = advance(state, error);
     } while (status == MIA_ERROR_PENDING);
     return status;
+}
+
+mia_status mia_lm_step(mia_lm_state *state, const int32_t *ids, size_t count, unsigned flags, float *logits,
+                       mia_error *error) {
+    mia_status status = mia_lm_step_begin(state, ids, count, flags, logits, error);
+    return status == MIA_OK ? mia_lm_step_wait(state, error) : status;
 }

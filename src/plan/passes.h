@@ -12,7 +12,8 @@
  *              recorded one, and the better is taken
  *   buffers.c  values get buffers: in place where that is sound, constants in the forms that kernels want,
  *              scratch
- *   arena.c    temporaries get places in one arena, best fit over lifetimes */
+ *   arena.c    temporaries get places in one arena, best fit over lifetimes
+ *   split.c    steps with operands larger than the backend binds are cut into several */
 #ifndef MIA_PLAN_PASSES_H
 #define MIA_PLAN_PASSES_H
 
@@ -55,9 +56,14 @@ bool mia__plan_together(mia__planner *planner);
 bool mia__plan_order(mia__planner *planner);
 bool mia__plan_buffers(mia__planner *planner);
 bool mia__plan_arena(mia__planner *planner);
+/* NO_MEMORY, or UNSUPPORTED with a message of both numbers. */
+mia_status mia__plan_split(mia__planner *planner, mia_error *error);
 
 /* Whether a step may write its result over input i if it is the last to read it. Operands still name values. */
 bool mia__plan_can_overwrite(const mia__planner *planner, const mia__step *step, uint32_t i);
+
+/* Whether an operand is all of a constant, so that a backend may be asked for a form of it. It names a value. */
+bool mia__plan_may_prepare(const mia__planner *planner, const mia__operand *input);
 
 /* Each adds a zeroed element and returns it, NULL without memory. */
 mia__step *mia__plan_add_step(mia__plan *plan);
@@ -66,6 +72,10 @@ mia__plan_buffer *mia__plan_add_buffer(mia__plan *plan);
 /* Room for the instructions of a step more, which then need no memory; false without. */
 bool mia__plan_reserve_instructions(mia__plan *plan);
 mia__plan_result *mia__plan_add_result(mia__plan *plan);
+
+/* Whether a step whose operands name values sees more than the backend binds, or nearly, so that it may have to be cut:
+ * then it is not fused with what cannot be. */
+bool mia__plan_is_large(const mia__planner *planner, const mia__step *step);
 
 /* --- modes.c ---------------------------------------------------------------------------------- */
 

@@ -152,11 +152,17 @@ mia_status mia__plan_make(const mia__tape *tape, const mia__plan_rules *rules, c
     bool made = mia__plan_cse(&planner) && mia__plan_dead(&planner) && mia__plan_lower(&planner) &&
                 mia__plan_fuse(&planner) && mia__plan_fuse_cores(&planner) && mia__plan_together(&planner) &&
                 mia__plan_order(&planner) && place_in_better_order(&planner);
+    mia_error refusal = {0};
+    mia_status split = made ? mia__plan_split(&planner, &refusal) : MIA_OK;
     mia_release(allocator, planner.values, planner.value_capacity * sizeof *planner.values);
     mia_release(allocator, planner.base, tape->count * sizeof *planner.base);
     mia_release(allocator, planner.order, planner.order_count * sizeof *planner.order);
     mia_release(allocator, planner.needed, tape->count * sizeof *planner.needed);
-    if (!made) {
+    if (split == MIA_ERROR_UNSUPPORTED) {
+        mia__plan_free(plan);
+        return mia_error_set(error, split, "%s", refusal.message);
+    }
+    if (!made || split != MIA_OK) {
         mia__plan_free(plan);
         return mia_error_set(error, MIA_ERROR_NO_MEMORY, "no memory to plan %u operations",
                              (unsigned)tape->count);

@@ -62,6 +62,10 @@ typedef struct mia__step {
     mia__operand inputs[MIA__MAX_OPERANDS];
     uint32_t scratch;     /* buffer that holds the kernel's scratch memory, or MIA__NO_BUFFER */
     size_t scratch_bytes; /* as the rules asked */
+    /* A table that was cut (split.c): inputs[0] of a gather or an embedding begins with this column, and with `keeps`
+     * the result's columns of indices outside it stay as they are, instead of becoming zeros. */
+    int64_t first_column;
+    bool keeps;
     uint32_t first_instruction, instruction_count; /* of a fused step, in plan->instructions */
     uint32_t core, core_count;                     /* of its instructions; see MIA__OP_FUSED */
     uint32_t
@@ -71,10 +75,11 @@ typedef struct mia__step {
 } mia__step;
 
 typedef enum mia__buffer_kind {
-    MIA__BUFFER_LEAF,  /* memory of leaf `index` of the tape, as it is */
-    MIA__BUFFER_FORM,  /* leaf `index`, a constant, in the prepared form `form` */
-    MIA__BUFFER_ARENA, /* a place in the run's arena, at `offset` */
-    MIA__BUFFER_OUTPUT /* memory of its own that outlives the run; `index` counts them */
+    MIA__BUFFER_LEAF,   /* memory of leaf `index` of the tape, as it is */
+    MIA__BUFFER_FORM,   /* leaf `index`, a constant, in the prepared form `form` */
+    MIA__BUFFER_ARENA,  /* a place in the run's arena, at `offset` */
+    MIA__BUFFER_OUTPUT, /* memory of its own that outlives the run; `index` counts them */
+    MIA__BUFFER_PART    /* bytes of buffer `index`, which is before it, from `offset` on (split.c) */
 } mia__buffer_kind;
 
 typedef struct mia__plan_buffer {
@@ -85,7 +90,7 @@ typedef struct mia__plan_buffer {
         dtype; /* FORM: the constant's type and shape where it is used, which a form goes by beside its key */
     mia_shape shape;
     size_t bytes;
-    size_t offset;
+    size_t offset; /* ARENA, PART; FORM: in the constant's own bytes, of the first that it is made of */
     uint32_t first, last; /* steps between which it holds something, inclusive */
 } mia__plan_buffer;
 
@@ -142,8 +147,10 @@ typedef enum mia__fusion {
  * instructions are in plan->instructions; buffers not placed yet: operands' dtypes, views and attributes are final,
  * buffer indices are not). Function pointers may be NULL: no scratch, everything taken, no forms, no veto. */
 typedef struct mia__plan_rules {
-    const void *context;   /* handed to the functions */
-    size_t alignment;      /* of every buffer's place; a power of two */
+    const void *context; /* handed to the functions */
+    size_t alignment;    /* of every buffer's place; a power of two */
+    size_t
+        binding_bytes; /* most bytes of a buffer that a step sees, else it is cut up (split.c); 0: any number */
     uint32_t fused_inputs; /* most inputs of a fused step; 0: steps stay single */
     uint32_t fusions;      /* mia__fusion; 0 as well where fused_inputs is */
     size_t (*scratch)(const void *context, const mia__plan *plan, const mia__step *step);
@@ -155,7 +162,8 @@ typedef struct mia__plan_rules {
                   const mia__step *step); /* false: this step with cores stays apart */
 } mia__plan_rules;
 
-/* Makes a plan. Fails with NO_MEMORY, or INTERNAL for a malformed tape. */
+/* Makes a plan. Fails with NO_MEMORY, UNSUPPORTED for an operand that is larger than binding_bytes and cannot be cut, or
+ * INTERNAL for a malformed tape. */
 mia_status mia__plan_make(const mia__tape *tape, const mia__plan_rules *rules, const mia_allocator *allocator,
                           mia__plan **out, mia_error *error);
 void mia__plan_free(mia__plan *plan);

@@ -26,8 +26,10 @@ typedef struct finder {
     bool *grouped;   /* of each step: whether it is in a group, which stays where it is */
 } finder;
 
-/* x of a matmul that reads it as an input; NULL for other steps. */
-static const mia__operand *x_of(const mia__plan *plan, const mia__step *step) {
+/* x of a matmul that reads it as an input; NULL for other steps, and those that may have to be cut. */
+static const mia__operand *x_of(const mia__planner *planner, const mia__step *step) {
+    const mia__plan *plan = planner->plan;
+    if (mia__plan_is_large(planner, step)) return NULL;
     if (step->op == MIA_OP_matmul) return &step->inputs[1];
     if (step->op != MIA__OP_FUSED || step->core_count == 0 || step->core > 0) return NULL;
     const mia__instruction *core = &plan->instructions[step->first_instruction];
@@ -41,7 +43,7 @@ typedef enum kind { FREE, MEMBER, NEEDS_ONE } kind;
 /* What the steps from `first` on are to a group that begins with it; returns the step behind its last. */
 static uint32_t find_members(const finder *f, uint32_t first, kind *kinds, uint32_t *count) {
     const mia__plan *plan = f->planner->plan;
-    const mia__operand *x = x_of(plan, &f->steps[first]);
+    const mia__operand *x = x_of(f->planner, &f->steps[first]);
     uint32_t end = first + 1, last = plan->step_count - first < REACH ? plan->step_count : first + REACH;
     kinds[0] = MEMBER;
     *count = 1;
@@ -52,7 +54,7 @@ static uint32_t find_members(const finder *f, uint32_t first, kind *kinds, uint3
             uint32_t m = f->maker[step->inputs[i].buffer];
             if (m != NO_STEP && m >= first && kinds[m - first] != FREE) is = NEEDS_ONE;
         }
-        const mia__operand *other = is == FREE && *count < MOST ? x_of(plan, step) : NULL;
+        const mia__operand *other = is == FREE && *count < MOST ? x_of(f->planner, step) : NULL;
         if (other != NULL && mia__same_operand(x, other)) {
             is = MEMBER;
             end = s + 1;
@@ -131,7 +133,7 @@ static bool put_norm(const finder *f, const mia__step *norm, const mia__step *st
                      mia__instruction *instructions) {
     const mia__plan *plan = f->planner->plan;
     mia__instruction own[MIA__MOST_INSTRUCTIONS];
-    const mia__operand *x = x_of(plan, step);
+    const mia__operand *x = x_of(f->planner, step);
     uint32_t before = list_instructions(plan, norm, instructions), count = list_instructions(plan, step, own);
     if (before + count > MIA__MOST_INSTRUCTIONS ||
         norm->input_count + step->input_count - 1 > f->planner->rules->fused_inputs)
@@ -173,7 +175,7 @@ static bool recompute_norm(finder *f, uint32_t first, uint32_t count) {
     mia__plan *plan = f->planner->plan;
     const uint32_t wanted = MIA__FUSE_NORM_RECOMPUTED | MIA__FUSE_CONTRACTION_NORM;
     if ((f->planner->rules->fusions & wanted) != wanted) return true;
-    const mia__operand *x = x_of(plan, &f->steps[first]);
+    const mia__operand *x = x_of(f->planner, &f->steps[first]);
     uint32_t s = norm_behind(f, x, count);
     if (s == NO_STEP) return true;
     const mia__step *norm = &f->steps[s];
@@ -211,7 +213,7 @@ static bool find_groups(finder *f) {
     kind kinds[REACH];
     for (uint32_t s = 0; s < plan->step_count; s++) {
         uint32_t count;
-        if (f->grouped[s] || x_of(plan, &f->steps[s]) == NULL) continue;
+        if (f->grouped[s] || x_of(f->planner, &f->steps[s]) == NULL) continue;
         uint32_t end = find_members(f, s, kinds, &count);
         if (count < 2) continue;
         uint32_t first = bring_together(f, s, end, kinds);

@@ -29,6 +29,7 @@ typedef struct mia__prepared {
     mia__form form;
     mia_dtype dtype; /* with the type and shape that it is used with */
     mia_shape shape;
+    size_t offset; /* in the constant's own bytes, of the first that it is made of */
     mia__buffer buffer;
     bool filled;
 } mia__prepared;

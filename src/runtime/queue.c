@@ -2,6 +2,7 @@
  * for a ticket, one that polls (backends that complete later), or, for a synchronous backend whose tickets
  * are only polled, a thread of the device's own. One thread at a time is in the backend; the lock is not held
  * there. */
+#include "plan/bindings.h"
 #include "runtime/device.h"
 
 #include <stdio.h>
@@ -64,8 +65,9 @@ void mia__ticket_let_go(mia_ticket *ticket) {
 }
 
 static bool is_written(const mia__plan *plan, uint32_t buffer) {
+    size_t offset;
     for (uint32_t s = 0; s < plan->step_count; s++)
-        if (plan->steps[s].output.buffer == buffer) return true;
+        if (mia__plan_root(plan, plan->steps[s].output.buffer, &offset) == buffer) return true;
     return false;
 }
 
@@ -263,6 +265,14 @@ static void end_ticket(mia_ticket *ticket) {
     }
 }
 
+/* While a value comes back from a backend that works by itself, the run behind it can begin: a loop that reads a number
+ * of every step then keeps such a backend busy. Tickets end in their order all the same. */
+static bool overlaps(const mia_ticket *ticket) {
+    const mia_ticket *next = ticket->next;
+    return !ticket->device->type->synchronous && ticket->phase == MIA__PHASE_DOWNLOAD && next != NULL &&
+           next->phase == MIA__PHASE_RUN && !next->started;
+}
+
 /* Moves the first ticket on by one action; false when there is nothing to do but wait. */
 static bool advance(mia_device *device, bool block) {
     mia_ticket *ticket = device->queue_first;
@@ -276,6 +286,8 @@ static bool advance(mia_device *device, bool block) {
         begin_phase(ticket);
         return ticket->completed;
     }
+    if (overlaps(ticket)) begin_phase(ticket->next);
+    if (ticket->completed) return true;
     mia__unlock(device);
     device->type->poll(device->backend, block);
     mia__lock(device);

@@ -92,8 +92,9 @@ mia_status mia__constant_reserve(mia_device *device, mia__storage *storage, mia_
 
 mia__prepared *mia__constant_find_form(const mia__storage *storage, const mia__plan_buffer *wanted) {
     mia__prepared *form = storage->constant->prepared;
-    while (form != NULL && (form->form.key != wanted->form || form->dtype != wanted->dtype ||
-                            !mia__shape_equal(&form->shape, &wanted->shape)))
+    while (form != NULL &&
+           (form->form.key != wanted->form || form->dtype != wanted->dtype ||
+            form->offset != wanted->offset || !mia__shape_equal(&form->shape, &wanted->shape)))
         form = form->next;
     return form;
 }
@@ -115,6 +116,7 @@ mia__prepared *mia__constant_reserve_form(mia_device *device, mia__storage *stor
     form->form = (mia__form){wanted->form, wanted->bytes};
     form->dtype = wanted->dtype;
     form->shape = wanted->shape;
+    form->offset = wanted->offset;
     form->next = storage->constant->prepared;
     storage->constant->prepared = form;
     return form;
@@ -123,30 +125,37 @@ mia__prepared *mia__constant_reserve_form(mia_device *device, mia__storage *stor
 #define READ_PIECE ((size_t)4 << 20)
 
 /* Reads a constant's own bytes, in pieces between which somebody may cancel. */
-static mia_status read_bytes(const mia__constant *constant, void *into, size_t bytes, mia__watch *watch,
-                             mia_error *error) {
+static mia_status read_bytes(const mia__constant *constant, size_t from, void *into, size_t bytes,
+                             mia__watch *watch, mia_error *error) {
     mia_status status = MIA_OK;
     for (size_t at = 0; status == MIA_OK && at < bytes; at += READ_PIECE) {
         size_t piece = bytes - at < READ_PIECE ? bytes - at : READ_PIECE;
         if (mia__watch_cancelled(watch))
             return mia_error_set(error, MIA_ERROR_CANCELLED, "loading was cancelled");
-        status = mia_weights_read(constant->weights, constant->info, at, (char *)into + at, piece, error);
+        status =
+            mia_weights_read(constant->weights, constant->info, from + at, (char *)into + at, piece, error);
     }
     return status;
 }
 
-/* Reads a constant's own bytes into its buffer. */
+/* Reads a constant's own bytes into its buffer, through a bounded piece of host memory where the host does not reach it. */
 static mia_status fill_raw(mia_device *device, mia__storage *storage, mia__watch *watch, mia_error *error) {
     const mia__constant *constant = storage->constant;
     size_t bytes = storage->memory.bytes;
-    if (storage->buffer.host != NULL) return read_bytes(constant, storage->buffer.host, bytes, watch, error);
-    void *staging = mia_allocate(&device->allocator, bytes, 64);
+    if (storage->buffer.host != NULL)
+        return read_bytes(constant, 0, storage->buffer.host, bytes, watch, error);
+    size_t room = bytes < READ_PIECE ? bytes : READ_PIECE;
+    void *staging = mia_allocate(&device->allocator, room, 64);
     if (staging == NULL)
-        return mia_error_set(error, MIA_ERROR_NO_MEMORY, "no memory to read %zu bytes", bytes);
-    mia_status status = read_bytes(constant, staging, bytes, watch, error);
-    if (status == MIA_OK)
-        status = device->type->upload(device->backend, &storage->buffer, 0, staging, bytes, error);
-    mia_release(&device->allocator, staging, bytes);
+        return mia_error_set(error, MIA_ERROR_NO_MEMORY, "no memory to read %zu bytes", room);
+    mia_status status = MIA_OK;
+    for (size_t at = 0; status == MIA_OK && at < bytes; at += room) {
+        size_t piece = bytes - at < room ? bytes - at : room;
+        status = read_bytes(constant, at, staging, piece, watch, error);
+        if (status == MIA_OK)
+            status = device->type->upload(device->backend, &storage->buffer, at, staging, piece, error);
+    }
+    mia_release(&device->allocator, staging, room);
     return status;
 }
 
@@ -155,13 +164,16 @@ static mia_status fill_form(mia_device *device, const mia__storage *storage, mia
                             const void *raw, mia__watch *watch, mia_error *error) {
     const mia__constant *constant = storage->constant;
     void *staging = NULL;
-    size_t bytes = storage->memory.bytes;
+    mia__view own = mia__view_compact(form->dtype, &form->shape);
+    size_t bytes = mia__view_bytes(form->dtype, &own);
     mia_status status = MIA_OK;
     if (raw == NULL) {
         raw = staging = mia_allocate(&device->allocator, bytes, 64);
         if (staging == NULL)
             return mia_error_set(error, MIA_ERROR_NO_MEMORY, "no memory to read %zu bytes", bytes);
-        status = read_bytes(constant, staging, bytes, watch, error);
+        status = read_bytes(constant, form->offset, staging, bytes, watch, error);
+    } else {
+        raw = (const char *)raw + form->offset;
     }
     device->backend->loads = watch;
     if (status == MIA_OK)

@@ -93,6 +93,10 @@ static mia_status find_place(mia_device *device, mia_ticket *ticket, uint32_t in
         break;
     case MIA__BUFFER_ARENA: storage = arena_for(device, plan->arena_bytes, error); break;
     case MIA__BUFFER_OUTPUT: storage = mia__storage_new(device, buffer->bytes, error); break;
+    case MIA__BUFFER_PART:
+        ticket->places[index] = ticket->places[buffer->index];
+        ticket->places[index].offset += buffer->offset;
+        return MIA_OK;
     }
     if (storage == NULL) return MIA_ERROR_NO_MEMORY;
     storage->runs++;

@@ -149,6 +149,13 @@ static inline uint64_t *tags(size_t bytes) {
     return made;
 }
 
+static inline uint64_t *tags_of(const plan_memory *memory, uint32_t index);
+
+static inline uint64_t *tags_of_part(const plan_memory *memory, const mia__plan_buffer *part) {
+    assert_true(part->offset + part->bytes <= memory->plan->buffers[part->index].bytes);
+    return tags_of(memory, part->index) + part->offset;
+}
+
 /* The tags of a buffer, checked to be one that exists; NULL for prepared forms. */
 static inline uint64_t *tags_of(const plan_memory *memory, uint32_t index) {
     assert_true(index < memory->plan->buffer_count);
@@ -161,6 +168,7 @@ static inline uint64_t *tags_of(const plan_memory *memory, uint32_t index) {
         return memory->leaf[buffer->index];
     case MIA__BUFFER_ARENA: return memory->arena + buffer->offset;
     case MIA__BUFFER_OUTPUT: return memory->output[buffer->index];
+    case MIA__BUFFER_PART: return tags_of_part(memory, buffer);
     case MIA__BUFFER_FORM: return NULL;
     }
     return NULL;

@@ -1,5 +1,6 @@
 /* Plans of random tapes under random rules, checked by running them on tags (plan_check.h): views, aliases,
  * packed and block types, values without elements, updates, results that outlive, prepared forms, scratch. */
+#include "plan/bindings.h"
 #include "plan_check.h"
 
 static uint64_t seed, now; /* of the test; of the tape being made */
@@ -261,6 +262,66 @@ static void random_tape(test_tape *t) {
     add_flags(t);
 }
 
+/* --- bindings --------------------------------------------------------------------------------- */
+
+/* A buffer of the GPU, and the bytes of it that a binding shows. */
+typedef struct bound {
+    int64_t gpu; /* -1: the arena */
+    size_t begin, end;
+} bound;
+
+static bound where_bound(const mia__plan *plan, uint32_t buffer) {
+    const mia__plan_buffer *b = &plan->buffers[buffer];
+    bound is = {.gpu = buffer, .end = b->bytes};
+    if (b->kind == MIA__BUFFER_PART) {
+        is = where_bound(plan, b->index);
+        is.begin += b->offset;
+        is.end = is.begin + b->bytes;
+    } else if (b->kind == MIA__BUFFER_ARENA) {
+        is = (bound){-1, b->offset, b->offset + b->bytes};
+    }
+    return is;
+}
+
+/* WebGPU's rule, said once more: no buffer of the GPU is bound both ways, what is bound to write does not overlap, and
+ * nothing is bound to write without need. Returns how many are that are only read. */
+static long check_bindings(const mia__plan *plan, const mia__step *step, size_t limit) {
+    mia__plan_binding bindings[MIA__MOST_STEP_BINDINGS];
+    uint32_t count = mia__step_bindings(plan, step, bindings);
+    long shared = 0;
+    assert_true(count > 0);
+    for (uint32_t i = 0; i < count; i++) {
+        bound x = where_bound(plan, bindings[i].buffer);
+        bool output = bindings[i].buffer == step->output.buffer || bindings[i].buffer == step->scratch;
+        bool needed = false;
+        assert_true(limit == 0 || x.end - x.begin <= limit);
+        assert_int_equal(bindings[i].written, output);
+        for (uint32_t k = 0; k < count; k++) {
+            bound y = where_bound(plan, bindings[k].buffer);
+            if (x.gpu != y.gpu) continue;
+            needed = needed || bindings[k].written;
+            assert_int_equal(bindings[i].read_write, bindings[k].read_write);
+            assert_true(i == k || bindings[i].buffer != bindings[k].buffer);
+            assert_true(i == k || !bindings[i].read_write || x.end <= y.begin || y.end <= x.begin);
+        }
+        assert_int_equal(bindings[i].read_write, needed);
+        shared += bindings[i].read_write && !bindings[i].written;
+    }
+    return shared;
+}
+
+/* Every step that names a buffer, or a part of it, is within its lifetime. */
+static void check_lifetimes(const mia__plan *plan) {
+    for (uint32_t s = 0; s < plan->step_count; s++)
+        for (uint32_t i = 0; i <= plan->steps[s].input_count; i++) {
+            const mia__step *step = &plan->steps[s];
+            size_t offset;
+            uint32_t b = mia__plan_root(
+                plan, i < step->input_count ? step->inputs[i].buffer : step->output.buffer, &offset);
+            assert_true(plan->buffers[b].first <= s && s <= plan->buffers[b].last);
+        }
+}
+
 /* --- tests ------------------------------------------------------------------------------------ */
 
 /* What the random tapes are made to reach. */
@@ -329,6 +390,38 @@ static void test_random_tapes(void **state) {
     assert_true(sums.forms > rounds / 100 && sums.outputs > rounds && sums.aliases > rounds / 10);
 }
 
+/* Also of tapes whose operands are larger than what is bound: each step then sees no more than that at once. */
+static void test_bindings(void **state) {
+    (void)state;
+    long rounds = getenv("MIA_TEST_LONG") != NULL ? 100000 : 10000, shared = 0, parts = 0, refused = 0;
+    for (long round = 0; round < rounds; round++) {
+        now = seed + (uint64_t)round;
+        test_tape t;
+        random_tape(&t);
+        answers context = {test_random(&now)};
+        mia__plan_rules rules = random_rules(&context);
+        if (below(2) == 0) rules.binding_bytes = (size_t)32 << below(5);
+        if (rules.binding_bytes > 0) rules.alignment = (size_t)4 << below(3);
+        mia__plan *plan = NULL;
+        mia_error error = {0};
+        mia_status status = mia__plan_make(&t.tape, &rules, NULL, &plan, &error);
+        if (status == MIA_ERROR_UNSUPPORTED && rules.binding_bytes > 0) {
+            assert_non_null(strstr(error.message, "more than the"));
+            refused++;
+            continue;
+        }
+        if (status != MIA_OK) fail_msg("%s", error.message);
+        for (uint32_t s = 0; s < plan->step_count; s++)
+            shared += check_bindings(plan, &plan->steps[s], rules.binding_bytes);
+        for (uint32_t b = 0; b < plan->buffer_count; b++) parts += plan->buffers[b].kind == MIA__BUFFER_PART;
+        check_lifetimes(plan);
+        mia__plan_free(plan);
+    }
+    printf("%ld bindings to write because of another, %ld parts of buffers, %ld refused\n", shared, parts,
+           refused);
+    assert_true(shared > rounds / 10 && parts > rounds / 10 && refused < rounds / 2);
+}
+
 /* The same tape gives the same plan. */
 static void test_plans_repeat(void **state) {
     (void)state;
@@ -366,6 +459,7 @@ static void test_without_memory(void **state) {
         random_tape(&t);
         answers context = {test_random(&now)};
         mia__plan_rules rules = random_rules(&context);
+        rules.binding_bytes = below(2) == 0 ? 128 : 0;
         for (long n = 0;; n++) {
             test_allocator allocator;
             test_allocator_init(&allocator);
@@ -373,7 +467,7 @@ static void test_without_memory(void **state) {
             mia__plan *plan = NULL;
             mia_error error = {0};
             mia_status status = mia__plan_make(&t.tape, &rules, &allocator.hook, &plan, &error);
-            if (status == MIA_OK) {
+            if (status == MIA_OK || (status == MIA_ERROR_UNSUPPORTED && rules.binding_bytes > 0)) {
                 mia__plan_free(plan);
                 assert_int_equal(allocator.live_bytes, 0);
                 assert_true(allocator.allocations <= n);
@@ -389,6 +483,7 @@ static void test_without_memory(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random_tapes),
+        cmocka_unit_test(test_bindings),
         cmocka_unit_test(test_plans_repeat),
         cmocka_unit_test(test_without_memory),
     };

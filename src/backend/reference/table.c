@@ -1,5 +1,6 @@
 /* Columns of a table at indices: gather, which moves elements as they are, and embedding, which reads any
- * weight type as f32. The table's last mode is the one that is indexed; an index outside it gives zeros. */
+ * weight type as f32. The table's last mode is the one that is indexed; an index outside it gives zeros, or leaves what is
+ * there (mia__step.keeps). */
 #include "backend/reference/element.h"
 
 #include "base/block.h"
@@ -25,7 +26,7 @@ static mia__view last_modes(const mia__view *view, uint32_t from) {
 static bool find_column(const mia__kernel_args *args, int64_t index_at, int64_t *at) {
     const mia__view *table = &args->step->inputs[0].view;
     uint32_t last = table->ndim - 1;
-    int64_t index = mia__load_whole(MIA_i32, args->inputs[1], index_at);
+    int64_t index = mia__load_whole(MIA_i32, args->inputs[1], index_at) - args->step->first_column;
     if (index < 0 || index >= table->extent[last]) return false;
     *at = table->offset + index * table->stride[last];
     return true;
@@ -53,6 +54,7 @@ void mia__reference_gather(const mia__kernel_args *args) {
     do {
         to.offset = walk.at[o];
         bool inside = find_column(args, walk.at[i], &from.offset);
+        if (!inside && step->keeps) continue;
         mia__copy_units(bytes, &to, args->output, inside ? &from : &nothing, inside ? args->inputs[0] : zero);
     } while (mia__walk_next(&walk));
 }
@@ -79,6 +81,6 @@ void mia__reference_embedding(const mia__kernel_args *args) {
     do {
         int64_t from = 0;
         bool inside = find_column(args, walk.at[i], &from);
-        embed_column(args, inside, from, walk.at[o]);
+        if (inside || !step->keeps) embed_column(args, inside, from, walk.at[o]);
     } while (mia__walk_next(&walk));
 }

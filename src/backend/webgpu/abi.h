@@ -256,6 +256,7 @@ typedef struct WGPUStorageTextureBindingLayout {
     uint32_t viewDimension;
 } WGPUStorageTextureBindingLayout;
 
+/* NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): the order is the standard's */
 typedef struct WGPUBindGroupLayoutEntry {
     WGPUChainedStruct *nextInChain;
     uint32_t binding;

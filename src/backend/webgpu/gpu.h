@@ -158,6 +158,11 @@ struct mia__gpu_type {
 
 #define MIA__GPU_MOST_STAMPS 1024
 
+/* "NAME; f16, subgroups of 32", cut where the room ends; and its parts: features, and limits ("buffers to 1 GiB, ..."). */
+void mia__gpu_describe(const mia__gpu_info *info, char *text, size_t bytes);
+void mia__gpu_describe_features(const mia__gpu_info *info, char *text, size_t bytes);
+void mia__gpu_describe_limits(const mia__gpu_info *info, char *text, size_t bytes);
+
 /* What the other calls go to: in a native program webgpu.h through a library found at run time. */
 extern const mia__gpu_type mia__gpu_native;
 

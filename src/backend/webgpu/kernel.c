@@ -2,6 +2,7 @@
 #include "backend/webgpu/kernel.h"
 
 #include "graph/ops.h"
+#include "plan/bindings.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -171,29 +172,25 @@ static bool add_parameters(mia__kernel *k, mia__webgpu_dispatch *dispatch) {
     return true;
 }
 
-/* An input must be bound like the output where both lie in the arena, which is one buffer of the GPU: WebGPU does not
- * let a dispatch have one buffer to read and, elsewhere in it, to write. */
-static bool is_written(const mia__kernel *k, uint32_t slot) {
-    const mia__plan_buffer *buffers = k->plan->buffers;
-    if (k->slots[slot].written) return true;
+/* How each slot is to be bound, by WebGPU's rule on aliasing. */
+static bool bind_slots(const mia__kernel *k, mia__plan_binding *bindings) {
     for (uint32_t s = 0; s < k->slot_count; s++)
-        if (k->slots[s].written && buffers[k->slots[s].buffer].kind == MIA__BUFFER_ARENA &&
-            buffers[k->slots[slot].buffer].kind == MIA__BUFFER_ARENA)
-            return true;
-    return false;
+        bindings[s] = (mia__plan_binding){.buffer = k->slots[s].buffer, .written = k->slots[s].written};
+    return mia__plan_bind(k->plan, bindings, k->slot_count);
 }
 
-static void write_module(mia__kernel *k, mia__text *module, mia__gpu_shader *shader) {
+static void write_module(mia__kernel *k, mia__text *module, mia__gpu_shader *shader,
+                         const mia__plan_binding *bindings) {
     shader->access[0] = MIA__GPU_PARAMETERS;
     shader->binding_count = k->slot_count + 1;
     mia__text_put(module, mia__text_get(&k->enables));
     mia__text_add(module, "struct Parameters {\n%s}\n@group(0) @binding(0) var<uniform> p: Parameters;\n",
                   mia__text_get(&k->fields));
     for (uint32_t s = 0; s < k->slot_count; s++) {
-        bool written = is_written(k, s);
-        shader->access[s + 1] = written ? MIA__GPU_READ_WRITE : MIA__GPU_READ;
+        bool read_write = bindings[s].read_write;
+        shader->access[s + 1] = read_write ? MIA__GPU_READ_WRITE : MIA__GPU_READ;
         mia__text_add(module, "@group(0) @binding(%u) var<storage, %s> b%u: array<%s>;\n", s + 1,
-                      written ? "read_write" : "read", s, k->slots[s].element);
+                      read_write ? "read_write" : "read", s, k->slots[s].element);
     }
     mia__text_put(module, mia__text_get(&k->code));
 }
@@ -213,11 +210,13 @@ bool mia__kernel_end(mia__kernel *k, uint64_t x, uint64_t y, uint64_t z) {
     for (uint32_t s = 0; s < k->slot_count; s++)
         if (k->plan->buffers[k->slots[s].buffer].bytes > k->info.limits.binding_bytes)
             return mia__kernel_refuse(k, "an operand is larger than what the GPU binds");
+    mia__plan_binding bindings[MIA__GPU_MOST_BINDINGS];
+    if (!bind_slots(k, bindings)) return mia__kernel_refuse(k, "its operands overlap what it writes");
     if (k->value_count == 0) mia__kernel_u32(k, "nothing", 0);
     mia__text module = {.allocator = k->webgpu->allocator};
     const mia__op_row *row = mia__op_row_of(k->step->op, k->step->custom);
     mia__gpu_shader shader = {.label = row != NULL ? row->info.name : "fused"};
-    write_module(k, &module, &shader);
+    write_module(k, &module, &shader, bindings);
     bool failed = k->enables.failed || k->fields.failed || k->code.failed || module.failed;
     shader.wgsl = mia__text_get(&module);
     mia__webgpu_program *program = k->program;

@@ -85,21 +85,6 @@ static mia_status open_device(mia__native *gpu, const mia__gpu_info *offered,
 
 /* --- the adapter -------------------------------------------------------------------------------------- */
 
-#define WHAT_IS_MISSING                                                                                      \
-    "a GPU needs its Vulkan driver and the loader (Debian: libvulkan1); `make webgpu` installs drivers "     \
-    "that "                                                                                                  \
-    "compute on the CPU"
-
-static mia_status no_adapter(const mia__webgpu_library *library, const mia__native_adapter *found,
-                             uint32_t count, const char *name, mia_error *error) {
-    if (count == 0)
-        return mia_error_set(error, MIA_ERROR_NOT_FOUND, "webgpu: %s finds no adapter: " WHAT_IS_MISSING,
-                             library->name);
-    return mia_error_set(error, MIA_ERROR_NOT_FOUND,
-                         "webgpu: no adapter has '%s' in its name; the first is %s", name,
-                         found[0].info.name);
-}
-
 static mia_status open_adapter(mia__native *gpu, const mia_webgpu_options *options, mia__gpu_info *offered,
                                mia_error *error) {
     mia__native_adapter found[MIA__NATIVE_MOST_ADAPTERS];
@@ -112,7 +97,10 @@ static mia_status open_adapter(mia__native *gpu, const mia_webgpu_options *optio
         gpu->adapter = found[chosen].adapter;
         *offered = found[chosen].info;
     } else {
-        status = no_adapter(&gpu->library, found, count, options->adapter, error);
+        status = count == 0 ? mia__native_no_adapter(&gpu->library, error)
+                            : mia_error_set(error, MIA_ERROR_NOT_FOUND,
+                                            "webgpu: no adapter has '%s' in its name; the first is %s",
+                                            options->adapter, found[0].info.name);
     }
     for (uint32_t i = 0; i < count; i++)
         if (i != chosen) gpu->library.AdapterRelease(found[i].adapter);
@@ -122,7 +110,7 @@ static mia_status open_adapter(mia__native *gpu, const mia_webgpu_options *optio
 /* --- opening and closing ------------------------------------------------------------------------------ */
 
 static mia_status open_own(mia__native *gpu, const mia_webgpu_options *options, mia_error *error) {
-    mia__gpu_info offered;
+    mia__gpu_info offered = {0};
     gpu->own = true;
     gpu->instance = mia__native_instance(&gpu->library);
     if (gpu->instance == NULL)

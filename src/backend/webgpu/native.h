@@ -101,6 +101,8 @@ typedef struct mia__native_adapter {
 uint32_t mia__native_adapters(const mia__webgpu_library *library, WGPUInstance instance,
                               mia__native_adapter found[MIA__NATIVE_MOST_ADAPTERS]);
 WGPUInstance mia__native_instance(const mia__webgpu_library *library);
+/* NOT_FOUND: what to install. */
+mia_status mia__native_no_adapter(const mia__webgpu_library *library, mia_error *error);
 
 /* What an adapter offers (device is NULL), or what a device has; of a program's own device the adapter is NULL. */
 void mia__native_read_limits(const WGPULimits *from, mia__gpu_limits *into);

@@ -191,3 +191,10 @@ uint32_t mia__native_adapters(const mia__webgpu_library *library, WGPUInstance i
         if (all[i].info.processor) found[kept++] = all[i];
     return count;
 }
+
+mia_status mia__native_no_adapter(const mia__webgpu_library *library, mia_error *error) {
+    return mia_error_set(error, MIA_ERROR_NOT_FOUND,
+                         "webgpu: %s finds no adapter: a GPU needs its Vulkan driver and the loader (Debian: "
+                         "libvulkan1); `make webgpu` installs drivers that compute on the CPU",
+                         library->name);
+}

@@ -9,7 +9,7 @@
 void mia__native_text(WGPUStringView view, char *into, size_t bytes) {
     size_t length = view.data == NULL ? 0 : view.length == SIZE_MAX ? strlen(view.data) : view.length;
     if (length >= bytes) length = bytes - 1;
-    if (length > 0) memcpy(into, view.data, length);
+    if (view.data != NULL && length > 0) memcpy(into, view.data, length);
     while (length > 0 && (into[length - 1] == '\n' || into[length - 1] == ' ')) length--;
     into[length] = '\0';
 }
