@@ -63,7 +63,10 @@ typedef struct mia_op_description {
      * NULL. */
     void (*cpu)(const mia_custom_call *call, int64_t begin, int64_t end);
 
-    const char *wgsl; /* for GPU backends, copied; may be NULL */
+    /* Element-wise, for the webgpu backend: the body of a WGSL function of numbers x0, x1, ... (f32) and attributes f0,
+     * f1 (f32), i0, i1, ... (i32) that returns an f32: "return x0 + f0 * x1;". Operands of other types come as f32, the
+     * result becomes the type as by mia_convert. Copied; NULL: the operation does not run there. */
+    const char *wgsl;
 } mia_op_description;
 
 /* Registers an operation; *out is its number on this device. Any thread; does not block. INVALID_ARGUMENT: no

@@ -1,6 +1,8 @@
 /* Random programs of element-wise operations and conversions through the public API, on the cpu backend with
  * fusion and without: the bits are the same. Programs of operations that every backend rounds alike are held
- * against the reference, too. Types, shapes that repeat, views, and who else refers to a value are drawn. */
+ * against the reference, too. Types, shapes that repeat, views, and who else refers to a value are drawn.
+ *
+ * MIA_TEST_BACKEND=webgpu tests that backend's bits instead, on the GPU that it finds. */
 #include "ops/operand.h"
 #include "ops/program.h"
 
@@ -35,6 +37,8 @@ typedef struct session {
     drawn values[MOST];
     int count;
 } session;
+
+static bool on_gpu;
 
 static int64_t pick(session *s, int64_t limit) {
     return test_below(&s->state, limit);
@@ -80,6 +84,7 @@ static void draw_leaf(session *s) {
                                       MIA_i32, MIA_u32, MIA_i8,  MIA_u8,   MIA_bool8};
     drawn *d = &s->values[s->count++];
     *d = (drawn){.dtype = types[pick(s, 10)], .shape = s->base};
+    if (on_gpu && d->dtype == MIA_f64) d->dtype = MIA_f32;
     for (uint32_t m = 0; m < d->shape.ndim; m++)
         if (pick(s, 4) == 0) d->shape.extent[m] = 1;
     d->leaf = (operand){.dtype = d->dtype, .shape = d->shape};
@@ -116,6 +121,7 @@ static bool draw_operation(session *s) {
     d.shape = s->values[x].shape;
     for (int k = 0; k < count; k++) repeat_to(&d.shape, &s->values[d.operands[k]].shape);
     d.target = (mia_dtype)(MIA_f32 + pick(s, MIA_bool8));
+    if (on_gpu && d.target == MIA_f64) d.target = MIA_f16;
     d.dtype = r->op == MIA_OP_convert ? d.target : r->form == SIGNATURE_COMPARE ? MIA_bool8 : dtype;
     d.reversed = pick(s, 12) == 0;
     d.read = pick(s, 8) == 0;
@@ -218,7 +224,8 @@ static mia_device *open_device(const char *backend, bool no_fusion, uint32_t thr
 static uint64_t seed;
 
 static void run_programs(bool exact, long rounds) {
-    mia_device *devices[DEVICES] = {open_device("cpu", true, 1), open_device("cpu", false, 2),
+    const char *backend = on_gpu ? "webgpu" : "cpu";
+    mia_device *devices[DEVICES] = {open_device(backend, true, 1), open_device(backend, false, 2),
                                     open_device("reference", false, 1)};
     static session s;
     for (long round = 0; round < rounds; round++) {
@@ -241,7 +248,8 @@ static void run_programs(bool exact, long rounds) {
 }
 
 static long rounds(void) {
-    return getenv("MIA_TEST_LONG") != NULL ? 50000 : 2000;
+    bool full = getenv("MIA_TEST_LONG") != NULL;
+    return on_gpu ? 30 : full ? 50000 : 2000;
 }
 
 static void test_same_bits(void **state) {
@@ -270,6 +278,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_same_bits),
                                        cmocka_unit_test(test_same_numbers_as_reference),
                                        cmocka_unit_test(test_instruction_sets)};
+    const struct CMUnitTest gpu_tests[] = {cmocka_unit_test(test_same_bits)};
+    const char *backend = getenv("MIA_TEST_BACKEND");
+    on_gpu = only_normal_numbers = backend != NULL && strcmp(backend, "webgpu") == 0;
     seed = test_seed();
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return on_gpu ? cmocka_run_group_tests(gpu_tests, NULL, NULL) : cmocka_run_group_tests(tests, NULL, NULL);
 }

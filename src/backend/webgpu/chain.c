@@ -2,6 +2,7 @@
 #include "backend/webgpu/chain.h"
 
 #include "backend/webgpu/expression.h"
+#include "backend/webgpu/math.h"
 
 #include <stdio.h>
 
@@ -19,7 +20,8 @@ static mia_dtype operand_dtype(const mia__chain *chain, uint8_t operand) {
                                         : chain->step->inputs[operand].dtype;
 }
 
-/* The function of an instruction, whose name is <prefix>do<n>: it calls the operation's and rounds. */
+/* The function of an instruction, whose name is <prefix>do<n>: it calls the operation's and rounds. What f32 is rounded to
+ * is kept, so that no product becomes one with a later sum and the numbers are those of single steps. */
 static bool declare(mia__kernel *k, const mia__chain *chain, uint32_t n) {
     static const char arguments[] = "a0, a1, a2, a3, a4, a5";
     _Static_assert(MIA__MAX_OPERANDS <= 6, "as many are named");
@@ -41,8 +43,13 @@ static bool declare(mia__kernel *k, const mia__chain *chain, uint32_t n) {
         return mia__kernel_refuse(k, instruction->custom != NULL
                                          ? "an operation that the program registered says no WGSL of itself"
                                          : "an operation has no WGSL");
-    (void)snprintf(round, sizeof round, "round_%s", mia_dtype_describe(instruction->dtype)->name);
-    if (mia__kernel_lacks(k, round)) mia__kernel_round(k, round, instruction->dtype);
+    if (instruction->dtype == MIA_f32 && n + 1 < chain->end) {
+        (void)snprintf(round, sizeof round, "m_kept");
+        mia__kernel_math(k, round);
+    } else {
+        (void)snprintf(round, sizeof round, "round_%s", mia_dtype_describe(instruction->dtype)->name);
+        if (mia__kernel_lacks(k, round)) mia__kernel_round(k, round, instruction->dtype);
+    }
     mia__kernel_add(k, "fn %sdo%u(", chain->prefix, n);
     for (uint32_t i = 0; i < count; i++)
         mia__kernel_add(k, "%sa%u: %s", i > 0 ? ", " : "", i,

@@ -144,23 +144,17 @@ static bool put_rule(mia__kernel *k, const mia__expression *e, char *call, size_
 
 /* --- operations that programs register ----------------------------------------------------------- */
 
-/* The body that the program gives, as a function of x0, x1, ... and those attributes that it names. */
-static bool put_custom(mia__kernel *k, const mia__expression *e, char *call, size_t capacity) {
-    const mia_op_description *d = &e->custom->description;
-    const char *type = mia__kernel_type(e->dtype);
-    if (d->wgsl == NULL) return false;
-    char name[128], field[32];
-    (void)snprintf(name, sizeof name, "custom_%.90s_%s", e->custom->row.info.name, type);
-    bool once = mia__kernel_lacks(k, name);
-    if (once) mia__kernel_add(k, "fn %s(", name);
-    for (uint32_t i = 0; once && i < e->count; i++) mia__kernel_add(k, "x%u: %s, ", i, type);
-    int length = snprintf(call, capacity, "%s(%s", name, e->operands);
+/* Attributes that a text names, as parameters of a function or as what is handed to it. */
+static int put_custom_attributes(mia__kernel *k, const mia__expression *e, bool define, char *call,
+                                 size_t capacity, int length) {
+    const char *wgsl = e->custom->description.wgsl;
+    char field[MIA__EXPRESSION_CALL];
     for (uint32_t a = 0; a < MIA_MAX_REALS + MIA_MAX_INTEGERS && (size_t)length < capacity; a++) {
         bool real = a < MIA_MAX_REALS;
         uint32_t i = real ? a : a - MIA_MAX_REALS;
         (void)snprintf(field, sizeof field, "%c%u", real ? 'f' : 'i', i);
-        if (strstr(d->wgsl, field) == NULL) continue;
-        if (once) mia__kernel_add(k, "%s: %s, ", field, real ? "f32" : "i32");
+        if (strstr(wgsl, field) == NULL) continue;
+        if (define) mia__kernel_add(k, "%s: %s, ", field, real ? "f32" : "i32");
         (void)snprintf(field, sizeof field, "%s_%c%u", e->name, real ? 'f' : 'i', i);
         if (real)
             mia__kernel_f32(k, field, e->attributes->f[i]);
@@ -169,13 +163,37 @@ static bool put_custom(mia__kernel *k, const mia__expression *e, char *call, siz
         length += snprintf(call + length, capacity - (size_t)length, ", bitcast<%s>(p.%s)",
                            real ? "f32" : "i32", field);
     }
-    if (once) {
-        mia__kernel_add(k, ") -> %s {\n", type);
-        mia__kernel_put(k, d->wgsl);
+    return length;
+}
+
+/* The body that the program gives, as a function of numbers x0, x1, ... and those attributes that it names. What it
+ * returns becomes the result's type as a conversion does. */
+static bool put_custom(mia__kernel *k, const mia__expression *e, char *call, size_t capacity) {
+    const char *wgsl = e->custom->description.wgsl;
+    char name[128], convert[64];
+    if (wgsl == NULL) return false;
+    (void)snprintf(name, sizeof name, "custom_%.100s", e->custom->row.info.name);
+    mia__expression_convert(k, MIA_f32, e->result, convert, sizeof convert);
+    bool define = mia__kernel_lacks(k, name);
+    if (define) mia__kernel_add(k, "fn %s(", name);
+    for (uint32_t i = 0; define && i < e->count; i++) mia__kernel_add(k, "x%u: f32, ", i);
+    int length = snprintf(call, capacity, "%s(%s(", convert, name);
+    const char *operand = e->operands;
+    for (uint32_t i = 0; i < e->count && (size_t)length < capacity; i++) {
+        int letters = (int)strcspn(operand, ",");
+        length += snprintf(call + length, capacity - (size_t)length, "%sf32(%.*s)", i > 0 ? ", " : "",
+                           letters, operand);
+        operand += letters + (operand[letters] != 0 ? 2 : 0);
+    }
+    length = put_custom_attributes(k, e, define, call, capacity, length);
+    if (define) {
+        mia__kernel_put(k, ") -> f32 {\n");
+        mia__kernel_put(k, wgsl);
         mia__kernel_put(k, "\n}\n");
     }
-    if ((size_t)length + 1 < capacity) (void)snprintf(call + length, capacity - (size_t)length, ")");
-    return (size_t)length + 1 < capacity;
+    if ((size_t)length + 2 >= capacity) return false;
+    (void)snprintf(call + length, capacity - (size_t)length, "))");
+    return true;
 }
 
 bool mia__expression_put(mia__kernel *k, const mia__expression *expression, char *call, size_t capacity) {

@@ -4,7 +4,7 @@
 
 #include "backend/webgpu/kernel.h"
 
-#define MIA__EXPRESSION_CALL 200 /* bytes of a call's text */
+#define MIA__EXPRESSION_CALL 600 /* bytes of a call's text */
 
 /* What is called, on operands of a type (of what is chosen from, for `where`), by their names: "x0, v2". */
 typedef struct mia__expression {

@@ -1,0 +1,89 @@
+/* Numbers made blocks of 32 (base/block.c, whose arithmetic this is, rounding for rounding): an invocation a block. The K
+ * formats look for their scales in f64, which a GPU lacks. */
+#include "backend/webgpu/encode.h"
+
+#include "backend/webgpu/math.h"
+#include "backend/webgpu/units.h"
+
+/* m_quotient is rounded as well as a division in C is, but for a few ties: what a first quotient leaves is exact. */
+static const char arithmetic[] =
+    "fn m_quotient(a: f32, b: f32) -> f32 {\n"
+    "    let q = a / b;\n    let t = m_product(q, b);\n    return q + ((a - t.x) - t.y) / b;\n}\n"
+    "fn inverse_of(scale: f32) -> f32 { if (scale == 0.0) { return 0.0; } return m_quotient(1.0, scale); }\n"
+    "fn whole(x: f32) -> f32 {\n" /* halves away from 0 */
+    "    let t = trunc(x);\n    return select(t, t + sign(x), abs(x - t) >= 0.5);\n}\n";
+
+static const char extreme[] =
+    "    var most = 0.0f;\n"
+    "    for (var j = 0u; j < 32u; j++) { if (abs(x[j]) > abs(most)) { most = x[j]; } }\n";
+
+/* Lines that make x[32] quants q[32], and put scales at half-words `at` on. */
+static void put_quants(mia__kernel *k, mia_dtype to) {
+    bool five = to == MIA_q5_0 || to == MIA_q5_1;
+    if (to == MIA_q8_0) {
+        mia__kernel_put(k, extreme);
+        mia__kernel_put(
+            k, "    let scale = m_quotient(abs(most), 127.0);\n    let inverse = inverse_of(scale);\n"
+               "    for (var j = 0u; j < 32u; j++) {\n"
+               "        q[j] = u32(i32(clamp(whole(m_kept(x[j] * inverse)), -127.0, 127.0))) & 0xffu;\n"
+               "    }\n    y_set(at, half(scale));\n    at += 1u;\n");
+    } else if (to == MIA_q4_0 || to == MIA_q5_0) {
+        mia__kernel_put(k, extreme);
+        mia__kernel_add(k,
+                        "    let scale = m_quotient(most, -%d.0);\n    let inverse = inverse_of(scale);\n"
+                        "    for (var j = 0u; j < 32u; j++) {\n"
+                        "        q[j] = u32(clamp(m_kept(m_kept(x[j] * inverse) + %d.5), 0.0, %d.0));\n"
+                        "    }\n    y_set(at, half(scale));\n    at += 1u;\n",
+                        five ? 16 : 8, five ? 16 : 8, five ? 31 : 15);
+    } else {
+        mia__kernel_add(
+            k,
+            "    var low = x[0];\n    var high = x[0];\n"
+            "    for (var j = 1u; j < 32u; j++) { low = min(low, x[j]); high = max(high, x[j]); }\n"
+            "    let scale = m_quotient(high - low, %d.0);\n    let inverse = inverse_of(scale);\n"
+            "    for (var j = 0u; j < 32u; j++) {\n"
+            "        q[j] = u32(clamp(m_kept(m_kept(m_kept(x[j] - low) * inverse) + 0.5), 0.0, %d.0));\n"
+            "    }\n    y_set(at, half(scale));\n    y_set(at + 1u, half(low));\n    at += 2u;\n",
+            five ? 31 : 15, five ? 31 : 15);
+    }
+}
+
+/* Lines that put the quants behind the scales. */
+static void put_bits(mia__kernel *k, mia_dtype to) {
+    if (to == MIA_q8_0) {
+        mia__kernel_put(
+            k, "    for (var j = 0u; j < 16u; j++) { y_set(at + j, q[2u * j] | (q[2u * j + 1u] << 8u)); }\n");
+        return;
+    }
+    if (to == MIA_q5_0 || to == MIA_q5_1)
+        mia__kernel_put(
+            k, "    var fifths = 0u;\n"
+               "    for (var j = 0u; j < 32u; j++) { fifths |= (q[j] >> 4u) << j; }\n"
+               "    y_set(at, fifths & 0xffffu);\n    y_set(at + 1u, fifths >> 16u);\n    at += 2u;\n");
+    mia__kernel_put(
+        k, "    for (var j = 0u; j < 8u; j++) {\n"
+           "        let a = 2u * j;\n"
+           "        y_set(at + j, (q[a] & 15u) | ((q[a + 16u] & 15u) << 4u) | ((q[a + 1u] & 15u) << 8u) |\n"
+           "            ((q[a + 17u] & 15u) << 12u));\n    }\n");
+}
+
+bool mia__kernel_encode(mia__kernel *k) {
+    const mia__operand *output = &k->step->output;
+    const mia_dtype_info *info = mia_dtype_describe(output->dtype);
+    if (info->elements != 32)
+        return mia__kernel_refuse(k, "numbers are made blocks of that format on other devices");
+    const mia__units halves = {.bytes = 2};
+    if (!mia__units_target(k, &halves, "y", output->buffer)) return false;
+    mia__kernel_math(k, "m_product m_kept");
+    mia__kernel_bits(k, "half", MIA_f16);
+    mia__kernel_put(k, arithmetic);
+    mia__kernel_add(
+        k,
+        "fn each(i: u32) {\n    var x: array<f32, 32>;\n    var q: array<u32, 32>;\n"
+        "    for (var j = 0u; j < 32u; j++) { x[j] = number(i * 32u + j); }\n    var at = i * %uu;\n",
+        info->bytes / 2);
+    put_quants(k, output->dtype);
+    put_bits(k, output->dtype);
+    mia__kernel_put(k, "}\n");
+    return mia__units_each(k, (uint64_t)mia__view_count(&output->view) / info->elements);
+}
