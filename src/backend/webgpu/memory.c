@@ -7,11 +7,12 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define SMALL_BUFFER  ((uint64_t)1 << 20)  /* buffers up to this are kept */
-#define MOST_UNUSED   ((uint64_t)16 << 20) /* bytes kept */
-#define STAGING_BYTES ((uint64_t)64 << 20) /* at most on their way from the host, */
-#define SENT_BYTES    ((uint64_t)16 << 20) /* so many at a time */
-#define WRITE_PIECE   ((size_t)8 << 20)
+#define SMALL_BUFFER ((uint64_t)1 << 20)  /* buffers up to this are kept */
+#define MOST_UNUSED  ((uint64_t)16 << 20) /* bytes kept */
+#define STAGING_BYTES                                                                                        \
+    ((uint64_t)56 << 20) /* at most on their way from the host: with parameters less than 64 MiB; */
+#define SENT_BYTES  ((uint64_t)16 << 20) /* so many with a submission */
+#define WRITE_PIECE ((size_t)8 << 20)
 
 static uint64_t room_for(size_t bytes) {
     if (bytes > SIZE_MAX - MIA__WEBGPU_ALIGNMENT) return UINT64_MAX;

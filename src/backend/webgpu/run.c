@@ -225,6 +225,7 @@ static bool write_parameters(mia__webgpu *webgpu, mia__webgpu_program *program, 
     program->uniforms = webgpu->gpu->type->buffer(webgpu->gpu, bytes, MIA__GPU_UNIFORM, error);
     if (program->uniforms == NULL) return false;
     webgpu->gpu->type->write(webgpu->gpu, program->uniforms, 0, program->parameters, bytes);
+    webgpu->unsent_bytes += bytes;
     return true;
 }
 
