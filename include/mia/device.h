@@ -52,7 +52,8 @@ typedef enum mia_precision {
 
 /* A step of a run as it went, or the part that another thread had in it. */
 typedef struct mia_step_event {
-    const char *name; /* its operation; of a fused step all of them, "mul add gelu". Valid during the call */
+    const char *name; /* its operation; of a fused step all of them, "mul add gelu"; of steps that ran as one
+                         with " | " between. Valid during the call */
     const char *shapes;   /* "f32 [256, 1] <- q8_0 [64, 256], f32 [64, 1]". Valid during the call */
     uint64_t run;         /* number of the run on its device */
     uint32_t step, steps; /* number within the run, and how many that has */
@@ -164,7 +165,7 @@ MIA_API const mia_backend_info *mia_backends(size_t *count);
 /* Counts since the device was opened, and bytes of device memory. */
 typedef struct mia_device_counters {
     uint64_t runs;       /* plans run */
-    uint64_t kernels;    /* steps run */
+    uint64_t kernels;    /* steps run; several that ran as one count once */
     uint64_t plans;      /* plans made */
     uint64_t plan_hits;  /* plans taken from the cache */
     uint64_t handles;    /* owned handles now */

@@ -126,6 +126,13 @@ static bool place_output(mia__planner *planner, uint32_t s, moment now) {
     return true;
 }
 
+bool mia__plan_may_prepare(const mia__planner *planner, const mia__operand *input) {
+    const mia__plan_value *value = &planner->values[input->buffer];
+    return value->constant && input->view.ndim <= MIA_MAX_MODES &&
+           mia__view_is_compact(input->dtype, &input->view) &&
+           mia__view_bytes(input->dtype, &input->view) == value->bytes;
+}
+
 /* Replaces the values in a step's operands by their buffers. */
 static bool place_operands(mia__planner *planner, uint32_t s, moment now) {
     mia__step *step = &planner->plan->steps[s];
@@ -134,9 +141,7 @@ static bool place_operands(mia__planner *planner, uint32_t s, moment now) {
         mia__operand *input = &step->inputs[i];
         const mia__plan_value *value = &planner->values[input->buffer];
         mia__form form = {0};
-        if (value->constant && rules->form != NULL && input->view.ndim <= MIA_MAX_MODES &&
-            mia__view_is_compact(input->dtype, &input->view) &&
-            mia__view_bytes(input->dtype, &input->view) == value->bytes)
+        if (rules->form != NULL && mia__plan_may_prepare(planner, input))
             form = rules->form(rules->context, planner->plan, step, i);
         if (rules->binding_bytes > 0 && form.bytes > rules->binding_bytes)
             form.key = 0; /* a form cannot be cut, the constant as it is can (split.c) */

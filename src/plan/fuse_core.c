@@ -250,23 +250,26 @@ static uint32_t core_behind(const fuser *f, const mia__step *chain, uint32_t i) 
     return free && is_only_reader(f, chain, s) ? s : NO_STEP;
 }
 
-static bool same_extents(const mia__view *a, const mia__view *b) {
+static bool same_strides(const mia__view *a, const mia__view *b) {
     bool same = a->ndim == b->ndim;
-    for (uint32_t m = 0; same && m < a->ndim; m++) same = a->extent[m] == b->extent[m];
+    for (uint32_t m = 0; same && m < a->ndim; m++)
+        same = a->extent[m] == b->extent[m] && (a->stride[m] == b->stride[m] || a->extent[m] == 1);
     return same;
 }
 
-static bool are_siblings(const mia__step *a, const mia__step *b) {
+/* Weights have to lie alike, prepared or not, so that one kernel multiplies x by all of them. */
+static bool are_siblings(const mia__planner *planner, const mia__step *a, const mia__step *b) {
     return a->op == MIA_OP_matmul && b->op == MIA_OP_matmul &&
            mia__same_operand(&a->inputs[1], &b->inputs[1]) && a->inputs[0].dtype == b->inputs[0].dtype &&
-           a->output.dtype == b->output.dtype && same_extents(&a->inputs[0].view, &b->inputs[0].view);
+           a->output.dtype == b->output.dtype && same_strides(&a->inputs[0].view, &b->inputs[0].view) &&
+           mia__plan_may_prepare(planner, &a->inputs[0]) == mia__plan_may_prepare(planner, &b->inputs[0]);
 }
 
 static void take_siblings(fuser *f, fused *parts) {
     const mia__step *chain = &f->steps[parts->epilogue];
     for (uint32_t i = 0; i < chain->input_count && parts->core_count < MIA__MOST_CORES; i++) {
         uint32_t s = core_behind(f, chain, i);
-        if (s == NO_STEP || !are_siblings(&f->steps[parts->cores[0]], &f->steps[s])) continue;
+        if (s == NO_STEP || !are_siblings(f->planner, &f->steps[parts->cores[0]], &f->steps[s])) continue;
         fused more = *parts;
         uint32_t at = more.core_count++;
         for (; at > 0 && more.cores[at - 1] > s; at--) more.cores[at] = more.cores[at - 1];

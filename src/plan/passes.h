@@ -62,6 +62,9 @@ mia_status mia__plan_split(mia__planner *planner, mia_error *error);
 /* Whether a step may write its result over input i if it is the last to read it. Operands still name values. */
 bool mia__plan_can_overwrite(const mia__planner *planner, const mia__step *step, uint32_t i);
 
+/* Whether an operand is all of a constant, so that a backend may be asked for a form of it. It names a value. */
+bool mia__plan_may_prepare(const mia__planner *planner, const mia__operand *input);
+
 /* Each adds a zeroed element and returns it, NULL without memory. */
 mia__step *mia__plan_add_step(mia__plan *plan);
 mia__instruction *mia__plan_add_instruction(mia__plan *plan);

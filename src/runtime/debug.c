@@ -63,22 +63,37 @@ const char *mia__step_text(const mia__plan *plan, const mia__step *step, char *t
             used += written > 0 ? (size_t)written : 0;
         }
     }
+    if (step->core_count > 0 && used < capacity)
+        (void)snprintf(text + used, capacity - used,
+                       step->core_count == 1 ? " around #%u" : " around #%u to #%u", (unsigned)step->core,
+                       (unsigned)(step->core + step->core_count - 1));
+    return text;
+}
+
+/* Of the first of several steps that run at once, the others. */
+static const char *together_text(const mia__step *step, uint32_t number, char *text, size_t capacity) {
+    text[0] = '\0';
+    if (step->together > 0)
+        (void)snprintf(text, capacity,
+                       step->together == 2 ? ", together with %u" : ", together with %u to %u",
+                       (unsigned)number + 1, (unsigned)(number + step->together - 1));
     return text;
 }
 
 static void log_steps(const mia_device *device, const mia__plan *plan) {
     for (uint32_t s = 0; s < plan->step_count; s++) {
         const mia__step *step = &plan->steps[s];
-        char text[200], operations[400], inputs[300] = "";
+        char text[200], operations[400], together[60], inputs[400] = "";
         size_t used = 0;
         for (uint32_t i = 0; i < step->input_count && used < sizeof inputs; i++) {
             int written = snprintf(inputs + used, sizeof inputs - used, "%s%s", i > 0 ? ", " : "",
                                    operand_text(&step->inputs[i], text, sizeof text));
             used += written > 0 ? (size_t)written : 0;
         }
-        mia__device_log(device, "%4u  %-12s %s <- %s", (unsigned)s,
+        mia__device_log(device, "%4u  %-12s %s <- %s%s", (unsigned)s,
                         mia__step_text(plan, step, operations, sizeof operations),
-                        operand_text(&step->output, text, sizeof text), inputs);
+                        operand_text(&step->output, text, sizeof text), inputs,
+                        together_text(step, s, together, sizeof together));
     }
 }
 

@@ -184,7 +184,7 @@ static uint32_t step_box(const plan_drawing *p, uint32_t step) {
     return p->plan->buffer_count + step;
 }
 
-/* "12 matmul", "13 mul, add, gelu" */
+/* "12 matmul", "13 mul, add, gelu", "14 rms_norm, [matmul], add": the core in brackets */
 static void step_title(const mia__plan *plan, uint32_t number, char *text) {
     const mia__step *step = &plan->steps[number];
     int used = snprintf(text, TEXT, "%u ", (unsigned)number);
@@ -195,11 +195,19 @@ static void step_title(const mia__plan *plan, uint32_t number, char *text) {
     }
     for (uint32_t n = 0; n < step->instruction_count; n++) {
         const mia__instruction *made = &plan->instructions[step->first_instruction + n];
-        int more = snprintf(text + used, TEXT - (size_t)used, "%s%s", n > 0 ? ", " : "",
+        bool core = n >= step->core && n < step->core + step->core_count;
+        int more = snprintf(text + used, TEXT - (size_t)used, core ? "%s[%s]" : "%s%s", n > 0 ? ", " : "",
                             mia__op_row_of(made->op, made->custom)->info.name);
         if (more < 0 || more >= TEXT - used) return;
         used += more;
     }
+}
+
+/* A fused step looks like its core. */
+static mia__box_kind kind_of_step(const mia__plan *plan, const mia__step *step) {
+    if (step->op != MIA__OP_FUSED) return kind_of(mia__op_row_of(step->op, step->custom));
+    const mia__instruction *core = &plan->instructions[step->first_instruction + step->core];
+    return step->core_count > 0 ? kind_of(mia__op_row_of(core->op, core->custom)) : MIA__BOX_ELEMENTWISE;
 }
 
 static void plan_boxes(mia__drawing *d, const plan_drawing *p) {
@@ -221,14 +229,14 @@ static void plan_boxes(mia__drawing *d, const plan_drawing *p) {
     for (uint32_t s = 0; s < p->plan->step_count; s++) {
         const mia__step *step = &p->plan->steps[s];
         const mia__plan_buffer *buffer = &p->plan->buffers[step->output.buffer];
-        bool fused = step->op == MIA__OP_FUSED;
-        (void)snprintf(note, sizeof note, "%s, %s b%u",
-                       type_text(step->output.dtype, &step->output.view, type), places[buffer->kind],
-                       (unsigned)step->output.buffer);
+        int noted =
+            snprintf(note, sizeof note, "%s, %s b%u", type_text(step->output.dtype, &step->output.view, type),
+                     places[buffer->kind], (unsigned)step->output.buffer);
+        if (step->together > 0 && noted > 0)
+            (void)snprintf(note + noted, sizeof note - (size_t)noted, ", together with the next %u",
+                           (unsigned)(step->together - 1));
         step_title(p->plan, s, title);
-        mia__draw_box(d, step_box(p, s),
-                      fused ? MIA__BOX_ELEMENTWISE : kind_of(mia__op_row_of(step->op, step->custom)), title,
-                      note);
+        mia__draw_box(d, step_box(p, s), kind_of_step(p->plan, step), title, note);
     }
     for (uint32_t i = 0; i < p->tape->output_count; i++)
         mia__draw_box(d, step_box(p, p->plan->step_count) + i, MIA__BOX_OUTPUT, p->tape->outputs[i].name, "");

@@ -25,6 +25,24 @@ static uint64_t touched_bytes(const mia__step *step, uint32_t input) {
     return input == 0 && looked_up && bytes > out ? out : bytes;
 }
 
+static uint64_t extent(const mia__operand *operand, uint32_t mode) {
+    return mode < operand->view.ndim ? (uint64_t)operand->view.extent[mode] : 1;
+}
+
+/* Of all instructions: those before the cores on each element of the main operand, x of a matmul. */
+static uint64_t fused_operations(const mia__plan *plan, const mia__step *step) {
+    const mia__instruction *all = &plan->instructions[step->first_instruction], *core = &all[step->core];
+    uint64_t out = (uint64_t)mia__view_count(&step->output.view);
+    if (step->core_count == 0) return out * step->instruction_count;
+    bool product = core->op == MIA_OP_matmul;
+    uint32_t main = step->core > 0 ? all[0].operands[0] : core->operands[product];
+    uint64_t in = (uint64_t)mia__view_count(&step->inputs[main].view), depth = 0;
+    if (product) depth = extent(&step->inputs[core->operands[0]], 0);
+    uint64_t each = product ? 2 * out * depth : in;
+    return step->core * in + step->core_count * each +
+           (step->instruction_count - step->core - step->core_count) * out;
+}
+
 static uint64_t step_bytes(const mia__step *step) {
     uint64_t bytes = 0;
     if (step->op == MIA_OP_update && step->inputs[0].buffer == step->output.buffer) /* the part alone moves */
@@ -33,14 +51,10 @@ static uint64_t step_bytes(const mia__step *step) {
     return bytes + shown_bytes(&step->output);
 }
 
-static uint64_t extent(const mia__operand *operand, uint32_t mode) {
-    return mode < operand->view.ndim ? (uint64_t)operand->view.extent[mode] : 1;
-}
-
-static uint64_t step_operations(const mia__step *step) {
+static uint64_t step_operations(const mia__plan *plan, const mia__step *step) {
     uint64_t out = (uint64_t)mia__view_count(&step->output.view);
     const mia__operand *in = step->inputs;
-    if (step->op == MIA__OP_FUSED) return out * step->instruction_count;
+    if (step->op == MIA__OP_FUSED) return fused_operations(plan, step);
     switch (step->op) {
     case MIA_OP_matmul: return 2 * out * extent(&in[0], 0);
     case MIA_OP_conv1d: return 2 * out * extent(&in[1], 0) * extent(&in[1], 1);
@@ -71,6 +85,20 @@ static const char *name_text(const mia__plan *plan, const mia__step *step, char 
     return text;
 }
 
+/* Of a step and those that ran within it: "matmul | matmul add | matmul". */
+static const char *names_text(const mia__plan *plan, const mia__step *step, uint32_t joined, char *text,
+                              size_t capacity) {
+    char one[200];
+    if (joined == 0) return name_text(plan, step, text, capacity);
+    size_t used = 0;
+    for (uint32_t i = 0; i <= joined && used < capacity; i++) {
+        int written = snprintf(text + used, capacity - used, "%s%s", i > 0 ? " | " : "",
+                               name_text(plan, &step[i], one, sizeof one));
+        used += written > 0 ? (size_t)written : 0;
+    }
+    return text;
+}
+
 static size_t add_type(const mia__operand *operand, const char *before, char *text, size_t used,
                        size_t capacity) {
     char extents[200];
@@ -86,6 +114,17 @@ static const char *shapes_text(const mia__step *step, char *text, size_t capacit
     size_t used = add_type(&step->output, "", text, 0, capacity);
     for (uint32_t i = 0; i < step->input_count; i++)
         used = add_type(&step->inputs[i], i == 0 ? " <- " : ", ", text, used, capacity);
+    return text;
+}
+
+static const char *all_shapes_text(const mia__step *step, uint32_t joined, char *text, size_t capacity) {
+    char one[1000];
+    size_t used = 0;
+    for (uint32_t i = 0; i <= joined && used < capacity; i++) {
+        int written = snprintf(text + used, capacity - used, "%s%s", i > 0 ? " | " : "",
+                               shapes_text(&step[i], one, sizeof one));
+        used += written > 0 ? (size_t)written : 0;
+    }
     return text;
 }
 
@@ -165,17 +204,22 @@ static void trace(void *user, const mia__span *span) {
     mia_device *device = ticket->device;
     const mia__plan *plan = ticket->run.plan;
     const mia__step *step = &plan->steps[span->step];
-    char name[200], shapes[1000];
-    const mia_step_event event = {.name = name_text(plan, step, name, sizeof name),
-                                  .shapes = shapes_text(step, shapes, sizeof shapes),
+    char name[400], shapes[2000];
+    uint64_t bytes = 0, operations = 0;
+    for (uint32_t i = 0; i <= span->joined; i++) {
+        bytes += step_bytes(&step[i]);
+        operations += step_operations(plan, &step[i]);
+    }
+    const mia_step_event event = {.name = names_text(plan, step, span->joined, name, sizeof name),
+                                  .shapes = all_shapes_text(step, span->joined, shapes, sizeof shapes),
                                   .run = device->counters.runs,
                                   .step = span->step,
                                   .steps = plan->step_count,
                                   .thread = span->thread,
                                   .begin = span->begin,
                                   .end = span->end,
-                                  .bytes = step_bytes(step),
-                                  .operations = step_operations(step)};
+                                  .bytes = bytes,
+                                  .operations = operations};
     if (device->times != NULL && span->thread == 0) add_time(device->times, &event);
     if (device->options.trace != NULL) device->options.trace(device->options.trace_user, &event);
 }

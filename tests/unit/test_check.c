@@ -96,6 +96,13 @@ static void test_a_wrong_kernel(void **state) {
         OK(mia_read(x, out, 20, NULL));
         expect_found(&l, fused ? "step 0, halve (entry" : "step 1, halve (entry");
         assert_true(out[3] == 5); /* checking changes nothing */
+        /* before a sum */
+        l = (lines){0};
+        count_up(device, 1, &x);
+        x = mia_sub(x, mia_full(f32, device, MIA_SCALAR, 1));
+        x = mia_call(f32, op, (const mia_tensor[1]){MIA_UNTYPED(x)}, 1, NULL);
+        OK(mia_read(mia_sum(x, MIA_ALL_MODES), out, 1, NULL));
+        expect_found(&l, fused ? "step 0, halve (entry" : "step 1, halve (entry");
         close_clean(device);
     }
 }
@@ -240,6 +247,41 @@ static void test_without_memory(void **state) {
     close_clean(device);
 }
 
+/* What is before and behind reductions, norms and matmuls, and several matmuls of one input. */
+static void test_cores_are_right(void **state) {
+    (void)state;
+    uint64_t seed = test_seed();
+    lines l = {0};
+    mia_device *device = open_checked(&l, false);
+    float numbers[64 * 33], read[64 * 33];
+    for (size_t i = 0; i < 64 * 33; i++) numbers[i] = 3 * test_uniform(&seed);
+    mia_tensor_f32 x = mia_upload(f32, device, MIA_SHAPE(64, 33), numbers);
+    mia_tensor_f32 w = mia_upload(f32, device, MIA_SHAPE(64), numbers);
+    mia_tensor_f32 a = mia_constant(f32, device, MIA_SHAPE(64, 30), numbers);
+    mia_tensor_f32 b = mia_constant(f32, device, MIA_SHAPE(64, 30), numbers + 64);
+    mia_tensor_f32 out[6];
+    int n = 0;
+    out[n++] = mia_sqrt(mia_sum(mia_square(mia_ref(x)), 1));
+    out[n++] = mia_neg(mia_softmax(mia_exp(mia_ref(x))));
+    mia_tensor_f32 normed = mia_rms_norm(mia_abs(mia_ref(x)), mia_ref(w), 1e-5);
+    out[n++] = mia_mul(mia_silu(mia_matmul(a, mia_ref(normed))), mia_matmul(b, normed));
+    out[n++] = mia_matmul(a, mia_ref(x));
+    out[n++] = mia_matmul(b, mia_ref(x));
+    out[n++] = mia_relu(mia_reduce_max(mia_neg(mia_ref(x)), 2));
+    mia_unref(x);
+    mia_unref(w);
+    mia_tensor list[6];
+    for (int i = 0; i < n; i++) list[i] = MIA_UNTYPED(out[i]);
+    OK(mia_tensor_eval(list, (size_t)n, NULL));
+    for (int i = 0; i < n; i++) {
+        mia_shape shape = mia_tensor_shape(list[i]);
+        OK(mia_read(out[i], read, (size_t)(shape.extent[0] * shape.extent[1]), NULL));
+    }
+    assert_int_equal(mia_device_count(device).kernels, 6); /* checked, each of a group runs by itself */
+    if (l.count > 0) fail_msg("%s", l.first);
+    close_clean(device);
+}
+
 /* --- the trace callback ----------------------------------------------------------------------- */
 
 typedef struct events {
@@ -273,12 +315,13 @@ static void test_trace(void **state) {
         }
         mia_unref(w);
         mia_unref(x);
-        int steps = b == 0 ? 4 : 3; /* one after the other, or neg and gelu as one */
+        int steps = b == 0 ? 4 : 2; /* one after the other, or neg and gelu with matmul */
         assert_int_equal(e.count, 2 * steps);
-        assert_string_equal(e.text[0], "matmul f32 [2, 1] <- f32 [4, 2], f32 [4, 1]");
-        assert_string_equal(e.text[1], b == 0 ? "neg f32 [2] <- f32 [2]" : "neg gelu f32 [2] <- f32 [2]");
+        assert_string_equal(e.text[0], b == 0 ? "matmul f32 [2, 1] <- f32 [4, 2], f32 [4, 1]"
+                                              : "matmul neg gelu f32 [2, 1] <- f32 [4, 2], f32 [4, 1]");
+        assert_string_equal(e.text[1], b == 0 ? "neg f32 [2] <- f32 [2]" : "sum f32 [1, 1] <- f32 [2, 1]");
         assert_int_equal(e.of[0].bytes, 4 * (8 + 4 + 2));
-        assert_int_equal(e.of[0].operations, 16);
+        assert_int_equal(e.of[0].operations, b == 0 ? 16 : 20);
         for (int i = 0; i < e.count; i++) {
             assert_int_equal(e.of[i].step, i % steps);
             assert_int_equal(e.of[i].steps, steps);
@@ -291,9 +334,13 @@ static void test_trace(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_wrong_kernel),   cmocka_unit_test(test_a_wrong_operation),
-        cmocka_unit_test(test_a_model_is_right), cmocka_unit_test(test_operations_are_right),
-        cmocka_unit_test(test_without_memory),   cmocka_unit_test(test_trace),
+        cmocka_unit_test(test_a_wrong_kernel),
+        cmocka_unit_test(test_a_wrong_operation),
+        cmocka_unit_test(test_a_model_is_right),
+        cmocka_unit_test(test_operations_are_right),
+        cmocka_unit_test(test_cores_are_right),
+        cmocka_unit_test(test_without_memory),
+        cmocka_unit_test(test_trace),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
 /* What a model says that it needs, before anything is loaded, is what its device then holds: of tiny random models and
- * of the bundled one, to the byte. */
+ * of the bundled one, to the byte. And how many kernels a layer takes. */
 #include "support/tiny_llama.h"
 
 #include <mia/mia.h>
@@ -138,12 +138,45 @@ static void test_nothing_is_loaded(void **state) {
     close_session(&s);
 }
 
+/* Kernels that a token takes in a model of so many layers. */
+static uint64_t kernels_of(uint32_t layers, bool biased, bool no_fusion) {
+    const tiny_options tiny = {.layers = layers, .seed = 3, .biased = biased};
+    int32_t ids[2] = {1, 2};
+    float logits[TINY_VOCABULARY];
+    mia_error error;
+    mia_lm_state *state;
+    session s = {.weights = tiny_open(&tiny)};
+    assert_non_null(s.weights);
+    const mia_device_options device = {.threads = 2, .no_fusion = no_fusion};
+    OK(mia_device_open(&device, &s.device, &error));
+    OK(mia_lm_open(s.device, s.weights, NULL, &s.lm, &error));
+    OK(mia_lm_state_open(s.lm, &state, &error));
+    OK(mia_lm_step(state, ids, 1, 0, logits, &error));
+    uint64_t before = mia_device_count(s.device).kernels;
+    OK(mia_lm_step(state, ids + 1, 1, 0, logits, &error));
+    uint64_t after = mia_device_count(s.device).kernels;
+    mia_lm_state_close(state);
+    close_session(&s);
+    return after - before;
+}
+
+/* A layer: norm; q, k and v at once; two rotations, two caches, attention; its output and the residual; norm, gate, up,
+ * silu and mul; down and the residual. Biases belong to the products. */
+static void test_kernels_of_a_layer(void **state) {
+    (void)state;
+    for (int biased = 0; biased < 2; biased++) {
+        assert_int_equal(kernels_of(3, biased, false) - kernels_of(2, biased, false), 10);
+        assert_int_equal(kernels_of(3, biased, true) - kernels_of(2, biased, true), biased ? 22 : 18);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tiny),
         cmocka_unit_test(test_bundled),
         cmocka_unit_test(test_any_use),
         cmocka_unit_test(test_nothing_is_loaded),
+        cmocka_unit_test(test_kernels_of_a_layer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

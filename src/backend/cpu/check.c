@@ -54,9 +54,10 @@ void mia__cpu_check_begin(mia__cpu_check *c, const mia__cpu *cpu, const mia__run
     size_t out = run->plan->buffers[step->output.buffer].bytes;
     for (uint32_t i = 0; i < step->input_count; i++) {
         const mia__plan_buffer *buffer = &run->plan->buffers[step->inputs[i].buffer];
-        if (buffer->kind == MIA__BUFFER_FORM && buffer->form != 0)
+        if (buffer->kind == MIA__BUFFER_FORM && buffer->form != 0) {
+            c->prepared[i] = c->args.inputs[i];
             c->args.inputs[i] = raw_constant(c, step->inputs[i].buffer);
-        else if (overlap(c->args.inputs[i], buffer->bytes, c->args.output, out))
+        } else if (overlap(c->args.inputs[i], buffer->bytes, c->args.output, out))
             c->args.inputs[i] = own_copy(c, c->args.inputs[i], buffer->bytes);
     }
     c->args.output = own_copy(c, c->args.output, out);
@@ -233,69 +234,86 @@ static bool check_single(const mia__cpu_check *c, const void *output) {
     return compare(c, c->step, c->step->entry, &c->args, output);
 }
 
+/* Where the result of instruction n lies when it is alone: compact, in the modes of the main operand before the cores,
+ * from them on in the output's. */
+static mia__view view_of_result(const mia__step *step, const mia__instruction *all, uint32_t n) {
+    const mia__view *modes = n < step->core ? &step->inputs[all[0].operands[0]].view : &step->output.view;
+    mia__view view = {.ndim = modes->ndim};
+    for (int64_t m = 0, stride = 1; m < (int64_t)modes->ndim; m++) {
+        view.extent[m] = modes->extent[m];
+        view.stride[m] = stride;
+        stride *= view.extent[m];
+    }
+    return view;
+}
+
+/* What an instruction is called with: for the reference kernel, and for the cpu's, which wants weights prepared. */
+typedef struct called {
+    mia__step step;
+    mia__kernel_args reference, own;
+} called;
+
 /* Instruction n as a step of its own, with the results of those before it at made[]. */
-static mia__step step_of(const mia__cpu_check *c, uint32_t n, void *const *made, mia__kernel_args *args) {
+static void call(const mia__cpu_check *c, uint32_t n, void *const *made, called *out) {
     const mia__instruction *all = &c->run->plan->instructions[c->step->first_instruction], *from = &all[n];
-    mia__step step = {.op = from->op,
-                      .input_count = from->operand_count,
-                      .entry = from->entry,
-                      .attributes = from->attributes,
-                      .scratch = MIA__NO_BUFFER,
-                      .custom = from->custom};
-    mia_shape shape = mia__view_shape(&c->step->output.view);
-    mia__operand result = {.buffer = MIA__NO_BUFFER};
-    *args = (mia__kernel_args){.step = NULL};
+    *out = (called){.step = {.op = from->op,
+                             .input_count = from->operand_count,
+                             .entry = from->entry,
+                             .attributes = from->attributes,
+                             .scratch = MIA__NO_BUFFER,
+                             .custom = from->custom}};
     for (uint32_t k = 0; k < from->operand_count; k++) {
-        uint32_t operand = from->operands[k];
+        uint32_t operand = from->operands[k], result = operand - MIA__MAX_OPERANDS;
         if (operand < MIA__MAX_OPERANDS) {
-            step.inputs[k] = c->step->inputs[operand];
-            args->inputs[k] = c->args.inputs[operand];
+            out->step.inputs[k] = c->step->inputs[operand];
+            out->reference.inputs[k] = out->own.inputs[k] = c->args.inputs[operand];
+            if (c->prepared[operand] != NULL) out->own.inputs[k] = c->prepared[operand];
         } else {
-            result.dtype = all[operand - MIA__MAX_OPERANDS].dtype;
-            result.view = mia__view_compact(result.dtype, &shape);
-            step.inputs[k] = result;
-            args->inputs[k] = made[operand - MIA__MAX_OPERANDS];
+            out->step.inputs[k] = (mia__operand){.buffer = MIA__NO_BUFFER,
+                                                 .dtype = all[result].dtype,
+                                                 .view = view_of_result(c->step, all, result)};
+            out->reference.inputs[k] = out->own.inputs[k] = made[result];
         }
     }
-    result.dtype = from->dtype;
-    result.view = mia__view_compact(result.dtype, &shape);
-    step.output = result;
-    return step;
+    out->step.output = (mia__operand){
+        .buffer = MIA__NO_BUFFER, .dtype = from->dtype, .view = view_of_result(c->step, all, n)};
+    out->reference.step = out->own.step = &out->step;
 }
 
 /* The cpu's kernel on one instruction; the reference kernel where it has none. */
-static void run_alone(const mia__cpu_check *c, const mia__step *step, mia__kernel_args *args, void *output) {
+static void run_alone(mia__cpu_check *c, called *one) {
     mia__cpu_instruction room[2];
     mia__cpu_step made;
     mia_error error = {0};
-    args->output = output;
+    const mia__step *step = &one->step;
+    size_t scratch = mia__cpu_scratch(c->cpu, c->run->plan, step);
+    if (scratch > 0) one->own.scratch = own(c, scratch);
+    if (c->no_memory) return;
     if (mia__cpu_choose(c->cpu, c->run->plan, step, room, &made, &error) != MIA_OK) {
-        mia__reference_of(step)(args);
+        mia__reference_of(step)(&one->own);
         return;
     }
-    mia__cpu_task task = {.step = &made, .args = *args};
+    mia__cpu_task task = {.step = &made, .args = one->own};
     for (uint32_t i = 0; i < step->input_count; i++)
-        task.inputs[i] = (const char *)args->inputs[i] + made.input_offset[i];
-    task.output = output;
+        task.inputs[i] = (const char *)one->own.inputs[i] + made.input_offset[i];
+    task.output = one->own.output;
     for (uint32_t i = 0; i < made.phase_count; i++) made.phases[i].function(&task, 0, made.phases[i].units);
 }
 
 static bool check_fused(mia__cpu_check *c, const void *output) {
     void *made[MIA__MOST_INSTRUCTIONS] = {NULL};
-    mia__step step = {0};
-    mia__kernel_args args;
+    called one;
     for (uint32_t n = 0; n < c->step->instruction_count; n++) {
-        step = step_of(c, n, made, &args);
-        size_t bytes = mia__view_bytes(step.output.dtype, &step.output.view);
-        void *reference = own(c, bytes);
-        made[n] = own(c, bytes);
+        call(c, n, made, &one);
+        size_t bytes = mia__view_bytes(one.step.output.dtype, &one.step.output.view);
+        one.reference.output = own(c, bytes);
+        one.own.output = made[n] = own(c, bytes);
+        if (!c->no_memory) run_alone(c, &one);
         if (c->no_memory) return true;
-        args.step = &step;
-        run_alone(c, &step, &args, made[n]);
-        args.output = reference;
-        mia__reference_of (&step)(&args);
-        if (!compare(c, &step, step.entry, &args, made[n])) return false;
+        mia__reference_of (&one.step)(&one.reference);
+        if (!compare(c, &one.step, one.step.entry, &one.reference, made[n])) return false;
     }
+    const mia__step step = one.step;
     const char *got = (const char *)output +
                       (size_t)c->step->output.view.offset * mia_dtype_describe(step.output.dtype)->bytes;
     int64_t count = mia__view_count(&step.output.view);

@@ -4,7 +4,7 @@
 
 #include "backend/cpu/cpu.h"
 
-#define MIA__CPU_CHECK_PIECES (2 * MIA__MAX_OPERANDS + 2 * MIA__MOST_INSTRUCTIONS + 2)
+#define MIA__CPU_CHECK_PIECES (2 * MIA__MAX_OPERANDS + 3 * MIA__MOST_INSTRUCTIONS + 2)
 
 typedef struct mia__cpu_check {
     const mia__cpu *cpu;
@@ -13,6 +13,8 @@ typedef struct mia__cpu_check {
     uint32_t index;
     bool no_memory;
     mia__kernel_args args; /* of the step, for its reference kernel */
+    const void
+        *prepared[MIA__MAX_OPERANDS]; /* inputs in forms of the cpu's kernels, which args has as they were */
     void *memory[MIA__CPU_CHECK_PIECES];
     size_t bytes[MIA__CPU_CHECK_PIECES];
     uint32_t count;

@@ -24,6 +24,13 @@ static void cut(mia__cpu_step *step) {
     }
 }
 
+void mia__cpu_share(const mia__cpu *cpu, mia__cpu_step *step) {
+    step->shared = false;
+    for (uint32_t i = 0; i < step->phase_count; i++)
+        if (step->phases[i].units > 1 && step->work >= cpu->shared_nanoseconds) step->shared = true;
+    cut(step);
+}
+
 mia_status mia__cpu_choose(const mia__cpu *cpu, const mia__plan *plan, const mia__step *source,
                            mia__cpu_instruction *room, mia__cpu_step *out, mia_error *error) {
     *out = (mia__cpu_step){.source = source,
@@ -35,9 +42,7 @@ mia_status mia__cpu_choose(const mia__cpu *cpu, const mia__plan *plan, const mia
         source->custom != NULL ? mia__cpu_choose_custom : mia__cpu_chooser_find(source->op);
     if (mia__cpu_moves_blocks(source)) chooser = mia__cpu_choose_blocks;
     if (chooser != NULL && chooser(cpu, plan, out)) {
-        for (uint32_t i = 0; i < out->phase_count; i++)
-            if (out->phases[i].units > 1 && out->work >= cpu->shared_nanoseconds) out->shared = true;
-        cut(out);
+        mia__cpu_share(cpu, out);
         return MIA_OK;
     }
     mia_status status = mia__reference_check(source, "cpu", error);
@@ -48,23 +53,45 @@ mia_status mia__cpu_choose(const mia__cpu *cpu, const mia__plan *plan, const mia
     return MIA_OK;
 }
 
-/* Bytes of a program; *instructions is where those of element-wise steps begin. False when it is too long. */
-static bool measure(const mia__plan *plan, size_t *instructions, size_t *bytes) {
-    size_t count = 0, room;
-    for (uint32_t i = 0; i < plan->step_count; i++)
+/* Bytes of a program; *fused and *instructions are where those of steps with cores and of element-wise ones begin.
+ * False when it is too long. */
+static bool measure(const mia__plan *plan, size_t *fused, size_t *instructions, size_t *bytes) {
+    size_t count = 0, cores = 0, room;
+    for (uint32_t i = 0; i < plan->step_count; i++) {
+        if (mia__cpu_has_cores(&plan->steps[i]) &&
+            !mia__size_add(cores, mia__cpu_fused_bytes(plan, &plan->steps[i]), &cores))
+            return false;
         if (!mia__size_add(count, mia__cpu_instructions_most(&plan->steps[i]), &count)) return false;
+    }
     if (!mia__size_multiply(plan->step_count, sizeof(mia__cpu_step), bytes) ||
-        !mia__size_add(*bytes, sizeof(mia__cpu_program), bytes) ||
+        !mia__size_add(*bytes, sizeof(mia__cpu_program), bytes))
+        return false;
+    *fused = *bytes;
+    if (!mia__size_add(*bytes, cores, bytes) ||
         !mia__size_multiply(count, sizeof(mia__cpu_instruction), &room))
         return false;
     *instructions = *bytes;
     return mia__size_add(*bytes, room, bytes);
 }
 
+/* Lets the steps of a group run as one when they bring x into the same form. */
+static void join(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_program *program, uint32_t first) {
+    uint32_t count = plan->steps[first].together;
+    if (count < 2) return;
+    mia__cpu_step *leader = &program->steps[first];
+    double work = 0;
+    for (uint32_t i = first; i < first + count; i++) {
+        if (!mia__cpu_matmul_shares(mia__cpu_core(leader), mia__cpu_core(&program->steps[i]))) return;
+        work += program->steps[i].work;
+    }
+    leader->joined = count - 1;
+    leader->shared = work >= cpu->shared_nanoseconds;
+}
+
 mia_status mia__cpu_compile(mia__backend *backend, const mia__plan *plan, void **program, mia_error *error) {
     const mia__cpu *cpu = (const mia__cpu *)backend;
-    size_t instructions, bytes;
-    if (!measure(plan, &instructions, &bytes))
+    size_t fused, instructions, bytes;
+    if (!measure(plan, &fused, &instructions, &bytes))
         return mia_error_set(error, MIA_ERROR_NO_MEMORY, "compile: a plan of %u steps is too long",
                              plan->step_count);
     mia__cpu_program *made = mia_allocate(cpu->host.allocator, bytes, _Alignof(max_align_t));
@@ -73,15 +100,23 @@ mia_status mia__cpu_compile(mia__backend *backend, const mia__plan *plan, void *
                              plan->step_count);
     *made = (mia__cpu_program){.count = plan->step_count, .bytes = bytes};
     mia__cpu_instruction *room = (mia__cpu_instruction *)(void *)((char *)made + instructions);
+    char *parts = (char *)made + fused;
     for (uint32_t i = 0; i < plan->step_count; i++) {
-        mia_status status = mia__cpu_choose(cpu, plan, &plan->steps[i], room, &made->steps[i], error);
-        room += mia__cpu_instructions_most(&plan->steps[i]);
+        const mia__step *step = &plan->steps[i];
+        mia_status status =
+            mia__cpu_has_cores(step)
+                ? mia__cpu_choose_fused(cpu, plan, step, room, (mia__cpu_fused *)(void *)parts,
+                                        &made->steps[i], error)
+                : mia__cpu_choose(cpu, plan, step, room, &made->steps[i], error);
+        room += mia__cpu_instructions_most(step);
+        if (mia__cpu_has_cores(step)) parts += mia__cpu_fused_bytes(plan, step);
         if (status != MIA_OK) {
             mia__cpu_discard(backend, made);
             return status;
         }
         made->fallbacks += made->steps[i].fallback;
     }
+    for (uint32_t i = 0; i < plan->step_count; i++) join(cpu, plan, made, i);
     *program = made;
     return MIA_OK;
 }

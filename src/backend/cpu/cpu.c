@@ -13,6 +13,11 @@
 /* Below this much work (estimated, of one thread) a step is not worth meeting for. */
 #define SHARED_NANOSECONDS 2000.0
 
+/* All but norms computed again in each matmul that reads them: they cost more than going to fetch them. */
+#define FUSIONS                                                                                              \
+    (MIA__FUSE_REDUCTION_PROLOGUE | MIA__FUSE_REDUCTION_EPILOGUE | MIA__FUSE_CONTRACTION_PROLOGUE |          \
+     MIA__FUSE_CONTRACTION_NORM | MIA__FUSE_CONTRACTION_EPILOGUE | MIA__FUSE_SIBLINGS | MIA__FUSE_TOGETHER)
+
 #define LARGE_PAGE ((size_t)2 << 20)
 
 static void cpu_close(mia__backend *backend) {
@@ -37,6 +42,7 @@ static void cpu_open(const mia_device_options *options, mia__backend **out, mia_
     cpu->host.base.rules.scratch = mia__cpu_scratch;
     cpu->host.base.rules.form = mia__cpu_form;
     cpu->host.base.rules.fused_inputs = options != NULL && options->no_fusion ? 0 : MIA__MAX_OPERANDS;
+    cpu->host.base.rules.fusions = FUSIONS;
     *out = &cpu->host.base;
     mia__complete(completion, MIA_OK, NULL);
 }

@@ -20,6 +20,7 @@
 #define MIA__CPU_MAX_PHASES 4
 
 typedef struct mia__cpu_step mia__cpu_step;
+typedef struct mia__cpu_fused mia__cpu_fused;
 
 /* One step of one run, with its memory: what a phase gets. */
 typedef struct mia__cpu_task {
@@ -27,6 +28,11 @@ typedef struct mia__cpu_task {
     mia__kernel_args args;                 /* starts of buffers, as reference kernels want them */
     const char *inputs[MIA__MAX_OPERANDS]; /* first element of each operand's view */
     char *output;
+    /* Of a core of a fused step (fused.c); NULL for others. */
+    const struct mia__cpu_task *before; /* makes input 0, a stretch at a time: it is nowhere else */
+    const struct mia__cpu_task *behind; /* takes the results in, which go nowhere else */
+    const struct mia__cpu_task *cores;  /* matmuls of the same x, core_count of them, this one the first */
+    uint32_t core_count;
 } mia__cpu_task;
 
 /* Does units [begin, end) of a phase. */
@@ -64,6 +70,7 @@ typedef struct mia__cpu_elementwise {
     uint8_t access[MIA__MAX_OPERANDS];
     uint8_t result;        /* the register that the last instruction leaves the numbers in */
     bool lands;            /* that is an input, which is brought straight to the output */
+    bool direct;           /* one instruction on memory as it lies, without tiles */
     bool slow;             /* its instructions take longer than memory does */
     uint32_t instructions; /* in step->instructions */
     uint32_t ndim;         /* at least 1 */
@@ -85,7 +92,8 @@ typedef struct mia__cpu_matmul {
     size_t x_bytes;                           /* of scratch memory that x is brought into */
     bool prepared;                            /* w is in the form of forms.h */
     bool packed;                              /* x is brought into panels by phase 0 */
-    bool narrows; /* the output is made in f32, behind x, and narrowed at the end */
+    bool tiled;                               /* results are made in tiles on the stack */
+    bool narrows;                             /* they are f32, and narrowed there */
 } mia__cpu_matmul;
 
 /* Rows of softmax and norms: a row is what is normalised together. Operands are the output, the input, and the
@@ -221,6 +229,8 @@ struct mia__cpu_step {
     double work;   /* estimate of nanoseconds on one thread */
     size_t input_offset[MIA__MAX_OPERANDS], output_offset; /* of views, in bytes */
     mia__cpu_instruction *instructions;                    /* room for mia__cpu_instructions_most(source) */
+    mia__cpu_fused *fused; /* of a step with cores, which has no phases of its own */
+    uint32_t joined;       /* steps behind it that run with it; then `shared` is about all of them */
     union {
         mia__cpu_elementwise elementwise;
         mia__cpu_loop loop;
@@ -238,6 +248,27 @@ struct mia__cpu_step {
         mia__cpu_scattered scattered;
         mia__cpu_embedding embedding;
     } as;
+};
+
+/* One of the steps that a step with cores is made of. */
+typedef struct mia__cpu_member {
+    mia__step source;
+    mia__cpu_step step;
+    uint8_t from
+        [MIA__MAX_OPERANDS]; /* its inputs: those of the fused step, or MIA__MAX_OPERANDS + a part's result */
+    bool runs;               /* by itself, its result in memory; otherwise it runs within another */
+    size_t result;           /* where that is in the step's scratch, SIZE_MAX: the output or nowhere */
+    size_t scratch;
+} mia__cpu_member;
+
+/* A step with cores: prologue, norm, cores and epilogue, those that there are. */
+#define MIA__CPU_MOST_PARTS (MIA__MOST_CORES + 3)
+struct mia__cpu_fused {
+    mia__cpu_member *parts;
+    uint32_t count, core;            /* core: the part that the cores begin with */
+    bool has_prologue, has_epilogue; /* the first part, the last part */
+    mia__instruction *instructions;  /* of the prologue; from step->core on those of the epilogue */
+    size_t bytes;                    /* of scratch */
 };
 
 /* A plan's steps as compiled. */
@@ -270,6 +301,8 @@ size_t mia__cpu_scratch(const void *cpu, const mia__plan *plan, const mia__step 
 /* --- compile.c -------------------------------------------------------------------------------- */
 mia_status mia__cpu_compile(mia__backend *backend, const mia__plan *plan, void **program, mia_error *error);
 void mia__cpu_discard(mia__backend *backend, void *program);
+/* Finds out whether a chosen step is worth sharing, and cuts its phases. */
+void mia__cpu_share(const mia__cpu *cpu, mia__cpu_step *step);
 /* Compiles one step, of that plan or of parts of its steps; room: for its instructions. */
 mia_status mia__cpu_choose(const mia__cpu *cpu, const mia__plan *plan, const mia__step *source,
                            mia__cpu_instruction *room, mia__cpu_step *out, mia_error *error);
@@ -291,8 +324,39 @@ static inline bool mia__cpu_is_float(mia_dtype dtype) {
     return dtype == MIA_f32 || dtype == MIA_f16 || dtype == MIA_bf16;
 }
 
+/* --- fused.c: steps with cores ---------------------------------------------------------------- */
+bool mia__cpu_has_cores(const mia__step *step);
+size_t mia__cpu_scratch_fused(const mia__cpu *cpu, const mia__plan *plan, const mia__step *step);
+/* Whether a step, one of a plan's, is one of a group whose first rounds the same x to 8 bits into its own scratch. */
+bool mia__cpu_borrows_scratch(const mia__cpu *cpu, const mia__plan *plan, const mia__step *step);
+/* The first step of the group that step `index` is one of; itself when it is alone. */
+uint32_t mia__cpu_group_of(const mia__plan *plan, uint32_t index);
+/* Bytes that a step with cores takes of a program, a multiple of what its parts are aligned to. */
+size_t mia__cpu_fused_bytes(const mia__plan *plan, const mia__step *step);
+/* fused: so many bytes. */
+mia_status mia__cpu_choose_fused(const mia__cpu *cpu, const mia__plan *plan, const mia__step *source,
+                                 mia__cpu_instruction *room, mia__cpu_fused *fused, mia__cpu_step *out,
+                                 mia_error *error);
+/* The tasks of all parts, of a task of the whole step. */
+void mia__cpu_fused_tasks(const mia__cpu_task *whole, mia__cpu_task tasks[MIA__CPU_MOST_PARTS]);
+/* Elements first .. first + count of what comes before a core, in `room`; returns where element 0 would be. */
+const char *mia__cpu_chain_before(const mia__cpu_task *before, size_t first, size_t count, void *room);
+/* What comes behind cores, whose results from element `first` on are at results[]. `behind` is a copy of the task. */
+void mia__cpu_chain_behind(mia__cpu_task *behind, const void *const *results, uint32_t cores, size_t first,
+                           size_t count);
+/* What a step is about: itself, or the first of its cores. */
+static inline const mia__cpu_step *mia__cpu_core(const mia__cpu_step *step) {
+    return step->fused != NULL ? &step->fused->parts[step->fused->core].step : step;
+}
+/* Where element 0 would be when element `first` is at `at`: not to be read, but a place to count from. */
+static inline char *mia__cpu_origin(const void *at, size_t first, size_t bytes) {
+    return (char *)((uintptr_t)at - first * bytes);
+}
+
 /* --- families: choosers ----------------------------------------------------------------------- */
 bool mia__cpu_choose_elementwise(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
+/* Elements first .. first + count of an element-wise step's result. */
+void mia__cpu_chain_run(const mia__cpu_task *task, size_t first, size_t count);
 /* The kernel of a registered element-wise operation on tiles of a lane. */
 mia__cpu_span_kernel mia__cpu_custom_kernel(mia__cpu_lane lane);
 bool mia__cpu_choose_custom(const mia__cpu *cpu, const mia__plan *plan, mia__cpu_step *out);
@@ -325,6 +389,14 @@ size_t mia__cpu_scratch_matmul_f64(const mia__cpu *cpu, const mia__step *step);
 mia__cpu_matmul mia__cpu_matmul_describe(const mia__cpu *cpu, const mia__step *step);
 int64_t mia__cpu_matmul_offset(const mia__cpu_matmul *matmul, const int64_t *strides, int64_t batch);
 size_t mia__cpu_scratch_matmul(const mia__cpu *cpu, const mia__step *step);
+/* Lets a chosen product make its results in tiles on the stack, of so many cores. False: it has no tiles. */
+bool mia__cpu_matmul_in_tiles(mia__cpu_step *step, uint32_t cores);
+bool mia__cpu_matmul_takes(const mia__step *step);
+/* Whether both bring the same x, if they read one, into the same form. */
+bool mia__cpu_matmul_shares(const mia__cpu_step *a, const mia__cpu_step *b);
+/* Whether a reduction, or a row of a norm, takes its input a stretch at a time from what comes before it. */
+bool mia__cpu_reduce_takes_before(const mia__step *step);
+bool mia__cpu_rows_take_chains(const mia__step *step);
 size_t mia__cpu_scratch_rows(const mia__cpu *cpu, const mia__step *step);
 size_t mia__cpu_scratch_attention(const mia__cpu *cpu, const mia__step *step);
 size_t mia__cpu_scratch_scatter(const mia__cpu *cpu, const mia__step *step);

@@ -212,7 +212,8 @@ static void run_tile(const mia__cpu_task *task, const void **at, char (*tiles)[T
         store_line(task->step->kernels, source->output.dtype, out, at[e->result], count);
 }
 
-static void run_tiles(const mia__cpu_task *task, size_t begin, size_t end) {
+/* Elements [first, last). */
+static void run_range(const mia__cpu_task *task, size_t first, size_t last) {
     const mia__cpu_elementwise *e = &task->step->as.elementwise;
     const mia__step *source = task->step->source;
     _Alignas(64) char tiles[REGISTERS][TILE_BYTES];
@@ -220,14 +221,26 @@ static void run_tiles(const mia__cpu_task *task, size_t begin, size_t end) {
     for (uint32_t i = 0; i < source->input_count; i++) {
         if (e->access[i] != ACCESS_POINT) continue;
         load_strided(source->inputs[i].dtype, tiles[i], task->inputs[i], 0,
-                     e->count < e->tile ? e->count : e->tile);
+                     last - first < e->tile ? last - first : e->tile);
         at[i] = tiles[i];
     }
-    for (size_t unit = begin; unit < end; unit++) {
-        size_t first = unit * e->tile, left = e->count - first;
+    for (; first < last; first += e->tile) {
         if (e->slow) ask_for(task, first + e->tile);
-        run_tile(task, at, tiles, first, left < e->tile ? left : e->tile);
+        run_tile(task, at, tiles, first, last - first < e->tile ? last - first : e->tile);
     }
+}
+
+static void run_tiles(const mia__cpu_task *task, size_t begin, size_t end) {
+    const mia__cpu_elementwise *e = &task->step->as.elementwise;
+    run_range(task, begin * e->tile, end * e->tile < e->count ? end * e->tile : e->count);
+}
+
+void mia__cpu_chain_run(const mia__cpu_task *task, size_t first, size_t count) {
+    if (count == 0) return;
+    if (task->step->as.elementwise.direct)
+        run_span(task, first, count);
+    else
+        run_range(task, first, first + count);
 }
 
 /* --- choosing: geometry ----------------------------------------------------------------------- */
@@ -450,7 +463,8 @@ static bool choose(const mia__cpu *cpu, mia__cpu_step *out, const mia__instructi
     e->lands = e->result < MIA__MAX_OPERANDS && e->instructions == 0 && is_native(out->source->output.dtype);
     e->slow = b.nanoseconds > 1;
     out->work = (b.nanoseconds + 0.2) * (double)e->count + 20.0;
-    mia__cpu_phase_add(out, is_direct(out) ? run_direct : run_tiles, (e->count + e->tile - 1) / e->tile);
+    e->direct = is_direct(out);
+    mia__cpu_phase_add(out, e->direct ? run_direct : run_tiles, (e->count + e->tile - 1) / e->tile);
     return true;
 }
 

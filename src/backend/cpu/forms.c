@@ -24,11 +24,26 @@ mia__cpu_quants mia__cpu_group_quants(mia_dtype dtype, int64_t k, const void *gr
                                           mia__cpu_record_bytes(dtype)};
 }
 
+/* Whether an input is the weights of a matmul by numbers that it takes prepared ones with, and nothing else. */
+static bool reads_as_weights(const mia__plan *plan, const mia__step *step, uint32_t input) {
+    if (step->op == MIA_OP_matmul) return input == 0 && mia__cpu_is_float(step->inputs[1].dtype);
+    bool weights = false;
+    for (uint32_t n = 0; step->op == MIA__OP_FUSED && n < step->instruction_count; n++) {
+        const mia__instruction *made = &plan->instructions[step->first_instruction + n];
+        for (uint32_t k = 0; k < made->operand_count; k++) {
+            if (made->operands[k] != input) continue;
+            if (made->op != MIA_OP_matmul || k != 0 || !mia__cpu_is_float(made->dtype)) return false;
+            weights = true;
+        }
+    }
+    return weights;
+}
+
 mia__form mia__cpu_form(const void *context, const mia__plan *plan, const mia__step *step, uint32_t input) {
-    (void)context, (void)plan;
+    (void)context;
     const mia__operand *w = &step->inputs[input];
     mia__form none = {0, 0};
-    if (step->op != MIA_OP_matmul || input != 0 || !mia__cpu_is_float(step->inputs[1].dtype)) return none;
+    if (!reads_as_weights(plan, step, input)) return none;
     if (!mia__cpu_is_float(w->dtype) && !mia__cpu_is_block(w->dtype)) return none;
     if (w->view.ndim < 2 || w->view.extent[0] == 0) return none;
     for (uint32_t i = 2; i < w->view.ndim; i++)

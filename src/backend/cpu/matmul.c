@@ -6,7 +6,9 @@
  *               for the room). Nothing to do for one column of f32
  *     phase 1   tiles. Weights are read in the prepared form (forms.h), or brought into it here, a stretch
  *               of k at a time
- *     phase 2   f16 and bf16: the output narrowed from f32
+ *
+ * Results of f16 and bf16, and those of a fused step's cores (fused.c), are made in tiles on the stack; there they are
+ * narrowed, or what is behind takes them in.
  *
  * Where f64 is among the operands, all threads share the tiles of the reference kernel.
  * Sums over k run in a fixed order: stretch by stretch, each in k's order. */
@@ -18,8 +20,11 @@
 
 #define GROUP       MIA__CPU_GROUP
 #define BLOCK       MIA__CPU_BLOCK
-#define DEPTH       256 /* of a stretch of k; a multiple of the block */
-#define MOST_GROUPS 2   /* that an inner kernel takes at once */
+#define DEPTH       256   /* of a stretch of k; a multiple of the block */
+#define MOST_GROUPS 2     /* that an inner kernel takes at once */
+#define TILE_MOST   32768 /* numbers of the tiles of all cores */
+#define TILE_ROWS   256   /* of them, in units that follow each other */
+#define TILE_GAP    16 /* numbers between columns, so that they do not meet in one set of the first cache */
 
 static int64_t least(int64_t a, int64_t b) {
     return a < b ? a : b;
@@ -78,9 +83,11 @@ static const char *weights_of(const mia__cpu_task *task, int64_t batch) {
            mia__cpu_matmul_offset(mm, mm->w_batch, batch) * (int64_t)mia_dtype_describe(mm->dtype)->bytes;
 }
 
-/* A unit of the product: rows n .. and columns m .. of one batch. */
+/* A unit of the product: rows n .. and columns m .. of one batch; and where its results go. */
 typedef struct area {
     int64_t batch, n, m, rows, columns;
+    float *out;
+    int64_t out_stride; /* from column to column */
 } area;
 
 static area find_area(const mia__cpu_matmul *mm, size_t unit) {
@@ -92,10 +99,81 @@ static area find_area(const mia__cpu_matmul *mm, size_t unit) {
     return a;
 }
 
-static float *output_of(const mia__cpu_task *task, const area *a, int64_t column) {
+/* Column `column` of an area's results. */
+static float *output_of(const area *a, int64_t column) {
+    return a->out + column * a->out_stride;
+}
+
+/* Does one area. */
+typedef void (*area_function)(const mia__cpu_task *task, const area *a);
+
+/* The number of the output's element at a column of an area. */
+static int64_t first_of(const mia__cpu_matmul *mm, const area *a, int64_t column) {
+    return (a->batch * mm->m + a->m + column) * mm->n + a->n;
+}
+
+/* Takes results out of the tiles of all cores, `apart` numbers from one to the next. */
+static void empty_tiles(const mia__cpu_task *task, const area *a, const float *tiles, int64_t apart) {
     const mia__cpu_matmul *mm = &task->step->as.matmul;
-    char *out = mm->narrows ? (char *)task->args.scratch + mm->x_bytes : task->output;
-    return (float *)(void *)out + (a->batch * mm->m + a->m + column) * mm->n + a->n;
+    const mia__cpu_kernels *kernels = task->step->kernels;
+    uint32_t cores = task->core_count > 0 ? task->core_count : 1;
+    uint16_t halves[MIA__MOST_CORES][TILE_ROWS];
+    const void *results[MIA__MOST_CORES];
+    mia__cpu_task behind;
+    if (task->behind != NULL) behind = *task->behind;
+    for (int64_t column = 0; column < a->columns; column++) {
+        int64_t first = first_of(mm, a, column);
+        for (uint32_t c = 0; c < cores; c++) {
+            const float *from = tiles + c * apart + column * a->out_stride;
+            results[c] = from;
+            if (!mm->narrows) continue;
+            uint16_t *to = task->behind != NULL ? halves[c] : (uint16_t *)(void *)task->output + first;
+            (mm->x_dtype == MIA_f16 ? kernels->narrow_f16 : kernels->narrow_bf16)(to, from, (size_t)a->rows);
+            results[c] = to;
+        }
+        if (task->behind != NULL)
+            mia__cpu_chain_behind(&behind, results, cores, (size_t)first, (size_t)a->rows);
+    }
+}
+
+/* Units of a product in tiles, as many rows of the same columns at once as there is room for. */
+static void run_in_tiles(const mia__cpu_task *task, size_t begin, size_t end, area_function function) {
+    const mia__cpu_matmul *mm = &task->step->as.matmul;
+    _Alignas(64) float tiles[TILE_MOST];
+    int64_t cores = task->core_count > 0 ? task->core_count : 1, columns = least(mm->m, mm->m_tile);
+    int64_t room = least(TILE_MOST / (cores * columns) - TILE_GAP, TILE_ROWS), most = room / mm->n_tile;
+    int64_t stride = most * mm->n_tile + TILE_GAP, apart = stride * columns;
+    for (size_t unit = begin, last; unit < end; unit = last) {
+        area all = find_area(mm, unit);
+        int64_t left = mm->n_tiles - (int64_t)unit % mm->n_tiles; /* of the same columns */
+        last = unit + (size_t)least(least(left, most), (int64_t)(end - unit));
+        all.rows = 0;
+        all.out_stride = stride;
+        for (size_t u = unit; u < last; u++) {
+            area a = find_area(mm, u);
+            a.out_stride = stride;
+            for (int64_t c = 0; c < cores; c++) {
+                a.out = tiles + c * apart + all.rows;
+                function(task->core_count > 0 ? &task->cores[c] : task, &a);
+            }
+            all.rows += a.rows;
+        }
+        empty_tiles(task, &all, tiles, apart);
+    }
+}
+
+static void run_areas(const mia__cpu_task *task, size_t begin, size_t end, area_function function) {
+    const mia__cpu_matmul *mm = &task->step->as.matmul;
+    if (mm->tiled) {
+        run_in_tiles(task, begin, end, function);
+        return;
+    }
+    for (size_t unit = begin; unit < end; unit++) {
+        area a = find_area(mm, unit);
+        a.out = (float *)(void *)task->output + first_of(mm, &a, 0);
+        a.out_stride = mm->n;
+        function(task, &a);
+    }
 }
 
 /* --- f32 activations -------------------------------------------------------------------------- */
@@ -178,56 +256,58 @@ static void multiply_stretch(const mia__cpu_task *task, const area *a, const flo
         panels[g] = panel_of(task, weights_of(task, a->batch), a->n + g * GROUP, k, depth, room[g]);
     for (int64_t m = 0; m < a->columns; m += kernels->columns) {
         unsigned columns = (unsigned)least(a->columns - m, kernels->columns);
-        mia__cpu_tile tile = {output_of(task, a, m), mm->n, (unsigned)a->rows, columns, k > 0};
+        mia__cpu_tile tile = {output_of(a, m), a->out_stride, (unsigned)a->rows, columns, k > 0};
         kernels->product(panels, x + m * mm->k + k * columns, depth, &tile);
     }
 }
 
-static void run_product(const mia__cpu_task *task, size_t begin, size_t end) {
+static void product_area(const mia__cpu_task *task, const area *a) {
     const mia__cpu_matmul *mm = &task->step->as.matmul;
-    for (size_t unit = begin; unit < end; unit++) {
-        area a = find_area(mm, unit);
-        const float *x = mm->packed ? (const float *)task->args.scratch + (a.batch * mm->m + a.m) * mm->k
-                                    : f32_column_of(task, a.batch, 0);
-        int64_t k = 0;
-        do {
-            int64_t depth = least(mm->k - k, DEPTH);
-            multiply_stretch(task, &a, x, k, depth);
-            k += depth;
-        } while (k < mm->k);
-    }
+    const float *x = mm->packed ? (const float *)task->args.scratch + (a->batch * mm->m + a->m) * mm->k
+                                : f32_column_of(task, a->batch, 0);
+    int64_t k = 0;
+    do {
+        int64_t depth = least(mm->k - k, DEPTH);
+        multiply_stretch(task, a, x, k, depth);
+        k += depth;
+    } while (k < mm->k);
+}
+
+static void run_product(const mia__cpu_task *task, size_t begin, size_t end) {
+    run_areas(task, begin, end, product_area);
 }
 
 /* One column by prepared f32, f16 or bf16. */
-static void run_matvec(const mia__cpu_task *task, size_t begin, size_t end) {
+static void matvec_area(const mia__cpu_task *task, const area *a) {
     const mia__cpu_matmul *mm = &task->step->as.matmul;
     const mia__cpu_kernels *kernels = task->step->kernels;
-    for (size_t unit = begin; unit < end; unit++) {
-        area a = find_area(mm, unit);
-        const void *w = weights_of(task, 0) + (size_t)(a.n / GROUP) * mia__cpu_group_bytes(mm->dtype, mm->k);
-        const float *x = mm->packed ? (const float *)task->args.scratch + a.batch * mm->k
-                                    : f32_column_of(task, a.batch, 0);
-        float *out = output_of(task, &a, 0);
-        switch (mm->dtype) {
-        case MIA_f32: kernels->matvec_f32(w, x, mm->k, out, (unsigned)a.rows); break;
-        case MIA_f16: kernels->matvec_f16(w, x, mm->k, out, (unsigned)a.rows); break;
-        default: kernels->matvec_bf16(w, x, mm->k, out, (unsigned)a.rows); break;
-        }
+    const void *w = weights_of(task, 0) + (size_t)(a->n / GROUP) * mia__cpu_group_bytes(mm->dtype, mm->k);
+    const float *x =
+        mm->packed ? (const float *)task->args.scratch + a->batch * mm->k : f32_column_of(task, a->batch, 0);
+    switch (mm->dtype) {
+    case MIA_f32: kernels->matvec_f32(w, x, mm->k, a->out, (unsigned)a->rows); break;
+    case MIA_f16: kernels->matvec_f16(w, x, mm->k, a->out, (unsigned)a->rows); break;
+    default: kernels->matvec_bf16(w, x, mm->k, a->out, (unsigned)a->rows); break;
     }
 }
 
+static void run_matvec(const mia__cpu_task *task, size_t begin, size_t end) {
+    run_areas(task, begin, end, matvec_area);
+}
+
 /* Few columns by f32 rows as they are. */
-static void run_dots(const mia__cpu_task *task, size_t begin, size_t end) {
+static void dots_area(const mia__cpu_task *task, const area *a) {
     const mia__cpu_matmul *mm = &task->step->as.matmul;
-    for (size_t unit = begin; unit < end; unit++) {
-        area a = find_area(mm, unit);
-        const float *w = (const float *)(const void *)weights_of(task, a.batch) + a.n * mm->w_stride[1];
-        const float *x = f32_column_of(task, a.batch, a.m);
-        for (int64_t m = 0; m < a.columns; m++)
-            for (int64_t n = 0; n < a.rows; n++)
-                output_of(task, &a, m)[n] =
-                    task->step->kernels->dot(w + n * mm->w_stride[1], x + m * mm->x_stride[1], (size_t)mm->k);
-    }
+    const float *w = (const float *)(const void *)weights_of(task, a->batch) + a->n * mm->w_stride[1];
+    const float *x = f32_column_of(task, a->batch, a->m);
+    for (int64_t m = 0; m < a->columns; m++)
+        for (int64_t n = 0; n < a->rows; n++)
+            output_of(a, m)[n] =
+                task->step->kernels->dot(w + n * mm->w_stride[1], x + m * mm->x_stride[1], (size_t)mm->k);
+}
+
+static void run_dots(const mia__cpu_task *task, size_t begin, size_t end) {
+    run_areas(task, begin, end, dots_area);
 }
 
 /* --- activations rounded to 8 bits ------------------------------------------------------------ */
@@ -259,7 +339,7 @@ static void multiply_blocks(const mia__cpu_task *task, const area *a, int64_t ro
     const mia__cpu_block *x = (const mia__cpu_block *)task->args.scratch + (a->batch * mm->m + a->m) * blocks;
     for (int64_t m = 0; m < a->columns; m += kernels->quantised_columns) {
         unsigned columns = (unsigned)least(a->columns - m, kernels->quantised_columns);
-        mia__cpu_tile tile = {output_of(task, a, m) + row, mm->n, (unsigned)least(a->rows - row, GROUP),
+        mia__cpu_tile tile = {output_of(a, m) + row, a->out_stride, (unsigned)least(a->rows - row, GROUP),
                               columns, first > 0};
         kernels->products[mia__cpu_format(mm->dtype)](w, x + m * blocks + first * columns, (size_t)count,
                                                       &tile);
@@ -284,36 +364,21 @@ static void multiply_raw_blocks(const mia__cpu_task *task, const area *a, int64_
     } while (first < blocks);
 }
 
-static void run_quantised_product(const mia__cpu_task *task, size_t begin, size_t end) {
+static void quantised_area(const mia__cpu_task *task, const area *a) {
     const mia__cpu_matmul *mm = &task->step->as.matmul;
     size_t bytes = mia__cpu_group_bytes(mm->dtype, mm->k);
-    for (size_t unit = begin; unit < end; unit++) {
-        area a = find_area(mm, unit);
-        for (int64_t row = 0; row < a.rows; row += GROUP) {
-            if (!mm->prepared) {
-                multiply_raw_blocks(task, &a, row);
-                continue;
-            }
-            const char *group = weights_of(task, 0) + (size_t)((a.n + row) / GROUP) * bytes;
-            multiply_blocks(task, &a, row, mia__cpu_group_quants(mm->dtype, mm->k, group, 0), 0,
-                            mm->k / BLOCK);
+    for (int64_t row = 0; row < a->rows; row += GROUP) {
+        if (!mm->prepared) {
+            multiply_raw_blocks(task, a, row);
+            continue;
         }
+        const char *group = weights_of(task, 0) + (size_t)((a->n + row) / GROUP) * bytes;
+        multiply_blocks(task, a, row, mia__cpu_group_quants(mm->dtype, mm->k, group, 0), 0, mm->k / BLOCK);
     }
 }
 
-/* --- the rest --------------------------------------------------------------------------------- */
-
-#define NARROWED 4096 /* numbers of the output: a unit */
-
-static void run_narrow(const mia__cpu_task *task, size_t begin, size_t end) {
-    const mia__cpu_matmul *mm = &task->step->as.matmul;
-    const mia__cpu_kernels *kernels = task->step->kernels;
-    const float *from = (const float *)(const void *)((const char *)task->args.scratch + mm->x_bytes);
-    uint16_t *to = (uint16_t *)(void *)task->output;
-    int64_t first = (int64_t)begin * NARROWED,
-            last = least((int64_t)end * NARROWED, mm->batches * mm->m * mm->n);
-    (mm->x_dtype == MIA_f16 ? kernels->narrow_f16 : kernels->narrow_bf16)(to + first, from + first,
-                                                                          (size_t)(last - first));
+static void run_quantised_product(const mia__cpu_task *task, size_t begin, size_t end) {
+    run_areas(task, begin, end, quantised_area);
 }
 
 /* --- choosing --------------------------------------------------------------------------------- */
@@ -373,7 +438,7 @@ mia__cpu_matmul mia__cpu_matmul_describe(const mia__cpu *cpu, const mia__step *s
 size_t mia__cpu_scratch_matmul(const mia__cpu *cpu, const mia__step *step) {
     if (!takes(step)) return mia__cpu_scratch_matmul_f64(cpu, step);
     mia__cpu_matmul mm = mia__cpu_matmul_describe(cpu, step);
-    return mm.x_bytes + (mm.narrows ? (size_t)(mm.batches * mm.m * mm.n) * sizeof(float) : 0);
+    return mm.x_bytes;
 }
 
 static void tile_output(mia__cpu_matmul *mm, int64_t n_tile, int64_t m_tile) {
@@ -426,7 +491,27 @@ bool mia__cpu_choose_matmul(const mia__cpu *cpu, const mia__plan *plan, mia__cpu
         choose_quantised(cpu, out);
     else
         choose_f32(cpu, out);
-    if (mm->narrows)
-        mia__cpu_phase_add(out, run_narrow, (size_t)divide_up(mm->batches * mm->m * mm->n, NARROWED));
+    if (mm->narrows) (void)mia__cpu_matmul_in_tiles(out, 1);
     return true;
+}
+
+bool mia__cpu_matmul_takes(const mia__step *step) {
+    return takes(step);
+}
+
+bool mia__cpu_matmul_in_tiles(mia__cpu_step *step, uint32_t cores) {
+    mia__cpu_matmul *mm = &step->as.matmul;
+    if (!takes(step->source)) return false;
+    mm->tiled = true;
+    int64_t m_tile = mm->m_tile;
+    while ((mm->n_tile + TILE_GAP) * m_tile * cores > TILE_MOST) m_tile /= 2;
+    tile_output(mm, mm->n_tile, m_tile);
+    step->phases[step->phase_count - 1].units = step->phases[step->phase_count - 1].piece = units(mm);
+    return true;
+}
+
+bool mia__cpu_matmul_shares(const mia__cpu_step *a, const mia__cpu_step *b) {
+    if (!takes(a->source) || !takes(b->source) || a->phase_count != b->phase_count) return false;
+    if (a->as.matmul.x_bytes != b->as.matmul.x_bytes) return false;
+    return a->phase_count == 1 || a->phases[0].function == b->phases[0].function;
 }

@@ -219,6 +219,35 @@ static void run_rows(const mia__cpu_task *task, size_t begin, size_t end) {
     }
 }
 
+/* Rows with what is before and behind them: some rows at a time, which lie without gaps. */
+static void run_rows_between(const mia__cpu_task *task, size_t begin, size_t end) {
+    const mia__step *step = task->step->source;
+    mia__cpu_function function = step->output.dtype == MIA_f64 ? mia__cpu_rows_f64 : run_rows;
+    size_t length = (size_t)task->step->as.rows.length, many = MIA__CPU_TILE / length;
+    uint64_t made[MIA__CPU_TILE], results[MIA__CPU_TILE];
+    const void *at = results;
+    mia__cpu_task behind;
+    if (task->behind != NULL) behind = *task->behind;
+    for (size_t row = begin; row < end; row += many) {
+        size_t last = end - row < many ? end : row + many, first = row * length,
+               count = (last - row) * length;
+        mia__cpu_task own = *task;
+        if (task->before != NULL) own.inputs[0] = mia__cpu_chain_before(task->before, first, count, made);
+        if (task->behind != NULL)
+            own.output = mia__cpu_origin(results, first, (size_t)mia__cpu_bytes(step->output.dtype));
+        function(&own, row, last);
+        if (task->behind != NULL) mia__cpu_chain_behind(&behind, &at, 1, first, count);
+    }
+}
+
+static void run_all_rows(const mia__cpu_task *task, size_t begin, size_t end) {
+    bool between = task->before != NULL || task->behind != NULL;
+    if (between)
+        run_rows_between(task, begin, end);
+    else
+        (task->step->source->output.dtype == MIA_f64 ? mia__cpu_rows_f64 : run_rows)(task, begin, end);
+}
+
 /* --- weights and biases ----------------------------------------------------------------------- */
 
 static mia_dtype worked_in(const mia__step *step) {
@@ -299,6 +328,10 @@ bool mia__cpu_choose_normalise(const mia__cpu *cpu, const mia__plan *plan, mia__
     bool wide = worked_in(source) == MIA_f64;
     out->work = (double)count * (30.0 + (wide ? 5.0 : 0.3) * (double)rows->length);
     if (rows->spread) mia__cpu_phase_add(out, run_spread, source->input_count - 1);
-    mia__cpu_phase_add(out, wide ? mia__cpu_rows_f64 : run_rows, count);
+    mia__cpu_phase_add(out, run_all_rows, count);
     return true;
+}
+
+bool mia__cpu_rows_take_chains(const mia__step *step) {
+    return step->output.view.ndim > 0 && step->output.view.extent[0] <= MIA__CPU_TILE;
 }

@@ -58,6 +58,24 @@ static void put(const mia__cpu_task *task, const unit *u, int64_t column, const 
                                u->out + column * r->kept.stride[0][0]);
 }
 
+/* 16-bit floats widened; others where they are. */
+static const void *widen(const mia__cpu_task *task, const void *x, size_t count, float *room) {
+    mia_dtype dtype = task->step->source->inputs[0].dtype;
+    if (dtype != MIA_f16 && dtype != MIA_bf16) return x;
+    const mia__cpu_kernels *kernels = task->step->kernels;
+    (dtype == MIA_f16 ? kernels->widen_f16 : kernels->widen_bf16)(room, x, count);
+    return room;
+}
+
+/* Elements first .. of the input, whatever is before it, in `made` if it has to be made; 16-bit floats widened. */
+static const void *elements(const mia__cpu_task *task, int64_t first, size_t count, void *made,
+                            float *widened) {
+    size_t bytes = mia_dtype_describe(task->step->source->inputs[0].dtype)->bytes;
+    const char *from = task->before != NULL ? mia__cpu_chain_before(task->before, (size_t)first, count, made)
+                                            : task->inputs[0];
+    return widen(task, from + first * (int64_t)bytes, count, widened);
+}
+
 /* --- elements brought out ---------------------------------------------------------------------- */
 
 /* Offsets of elements first .. first + count - 1. */
@@ -95,15 +113,6 @@ static void bring_out(size_t bytes, void *to, const void *x, const int64_t *offs
     }
 }
 
-/* 16-bit floats widened; others where they are. */
-static const void *widen(const mia__cpu_task *task, const void *x, size_t count, float *room) {
-    mia_dtype dtype = task->step->source->inputs[0].dtype;
-    if (dtype != MIA_f16 && dtype != MIA_bf16) return x;
-    const mia__cpu_kernels *kernels = task->step->kernels;
-    (dtype == MIA_f16 ? kernels->widen_f16 : kernels->widen_bf16)(room, x, count);
-    return room;
-}
-
 static void take_brought_out(const mia__cpu_task *task, const unit *u, mia__cpu_partial *partials) {
     const mia__cpu_reduce *r = &task->step->as.reduce;
     size_t bytes = mia_dtype_describe(task->step->source->inputs[0].dtype)->bytes;
@@ -124,26 +133,51 @@ static void take_brought_out(const mia__cpu_task *task, const unit *u, mia__cpu_
     }
 }
 
-static void run_brought_out(const mia__cpu_task *task, size_t begin, size_t end) {
-    const mia__step *step = task->step->source;
+/* Does one unit. */
+typedef void (*unit_function)(const mia__cpu_task *task, const unit *u);
+
+/* Units one after the other; what is behind takes the results of each in. */
+static void run_units(const mia__cpu_task *task, size_t begin, size_t end, unit_function function) {
+    const mia__cpu_reduce *r = &task->step->as.reduce;
+    size_t bytes = mia_dtype_describe(task->step->source->output.dtype)->bytes;
+    uint64_t results[UNIT];
+    const void *at = results;
+    mia__cpu_task behind;
+    if (task->behind != NULL) behind = *task->behind;
     for (size_t number = begin; number < end; number++) {
-        unit u = unit_at(&task->step->as.reduce, number);
-        mia__cpu_partial partials[TILE];
-        for (int64_t c = 0; c < u.columns; c++)
-            partials[c] = mia__cpu_partial_start(step->op, step->inputs[0].dtype);
-        take_brought_out(task, &u, partials);
-        for (int64_t c = 0; c < u.columns; c++) put(task, &u, c, &partials[c]);
+        unit u = unit_at(r, number);
+        if (task->behind == NULL || r->parts > 1) {
+            function(task, &u);
+            continue;
+        }
+        mia__cpu_task own = *task;
+        own.output = mia__cpu_origin(results, (size_t)u.first, bytes);
+        function(&own, &u);
+        mia__cpu_chain_behind(&behind, &at, 1, (size_t)u.first, (size_t)u.columns);
     }
+}
+
+static void brought_out_unit(const mia__cpu_task *task, const unit *u) {
+    const mia__step *step = task->step->source;
+    mia__cpu_partial partials[TILE];
+    for (int64_t c = 0; c < u->columns; c++)
+        partials[c] = mia__cpu_partial_start(step->op, step->inputs[0].dtype);
+    take_brought_out(task, u, partials);
+    for (int64_t c = 0; c < u->columns; c++) put(task, u, c, &partials[c]);
+}
+
+static void run_brought_out(const mia__cpu_task *task, size_t begin, size_t end) {
+    run_units(task, begin, end, brought_out_unit);
 }
 
 /* --- elements as they lie ---------------------------------------------------------------------- */
 
-/* One result. A stretch stays in one row. */
-static void take_row_by_row(const mia__cpu_task *task, const unit *u, const char *x, float *widened,
+/* One result, whose first element is number `x` of the input. A stretch stays in one row. */
+static void take_row_by_row(const mia__cpu_task *task, const unit *u, int64_t x, float *widened,
                             mia__cpu_partial *partial) {
     const mia__cpu_reduce *r = &task->step->as.reduce;
-    int64_t bytes = mia_dtype_describe(task->step->source->inputs[0].dtype)->bytes;
     int64_t length = r->reduced.extent[0];
+    uint64_t made[MIA__CPU_STRETCH];
     for (int64_t first = u->begin, count; first < u->end; first += count) {
         int64_t column = first, at[2] = {0, 0};
         if (r->reduced.ndim > 1) {
@@ -152,48 +186,61 @@ static void take_row_by_row(const mia__cpu_task *task, const unit *u, const char
         }
         count = length - column < MIA__CPU_STRETCH ? length - column : MIA__CPU_STRETCH;
         if (count > u->end - first) count = u->end - first;
-        const void *from = widen(task, x + (at[1] + column) * bytes, (size_t)count, widened);
+        const void *from = elements(task, x + at[1] + column, (size_t)count, made, widened);
         r->take(task->step->kernels, partial, from, (size_t)count, first);
     }
 }
 
-static void run_as_they_lie(const mia__cpu_task *task, size_t begin, size_t end) {
+static void take_unit(const mia__cpu_task *task, const unit *u) {
     const mia__cpu_reduce *r = &task->step->as.reduce;
     const mia__step *step = task->step->source;
-    mia_dtype dtype = step->inputs[0].dtype;
-    int64_t bytes = mia_dtype_describe(dtype)->bytes;
     float widened[MIA__CPU_STRETCH];
-    const mia__cpu_partial start = mia__cpu_partial_start(step->op, dtype);
-    for (size_t number = begin; number < end; number++) {
-        unit u = unit_at(r, number);
-        for (int64_t c = 0; c < u.columns; c++) {
-            mia__cpu_partial partial = start;
-            take_row_by_row(task, &u, task->inputs[0] + (u.in + c * r->kept.stride[1][0]) * bytes, widened,
-                            &partial);
-            put(task, &u, c, &partial);
-        }
+    for (int64_t c = 0; c < u->columns; c++) {
+        mia__cpu_partial partial = mia__cpu_partial_start(step->op, step->inputs[0].dtype);
+        take_row_by_row(task, u, u->in + c * r->kept.stride[1][0], widened, &partial);
+        put(task, u, c, &partial);
     }
+}
+
+/* Short results that lie behind each other: their elements are made all at once. */
+static void take_made_unit(const mia__cpu_task *task, const unit *u) {
+    const mia__cpu_reduce *r = &task->step->as.reduce;
+    uint64_t made[UNIT];
+    mia__cpu_task own = *task;
+    own.before = NULL;
+    own.inputs[0] = mia__cpu_chain_before(task->before, (size_t)u->in, (size_t)(u->columns * r->count), made);
+    take_unit(&own, u);
+}
+
+static void lying_unit(const mia__cpu_task *task, const unit *u) {
+    const mia__cpu_reduce *r = &task->step->as.reduce;
+    bool dense = r->reduced.ndim == 1 && r->kept.stride[1][0] == r->count;
+    (task->before != NULL && dense && u->columns > 1 ? take_made_unit : take_unit)(task, u);
+}
+
+static void run_as_they_lie(const mia__cpu_task *task, size_t begin, size_t end) {
+    run_units(task, begin, end, lying_unit);
 }
 
 /* --- rows added -------------------------------------------------------------------------------- */
 
-/* Element `number` of the first result. */
-static const char *element_at(const mia__cpu_task *task, const unit *u, int64_t number) {
-    const mia__step *step = task->step->source;
+/* Elements `number` of `count` results from a column of the unit on. */
+static const float *row_of(const mia__cpu_task *task, const unit *u, int64_t number, int64_t column,
+                           size_t count, float *widened) {
+    uint16_t halves[PIECE];
+    bool single = task->step->source->inputs[0].dtype == MIA_f32;
     int64_t at[2];
     mia__cpu_loop_offsets(&task->step->as.reduce.reduced, 0, (size_t)number, 2, at);
-    return task->inputs[0] + (u->in + at[1]) * (int64_t)mia_dtype_describe(step->inputs[0].dtype)->bytes;
+    return elements(task, u->in + at[1] + column, count, single ? (void *)widened : halves, widened);
 }
 
 /* One column of rows first .. end, in double. */
 static double sum_column(const mia__cpu_task *task, const unit *u, int64_t column, int64_t first,
                          int64_t end) {
-    mia_dtype dtype = task->step->source->inputs[0].dtype;
     double sum = 0;
     for (int64_t row = first; row < end; row++) {
         float widened[1];
-        const char *x = element_at(task, u, row) + column * (int64_t)mia_dtype_describe(dtype)->bytes;
-        sum += (double)*(const float *)widen(task, x, 1, widened);
+        sum += (double)*row_of(task, u, row, column, 1, widened);
     }
     return sum;
 }
@@ -206,7 +253,7 @@ static void sum_rows(const mia__cpu_task *task, const unit *u, mia__cpu_partial 
         memset(some, 0, sizeof some);
         for (int64_t row = first; row < end; row++)
             task->step->kernels->binary[mia__cpu_binary(MIA_OP_add)](
-                some, some, widen(task, element_at(task, u, row), columns, widened), columns);
+                some, some, row_of(task, u, row, 0, columns, widened), columns);
         for (size_t c = 0; c < columns; c++)
             partials[c].real +=
                 isfinite(some[c]) ? (double)some[c] : sum_column(task, u, (int64_t)c, first, end);
@@ -219,8 +266,8 @@ static void extreme_rows(const mia__cpu_task *task, const unit *u, mia__cpu_part
     size_t columns = (size_t)u->columns;
     for (size_t c = 0; c < columns; c++) some[c] = (float)partials[c].real;
     for (int64_t row = u->begin; row < u->end; row++)
-        task->step->kernels->binary[mia__cpu_binary(op)](
-            some, some, widen(task, element_at(task, u, row), columns, widened), columns);
+        task->step->kernels->binary[mia__cpu_binary(op)](some, some,
+                                                         row_of(task, u, row, 0, columns, widened), columns);
     for (size_t c = 0; c < columns; c++) partials[c].real = (double)some[c];
 }
 
@@ -230,47 +277,67 @@ static void place_rows(const mia__cpu_task *task, const unit *u, mia__cpu_partia
     int32_t rows[PIECE];
     size_t columns = (size_t)u->columns;
     if (u->begin == u->end) return;
-    const float *x = widen(task, element_at(task, u, u->begin), columns, widened);
+    const float *x = row_of(task, u, u->begin, 0, columns, widened);
     for (size_t c = 0; c < columns; c++) {
         best[c] = sign * x[c];
         rows[c] = (int32_t)u->begin;
     }
     for (int64_t row = u->begin + 1; row < u->end; row++)
-        task->step->kernels->keep_best(best, rows, widen(task, element_at(task, u, row), columns, widened),
-                                       sign, (int32_t)row, columns);
+        task->step->kernels->keep_best(best, rows, row_of(task, u, row, 0, columns, widened), sign,
+                                       (int32_t)row, columns);
     for (size_t c = 0; c < columns; c++)
         partials[c] = (mia__cpu_partial){.real = (double)(sign * best[c]), .whole = rows[c]};
 }
 
-static void run_rows_added(const mia__cpu_task *task, size_t begin, size_t end) {
+static void added_unit(const mia__cpu_task *task, const unit *u) {
     const mia__step *step = task->step->source;
     bool extreme = step->op == MIA_OP_reduce_max || step->op == MIA_OP_reduce_min;
     bool place = step->op == MIA_OP_argmax || step->op == MIA_OP_argmin;
     const mia__cpu_partial start = mia__cpu_partial_start(step->op, step->inputs[0].dtype);
-    for (size_t number = begin; number < end; number++) {
-        unit u = unit_at(&task->step->as.reduce, number);
-        mia__cpu_partial partials[PIECE];
-        for (int64_t c = 0; c < PIECE; c++) partials[c] = start;
-        (place ? place_rows : extreme ? extreme_rows : sum_rows)(task, &u, partials);
-        for (int64_t c = 0; c < u.columns; c++) put(task, &u, c, &partials[c]);
-    }
+    mia__cpu_partial partials[PIECE];
+    for (int64_t c = 0; c < PIECE; c++) partials[c] = start;
+    (place ? place_rows : extreme ? extreme_rows : sum_rows)(task, u, partials);
+    for (int64_t c = 0; c < u->columns; c++) put(task, u, c, &partials[c]);
+}
+
+static void run_rows_added(const mia__cpu_task *task, size_t begin, size_t end) {
+    run_units(task, begin, end, added_unit);
 }
 
 /* --- phase 1 ----------------------------------------------------------------------------------- */
 
-static void run_combine(const mia__cpu_task *task, size_t begin, size_t end) {
+/* Results [first, last), combined, to the output or where `output` counts them from. */
+static void combine(const mia__cpu_task *task, int64_t first, int64_t last, void *output) {
     const mia__cpu_reduce *r = &task->step->as.reduce;
     const mia__step *step = task->step->source;
     const mia__cpu_partial *partials = task->args.scratch;
-    int64_t last = (int64_t)end * COMBINED < r->results ? (int64_t)end * COMBINED : r->results;
-    for (int64_t result = (int64_t)begin * COMBINED; result < last; result++) {
+    for (int64_t result = first; result < last; result++) {
         mia__cpu_partial all = partials[result];
         for (size_t part = 1; part < r->parts; part++)
             mia__cpu_partial_combine(step->op, step->inputs[0].dtype, &all,
                                      &partials[(int64_t)part * r->results + result]);
         int64_t at[2];
         mia__cpu_loop_offsets(&r->kept, 0, (size_t)result, 2, at);
-        mia__cpu_partial_store(step->op, step->inputs[0].dtype, &all, r->count, task->output, at[0]);
+        mia__cpu_partial_store(step->op, step->inputs[0].dtype, &all, r->count, output, at[0]);
+    }
+}
+
+static void run_combine(const mia__cpu_task *task, size_t begin, size_t end) {
+    const mia__cpu_reduce *r = &task->step->as.reduce;
+    size_t bytes = mia_dtype_describe(task->step->source->output.dtype)->bytes;
+    uint64_t results[COMBINED];
+    const void *at = results;
+    mia__cpu_task behind;
+    if (task->behind != NULL) behind = *task->behind;
+    for (size_t number = begin; number < end; number++) {
+        int64_t first = (int64_t)number * COMBINED,
+                last = first + COMBINED < r->results ? first + COMBINED : r->results;
+        if (task->behind == NULL) {
+            combine(task, first, last, task->output);
+            continue;
+        }
+        combine(task, first, last, mia__cpu_origin(results, (size_t)first, bytes));
+        mia__cpu_chain_behind(&behind, &at, 1, (size_t)first, (size_t)(last - first));
     }
 }
 
@@ -343,4 +410,10 @@ bool mia__cpu_choose_reduce(const mia__cpu *cpu, const mia__plan *plan, mia__cpu
                        units);
     if (r->parts > 1) mia__cpu_phase_add(out, run_combine, ((size_t)r->results + COMBINED - 1) / COMBINED);
     return true;
+}
+
+bool mia__cpu_reduce_takes_before(const mia__step *step) {
+    if (mia__cpu_take_find(step->op, step->inputs[0].dtype) == NULL) return false;
+    mia__cpu_reduce r = geometry(step);
+    return r.as_they_lie || r.rows_added;
 }

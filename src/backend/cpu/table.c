@@ -50,7 +50,8 @@ mia__cpu_chooser mia__cpu_chooser_find(mia_op op) {
 }
 
 size_t mia__cpu_scratch(const void *context, const mia__plan *plan, const mia__step *step) {
-    (void)plan;
+    if (mia__cpu_borrows_scratch(context, plan, step)) return 0;
+    if (mia__cpu_has_cores(step)) return mia__cpu_scratch_fused(context, plan, step);
     const mia_op_info *info = mia_op_describe(step->op);
     if (info != NULL && info->op_class == MIA_CLASS_REDUCTION) return mia__cpu_scratch_reduce(context, step);
     switch ((int)step->op) {

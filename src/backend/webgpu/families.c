@@ -31,6 +31,8 @@ static const row rows[] = {
     {MIA_OP_log_softmax, mia__kernel_normalise},
     {MIA_OP_l2_norm, mia__kernel_normalise},
     {MIA_OP_group_norm, mia__kernel_normalise},
+    {MIA_OP_attention, mia__kernel_attention},
+    {MIA_OP_attention_masked, mia__kernel_attention},
     {MIA_OP_matmul, mia__kernel_matmul},
     {MIA_OP_arange, mia__kernel_arange},
     {MIA_OP_random_uniform, mia__kernel_random},

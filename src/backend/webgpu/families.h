@@ -11,13 +11,14 @@ bool mia__kernel_convert(mia__kernel *k);
 bool mia__kernel_copy(mia__kernel *k);
 bool mia__kernel_embedding(mia__kernel *k);
 bool mia__kernel_gather(mia__kernel *k);
+bool mia__kernel_normalise(mia__kernel *k); /* softmax and norms */
+bool mia__kernel_rope(mia__kernel *k);
+bool mia__kernel_attention(mia__kernel *k);
 bool mia__kernel_matmul(mia__kernel *k);
 bool mia__kernel_matvec(mia__kernel *k);
-bool mia__kernel_normalise(mia__kernel *k); /* softmax and norms */
 bool mia__kernel_pad(mia__kernel *k);
 bool mia__kernel_random(mia__kernel *k);
 bool mia__kernel_roll(mia__kernel *k);
-bool mia__kernel_rope(mia__kernel *k);
 bool mia__kernel_scatter(mia__kernel *k);
 bool mia__kernel_scatter_along(mia__kernel *k);
 bool mia__kernel_take(mia__kernel *k);

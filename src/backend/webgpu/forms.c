@@ -1,9 +1,22 @@
 /* What the planner is told of this backend, and constants in the forms that its kernels want. */
+#include "backend/webgpu/kernel.h"
 #include "backend/webgpu/prepared.h"
 #include "backend/webgpu/product.h"
+#include "backend/webgpu/scratch.h"
 
 static uint32_t features_of(const mia__webgpu *webgpu) {
     return webgpu->gpu->info.features & ~webgpu->options.without;
+}
+
+/* The families' scratch memory; by operation. */
+static size_t scratch_of(const void *context, const mia__plan *plan, const mia__step *step) {
+    (void)plan;
+    const mia__gpu_info *info = &((const mia__webgpu *)context)->gpu->info;
+    switch ((int)step->op) {
+    case MIA_OP_attention:
+    case MIA_OP_attention_masked: return mia__attention_scratch(info, step);
+    default: return 0;
+    }
 }
 
 void mia__webgpu_rules(mia__webgpu *webgpu) {
@@ -17,6 +30,7 @@ void mia__webgpu_rules(mia__webgpu *webgpu) {
                          : MIA__FUSE_CONTRACTION_NORM | MIA__FUSE_CONTRACTION_EPILOGUE | MIA__FUSE_SIBLINGS |
                                MIA__FUSE_TOGETHER | MIA__FUSE_NORM_RECOMPUTED;
     rules->fused_inputs = webgpu->no_fusion ? 0 : MIA__MAX_OPERANDS;
+    rules->scratch = scratch_of;
     if (webgpu->gpu->info.processor) webgpu->speed = 50;
 }
 

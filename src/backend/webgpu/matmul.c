@@ -2,6 +2,7 @@
  * each number of the result by an invocation of its own. */
 #include "backend/webgpu/families.h"
 #include "backend/webgpu/rows.h"
+#include "backend/webgpu/tiles.h"
 
 static bool each_alone(mia__kernel *k) {
     const mia__step *step = k->step;
@@ -23,10 +24,20 @@ static bool each_alone(mia__kernel *k) {
     return mia__kernel_map(k);
 }
 
+#define FEW_COLUMNS 8 /* up to these a product is bound by its weights, which matvec.c reads best */
+
+static bool in_tiles(mia__kernel *k) {
+    mia__product product;
+    if (!mia__product_of(k->plan, k->step, &product) || product.columns <= FEW_COLUMNS) return false;
+    if (mia__kernel_tiles(k, &product)) return true;
+    if (k->status == MIA_OK) mia__kernel_again(k);
+    return false;
+}
+
 bool mia__kernel_matmul(mia__kernel *k) {
     /* two results of two bytes share a word */
     bool words = mia_dtype_describe(k->step->output.dtype)->bytes == 4;
-    if (words && mia__kernel_matvec(k)) return true;
+    if (words && (in_tiles(k) || (k->status == MIA_OK && mia__kernel_matvec(k)))) return true;
     if (words && k->status == MIA_OK) mia__kernel_again(k);
     return k->status == MIA_OK && k->step->op == MIA_OP_matmul && each_alone(k);
 }

@@ -118,10 +118,16 @@ static void put_pass(mia__kernel *k, const mia__teams *teams, const char *name, 
 }
 
 /* Sums of (x - a)^2: as they are, of numbers made smaller, and of numbers made larger. And which of them is taken: the number of
- * a component. */
+ * a component. Numbers are made smaller by their bits: a multiplication's factor is taken out of a sum by some compilers,
+ * which WGSL allows, and the sum leaves the range after all. */
 static void put_squares(mia__kernel *k, const mia__teams *teams) {
+    mia__kernel_put(k, "fn lowered(x: f32, by: u32) -> f32 {\n"
+                       "    let bits = bitcast<u32>(x);\n"
+                       "    let exponent = (bits >> 23u) & 0xffu;\n"
+                       "    if (exponent == 255u) { return x; }\n"
+                       "    return select(0.0, bitcast<f32>(bits - (by << 23u)), exponent > by);\n}\n");
     put_pass(k, teams, "squares", "vec3<f32>", "vec3<f32>()",
-             "    let d = vec3<f32>(x - a, x * 0x1p-80f - a * 0x1p-80f, (x - a) * 0x1p80f);\n"
+             "    let d = vec3<f32>(x - a, lowered(x, 80u) - lowered(a, 80u), (x - a) * 0x1p80f);\n"
              "    return d * d;\n",
              "a + b");
     mia__kernel_put(k, "fn power(which: u32) -> f32 {\n"
@@ -151,13 +157,13 @@ static void put_exponentials(mia__kernel *k, const mia__teams *teams) {
 static void put_norms(mia__kernel *k, const mia__teams *teams, const norm *n) {
     mia_op op = k->step->op;
     bool centred = op == MIA_OP_layer_norm || op == MIA_OP_group_norm;
-    double share = exp2(-ceil(log2((double)n->length)));
+    double share = ceil(log2((double)n->length));
     mia__kernel_f32(k, "epsilon", k->step->attributes.f[0]);
     put_squares(k, teams);
     if (centred) {
-        mia__kernel_f32(k, "share", share);
-        mia__kernel_f32(k, "rest", 1 / share / (double)n->length);
-        put_pass(k, teams, "sum", "f32", "0.0", "    return x * p.share;\n", "a + b");
+        mia__kernel_u32(k, "share", (uint64_t)share);
+        mia__kernel_f32(k, "rest", exp2(share) / (double)n->length);
+        put_pass(k, teams, "sum", "f32", "0.0", "    return lowered(x, p.share);\n", "a + b");
     }
     mia__kernel_add(k, "fn measure(r: u32, lane: u32, local: u32) -> vec4<f32> {\n    let centre = %s;\n",
                     centred ? "sum(r, lane, local, 0.0) * p.rest" : "0.0");
@@ -171,9 +177,11 @@ static void put_norms(mia__kernel *k, const mia__teams *teams, const norm *n) {
                            "    let f = power(which);\n"
                            "    let norm = sqrt(sums[which] / f32(p.length) + p.epsilon * f * f);\n");
     mia__kernel_put(k, "    return vec4<f32>(centre, f, 1.0 / norm, 0.0);\n}\n"
-                       "fn result(stat: vec4<f32>, r: u32, i: u32) -> f32 {\n");
-    mia__kernel_add(k, "    return (x_value(r, i) * stat.y%s) * stat.z%s%s;\n}\n",
-                    centred ? " - stat.x * stat.y" : "", n->weights > 0 ? " * weight_value(r, i)" : "",
+                       "fn result(stat: vec4<f32>, r: u32, i: u32) -> f32 {\n"
+                       "    let x = x_value(r, i);\n"
+                       "    var rest = (x - stat.x) * stat.y;\n"
+                       "    if (stat.y < 1.0) { rest = lowered(x, 80u) - lowered(stat.x, 80u); }\n");
+    mia__kernel_add(k, "    return rest * stat.z%s%s;\n}\n", n->weights > 0 ? " * weight_value(r, i)" : "",
                     n->weights > 1 ? " + bias_value(r, i)" : "");
 }
 

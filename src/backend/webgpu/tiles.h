@@ -1,0 +1,22 @@
+/* What the kernels of products in tiles share: weights and x read as quads, four numbers that follow each other, in one order
+ * of a row's quads that is kind to how weights lie. */
+#ifndef MIA_BACKEND_WEBGPU_TILES_H
+#define MIA_BACKEND_WEBGPU_TILES_H
+
+#include "backend/webgpu/product.h"
+
+/* Whether weights and x of a product can be read in quads. */
+bool mia__tiles_take(const mia__kernel *k, const mia__product *product);
+
+/* Binds weights, x and the norm's weights, and makes
+ *     fn w_quad(row: u32, t: u32) -> vec4<f32>     quad t of a row of core 0 that w_row(n, batch) gives
+ *     fn x_quad(row: u32, t: u32) -> vec4<f32>     of x, of a row that x_row(m, batch) gives; zeros past its end
+ *     fn g_quad(t: u32) -> vec4<f32>               of the norm's weights, where there is one
+ * and p.quads, how many a row has (of prepared weights, filled up to whole groups). */
+bool mia__tiles_put(mia__kernel *k, const mia__product *product);
+
+/* Products of many columns: false when the kernel does not take the step. */
+bool mia__kernel_tiles(mia__kernel *k, const mia__product *product);
+bool mia__kernel_matrices(mia__kernel *k, const mia__product *product);
+
+#endif
