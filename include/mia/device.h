@@ -63,14 +63,39 @@ typedef struct mia_step_event {
     uint64_t operations;  /* of arithmetic; a multiplication and an addition are two */
 } mia_step_event;
 
+/* Features of a GPU that a device can be told to do without, for tests and comparisons. */
+enum {
+    MIA_WEBGPU_F16 = 1,
+    MIA_WEBGPU_SUBGROUPS = 2,
+    MIA_WEBGPU_TIMESTAMPS = 4,
+    MIA_WEBGPU_SUBGROUP_MATRIX = 8,
+    MIA_WEBGPU_PACKED_DOT = 16
+};
+
+/* How the webgpu backend comes to a GPU. Zero means the default of every field. Texts and objects stay valid for the
+ * device's life. */
+typedef struct mia_webgpu_options {
+    const char
+        *library; /* a library that exports webgpu.h's functions; NULL: what MIA_WEBGPU_LIBRARY names, then
+                            libwebgpu_dawn.so, libwgpu_native.so, then what `make webgpu` installed */
+    const char *adapter; /* part of an adapter's name; NULL: the first, fast ones before others */
+    bool default_limits; /* ask for no more than the specification's default limits */
+    uint32_t without;    /* set of MIA_WEBGPU_ features to do without */
+    /* A program's own instance and device (WGPUInstance, WGPUDevice; both or neither), which it keeps and closes after
+     * the Mia device; and how to find the functions of the library they come from, if it is none of the above. */
+    void *instance, *device;
+    void *(*procedure)(const char *name);
+} mia_webgpu_options;
+
 /* Zero means the default of every field. */
 typedef struct mia_device_options {
-    const char *backend; /* "cpu" (default), "reference", "null" */
+    const char *backend; /* "cpu" (default), "reference", "webgpu", "null" */
     uint32_t threads;    /* of the cpu backend; 0: one a processor */
     uint64_t max_bytes;  /* most device memory; 0: no limit. Kept before work starts */
     mia_precision precision;
     bool no_fusion; /* element-wise operations run one by one, not as one step where that is possible: the
                        numbers are the same */
+    const mia_webgpu_options *webgpu;          /* of the webgpu backend; NULL: the defaults */
     const mia_allocator *allocator;            /* copied; NULL: the C library's */
     void (*log)(void *user, const char *line); /* MIA_DEBUG output (docs/debugging.md); NULL: none */
     void *log_user;
