@@ -2,12 +2,10 @@
  * with 1 and 2 threads (or those named on the command line).
  *
  *     convolution [THREADS...]       MIA_CPU_ISA=generic|avx2|avx512 caps the instruction set */
+#include "kernels.h"
 #include "timing.h"
 
 #include <mia/mia.h>
-
-#include <stdio.h>
-#include <stdlib.h>
 
 #define REPEATS 15
 
@@ -27,12 +25,6 @@ static const shape shapes[] = {
     {"3 x 3, 8 groups", 28, 256, 256, 3, 1, 8},
 };
 
-static void must(mia_status status, const mia_error *error) {
-    if (status == MIA_OK) return;
-    fprintf(stderr, "convolution: %s\n", error->message);
-    exit(1);
-}
-
 static mia_tensor_f32 numbers(mia_device *device, mia_shape extents) {
     size_t count = 1;
     for (uint32_t m = 0; m < extents.ndim; m++) count *= (size_t)extents.extent[m];
@@ -46,7 +38,6 @@ static mia_tensor_f32 numbers(mia_device *device, mia_shape extents) {
 
 /* Median seconds of a convolution. */
 static double measure(mia_device *device, const shape *s) {
-    mia_error error = {0};
     double seconds[REPEATS];
     int64_t pad = s->window / 2;
     mia_window window = {
@@ -56,7 +47,7 @@ static double measure(mia_device *device, const shape *s) {
     for (int i = -2; i < REPEATS; i++) {
         mia_tensor_f32 y = mia_conv2d(mia_ref(x), mia_ref(w), window);
         double begin = now();
-        must(mia_tensor_eval(&y.untyped, 1, &error), &error);
+        must(mia_tensor_eval(&y.untyped, 1, NULL), "eval");
         if (i >= 0) seconds[i] = now() - begin;
         mia_unref(y);
     }
@@ -68,8 +59,7 @@ static double measure(mia_device *device, const shape *s) {
 static void report(unsigned threads) {
     mia_device_options options = {.backend = "cpu", .threads = threads};
     mia_device *device = NULL;
-    mia_error error = {0};
-    must(mia_device_open(&options, &device, &error), &error);
+    must(mia_device_open(&options, &device, NULL), "open");
     printf("%s\n%-22s%24s%12s%12s\n", mia_device_describe(device).description, "window", "picture, channels",
            "GFLOP/s", "ms");
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
@@ -81,14 +71,9 @@ static void report(unsigned threads) {
                2e-9 * products / seconds, 1e3 * seconds);
         fflush(stdout);
     }
-    must(mia_device_close(device, &error), &error);
+    must(mia_device_close(device, NULL), "close");
 }
 
 int main(int argc, char **argv) {
-    for (int i = 1; i < argc; i++) report((unsigned)strtoul(argv[i], NULL, 10));
-    if (argc == 1) {
-        report(1);
-        report(2);
-    }
-    return 0;
+    return report_threads(argc, argv, report);
 }

@@ -4,20 +4,13 @@
  *     elementwise [THREADS...]       MIA_CPU_ISA=generic|avx2|avx512 caps the instruction set
  *
  * "new": the result gets memory of its own; "in place": over the operand, which nobody else refers to. */
+#include "kernels.h"
 #include "timing.h"
 
 #include <mia/mia.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 #define COUNT   (16 << 20)
 #define REPEATS 11
-
-static void must(mia_status status, const mia_error *error) {
-    if (status == MIA_OK) return;
-    fprintf(stderr, "elementwise: %s\n", error->message);
-    exit(1);
-}
 
 typedef mia_tensor_f32 (*operation)(mia_tensor_f32 x, mia_tensor_f32 u);
 
@@ -52,14 +45,13 @@ static mia_tensor_f32 do_chain(mia_tensor_f32 x, mia_tensor_f32 u) {
 
 /* Median seconds. In place: x goes from run to run; else it is kept, and the result dropped. */
 static double measure(mia_device *device, operation make, const float *numbers, bool in_place) {
-    mia_error error = {0};
     double seconds[REPEATS];
     mia_tensor_f32 u = mia_upload(f32, device, MIA_SHAPE(COUNT), numbers);
     mia_tensor_f32 x = mia_upload(f32, device, MIA_SHAPE(COUNT), numbers);
     for (int i = -2; i < REPEATS; i++) {
         mia_tensor_f32 y = make(in_place ? x : mia_ref(x), mia_ref(u));
         double begin = now();
-        must(mia_tensor_eval((mia_tensor[]){MIA_UNTYPED(y)}, 1, &error), &error);
+        must(mia_tensor_eval((mia_tensor[]){MIA_UNTYPED(y)}, 1, NULL), "eval");
         if (i >= 0) seconds[i] = now() - begin;
         if (in_place)
             x = y;
@@ -72,10 +64,9 @@ static double measure(mia_device *device, operation make, const float *numbers, 
 }
 
 static mia_device *open_device(unsigned threads, bool no_fusion) {
-    mia_error error = {0};
     mia_device *device = NULL;
     mia_device_options options = {.threads = threads, .no_fusion = no_fusion};
-    must(mia_device_open(&options, &device, &error), &error);
+    must(mia_device_open(&options, &device, NULL), "open");
     return device;
 }
 
@@ -96,8 +87,8 @@ static void report(unsigned threads, const float *numbers) {
         printf("%20.2f\n", 1e3 * measure(single, rows[i].make, numbers, false));
         fflush(stdout);
     }
-    must(mia_device_close(fused, NULL), NULL);
-    must(mia_device_close(single, NULL), NULL);
+    must(mia_device_close(fused, NULL), "close");
+    must(mia_device_close(single, NULL), "close");
 }
 
 int main(int argc, char **argv) {

@@ -117,8 +117,8 @@ typedef struct mia_device_options {
     const mia_allocator *allocator;            /* copied; NULL: the C library's */
     void (*log)(void *user, const char *line); /* MIA_DEBUG output (docs/debugging.md); NULL: none */
     void *log_user;
-    /* Told the share done of runs that take long, every 50 ms at most, by the thread that drives; false cancels the
-     * run. Must not wait for work of the same device. NULL: none */
+    /* Told the share done of runs that take long, every 50 ms at most, by the thread that drives; before that, of
+     * constants that a run is the first to load, likewise from 0 to 1; false cancels the run. Must not wait for work of the same device. NULL: none */
     bool (*progress)(void *user, double share);
     void *progress_user;
     /* Told of every step that has run, by the thread that drives (cpu and reference). Must not use the device.

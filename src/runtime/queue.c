@@ -100,6 +100,15 @@ static void complete(void *user, mia_status status, const char *message) {
     mia__unlock(device);
 }
 
+/* The device's own progress is told of what the ticket does. */
+static void watch_progress(mia_ticket *ticket) {
+    const mia_device_options *options = &ticket->device->options;
+    if (options->progress == NULL || ticket->nobodys) return;
+    ticket->watch.progress = options->progress;
+    ticket->watch.progress_user = options->progress_user;
+    ticket->watch.told = mia__nanoseconds();
+}
+
 /* Fills the constants of the plan that are not there yet. */
 static void load(mia_ticket *ticket) {
     mia_device *device = ticket->device;
@@ -107,6 +116,7 @@ static void load(mia_ticket *ticket) {
     mia_error error = {0};
     mia_status status = MIA_OK;
     size_t total = 0, done = 0;
+    if (ticket->progress == NULL) watch_progress(ticket);
     for (uint32_t b = 0; b < plan->buffer_count; b++)
         if (ticket->storages[b] != NULL && ticket->storages[b]->constant != NULL)
             total += plan->buffers[b].bytes;
@@ -126,6 +136,7 @@ static void load(mia_ticket *ticket) {
             status = mia__constant_fill(device, storage, form, raw, ticket->run.watch, &error);
         done += plan->buffers[b].bytes;
         double share = total > 0 ? (double)done / (double)total : 1;
+        if (!filled) mia__watch_tell(ticket->run.watch, share);
         if (status == MIA_OK && ticket->progress != NULL && !ticket->progress(ticket->progress_user, share))
             status = mia_error_set(&error, MIA_ERROR_CANCELLED, "loading was cancelled");
         if (filled || status != MIA_OK) continue;
@@ -164,11 +175,7 @@ static void download(mia_ticket *ticket, mia__completion completion) {
 static void run(mia_ticket *ticket, mia__completion completion) {
     mia_device *device = ticket->device;
     ticket->run.completion = completion;
-    if (device->options.progress != NULL && !ticket->nobodys) {
-        ticket->watch.progress = device->options.progress;
-        ticket->watch.progress_user = device->options.progress_user;
-        ticket->watch.told = mia__nanoseconds();
-    }
+    watch_progress(ticket);
     mia__trace_begin(ticket);
     mia__check_begin(ticket);
     device->type->run(device->backend, &ticket->run);

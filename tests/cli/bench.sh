@@ -27,7 +27,7 @@ refuses 2 'random' bench --random layers=nine
 refuses 2 'random' bench --random $shape,type=q8_0,colour=red
 refuses 1 'no/such/dir' bench --random $shape,type=q8_0 --write no/such/dir/x.gguf
 
-# (a GPU library may write to standard error; tests/gpu/devices.sh has one)
+# (a GPU library may write to standard error; tests/gpu/listing.sh has one)
 MIA_WEBGPU_LIBRARY=none
 export MIA_WEBGPU_LIBRARY
 expect 0 devices

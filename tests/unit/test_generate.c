@@ -1,5 +1,6 @@
 /* Generation: how a text ends, what is shown of it, that seeds repeat it, and that showing it piece by piece
  * loses nothing. On the bundled model and a tiny random one. */
+#include "support/ok.h"
 #include "support/tiny_llama.h"
 
 #include <setjmp.h>
@@ -11,12 +12,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-#define OK(call)                                                                                             \
-    do {                                                                                                     \
-        error = (mia_error){0};                                                                              \
-        if ((call) != MIA_OK) fail_msg("%s:%d: %s", __FILE__, __LINE__, error.message);                      \
-    } while (0)
 
 #define PROMPT "Once upon a time"
 

@@ -2,6 +2,7 @@
  * growing caches, a full context, reset; memory that was promised; two threads. Bundled and shared models are
  * in test_lm_golden.c, waiting and failure in test_lm_waiting.c, files that do not fit together in
  * test_lm_open.c. */
+#include "support/ok.h"
 #include "support/tiny_llama.h"
 
 #include <math.h>
@@ -34,12 +35,6 @@ static int start_seed(void **state) {
     printf("seed: %llu\n", (unsigned long long)seed);
     return 0;
 }
-
-#define OK(call)                                                                                             \
-    do {                                                                                                     \
-        error = (mia_error){0};                                                                              \
-        if ((call) != MIA_OK) fail_msg("%s:%d: %s", __FILE__, __LINE__, error.message);                      \
-    } while (0)
 
 typedef struct session {
     mia_device *device;

@@ -12,32 +12,11 @@
 
 #include <cmocka.h>
 
-#define OK(call)                                                                                             \
-    do {                                                                                                     \
-        error = (mia_error){0};                                                                              \
-        if ((call) != MIA_OK) fail_msg("%s:%d: %s", __FILE__, __LINE__, error.message);                      \
-    } while (0)
+#include "support/lm_session.h"
 
-typedef struct session {
-    mia_device *device;
-    mia_weights *weights;
-    mia_lm *lm;
-} session;
-
-static session open_session(const char *backend, const char *path) {
-    session s = {0};
-    mia_error error;
-    OK(mia_device_open(&(mia_device_options){.backend = backend, .threads = 2}, &s.device, &error));
-    OK(mia_weights_open_file(path, NULL, &s.weights, &error));
-    OK(mia_lm_open(s.device, s.weights, NULL, &s.lm, &error));
-    return s;
-}
-
-static void close_session(session *s) {
-    mia_error error;
-    mia_lm_close(s->lm);
-    mia_weights_close(s->weights);
-    OK(mia_device_close(s->device, &error));
+static session open_on(const char *backend, const char *path) {
+    const mia_device_options options = {.backend = backend, .threads = 2};
+    return open_session(open_weights(path), &options, NULL);
 }
 
 /* A file's bytes with a zero behind, from malloc. */
@@ -107,7 +86,7 @@ static size_t agreement(const session *s, const char *line, size_t *places) {
 static void check_agreement(const char *backend, size_t most_lines) {
     size_t length, places = 0, agreed = 0;
     char *lines = read_file(MIA_GOLDEN_DIR "/mia-tales-greedy.jsonl", &length), *rest = NULL;
-    session s = open_session(backend, MIA_MODELS_DIR "/mia-tales-9m-q8_0.gguf");
+    session s = open_on(backend, MIA_MODELS_DIR "/mia-tales-9m-q8_0.gguf");
     for (char *line = strtok_r(lines, "\n", &rest); line != NULL && most_lines > 0;
          line = strtok_r(NULL, "\n", &rest)) {
         agreed += agreement(&s, line, &places);
@@ -162,7 +141,7 @@ static void check_story(const char *backend, const char *name, size_t tokens, si
     size_t length;
     char path[1024], *expected = read_file(MIA_SHARED_DIR "/models/stories260K-greedy-200.txt", &length);
     snprintf(path, sizeof path, "%s/models/%s", MIA_SHARED_DIR, name);
-    session s = open_session(backend, path);
+    session s = open_on(backend, path);
     char *story = continue_greedily(&s, "Once upon a time", tokens);
     if (bytes > length) bytes = length;
     assert_true(strlen(story) >= bytes);

@@ -1,5 +1,6 @@
 /* Opening models: what a file says, and files whose parts do not fit together. Each is refused with a message
  * that names the key or the tensor and the numbers, and leaves nothing behind. */
+#include "support/ok.h"
 #include "support/tiny_llama.h"
 
 #include <setjmp.h>
@@ -10,12 +11,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-#define OK(call)                                                                                             \
-    do {                                                                                                     \
-        error = (mia_error){0};                                                                              \
-        if ((call) != MIA_OK) fail_msg("%s:%d: %s", __FILE__, __LINE__, error.message);                      \
-    } while (0)
 
 static void facts(void **state) {
     (void)state;

@@ -13,39 +13,12 @@
 
 #include <cmocka.h>
 
-#define OK(call)                                                                                             \
-    do {                                                                                                     \
-        error = (mia_error){0};                                                                              \
-        if ((call) != MIA_OK) fail_msg("%s:%d: %s", __FILE__, __LINE__, error.message);                      \
-    } while (0)
-
-typedef struct session {
-    mia_device *device;
-    mia_weights *weights;
-    mia_lm *lm;
-} session;
+#include "support/lm_session.h"
 
 /* path NULL: a tiny random model. */
-static session open_session(const char *path, const mia_device_options *device,
-                            const mia_lm_options *options) {
+static mia_weights *weights_of(const char *path) {
     static const tiny_options tiny = {.seed = 7, .context = 600};
-    session s = {0};
-    mia_error error;
-    if (path != NULL)
-        OK(mia_weights_open_file(path, NULL, &s.weights, &error));
-    else
-        s.weights = tiny_open(&tiny);
-    assert_non_null(s.weights);
-    OK(mia_device_open(device, &s.device, &error));
-    OK(mia_lm_open(s.device, s.weights, options, &s.lm, &error));
-    return s;
-}
-
-static void close_session(session *s) {
-    mia_error error;
-    mia_lm_close(s->lm);
-    mia_weights_close(s->weights);
-    OK(mia_device_close(s->device, &error));
+    return path != NULL ? open_weights(path) : tiny_open(&tiny);
 }
 
 /* Reads a prompt and generates, token by token; says what the device held at the most. */
@@ -71,7 +44,8 @@ static void compare(const char *path, const char *backend, bool unloaded, int64_
     mia_error error;
     mia_lm_memory memory;
     const mia_device_options device = {.backend = backend, .threads = 2};
-    session s = open_session(path, &device, &(mia_lm_options){.context = context, .unloaded = unloaded});
+    session s =
+        open_session(weights_of(path), &device, &(mia_lm_options){.context = context, .unloaded = unloaded});
     OK(mia_lm_plan(s.lm, prompt, generated, &memory, &error));
     assert_int_equal(memory.peak_bytes, memory.constant_bytes + memory.prepared_bytes + memory.cache_bytes +
                                             memory.arena_bytes + memory.value_bytes);
@@ -111,7 +85,7 @@ static void test_any_use(void **state) {
     static float logits[600 * TINY_VOCABULARY];
     mia_error error;
     mia_lm_state *reader;
-    session s = open_session(NULL, &(mia_device_options){.threads = 2}, NULL);
+    session s = open_session(weights_of(NULL), &(mia_device_options){.threads = 2}, NULL);
     uint64_t needed = mia_lm_describe(s.lm).needed_bytes;
     assert_true(run(&s, 600, 0) < needed);
     OK(mia_lm_state_open(s.lm, &reader, &error));
@@ -127,8 +101,8 @@ static void test_nothing_is_loaded(void **state) {
     (void)state;
     mia_error error;
     mia_lm_memory memory;
-    session s = open_session(MIA_MODELS_DIR "/mia-tales-9m-q8_0.gguf", &(mia_device_options){.threads = 1},
-                             &(mia_lm_options){.unloaded = true});
+    session s = open_session(weights_of(MIA_MODELS_DIR "/mia-tales-9m-q8_0.gguf"),
+                             &(mia_device_options){.threads = 1}, &(mia_lm_options){.unloaded = true});
     OK(mia_lm_plan(s.lm, 100, 100, &memory, &error));
     assert_true(memory.prepared_bytes + memory.constant_bytes > 8000000);
     assert_true(mia_device_count(s.device).peak_bytes < 100000);

@@ -4,6 +4,7 @@
 #include "runtime/device.h"
 
 #include "backend/null/null.h"
+#include "support/ok.h"
 #include "support/tiny_llama.h"
 
 #include <setjmp.h>
@@ -13,12 +14,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-#define OK(call)                                                                                             \
-    do {                                                                                                     \
-        error = (mia_error){0};                                                                              \
-        if ((call) != MIA_OK) fail_msg("%s:%d: %s", __FILE__, __LINE__, error.message);                      \
-    } while (0)
 
 /* --- an allocator that counts and can fail ---------------------------------------------------- */
 

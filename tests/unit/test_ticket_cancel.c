@@ -2,7 +2,6 @@
  * signal. Afterwards everything else is as it was, and everything is given back. Run under the sanitizers. */
 #include "gguf_builder.h"
 #include "runtime/device.h"
-#include "support.h"
 
 #include <mia/mia.h>
 #include <setjmp.h>
@@ -13,46 +12,11 @@
 
 #include <cmocka.h>
 
+#include "support/tickets.h"
+
 #define OK(call) assert_int_equal(call, MIA_OK)
 
 static const char *const backends[] = {"null", "reference", "cpu"};
-static test_allocator allocator;
-
-static mia_device *open_with(mia_device_options options) {
-    test_allocator_init(&allocator);
-    options.threads = 2;
-    options.allocator = &allocator.hook;
-    mia_device *device = NULL;
-    mia_error error = {0};
-    mia_status status = mia_device_open(&options, &device, &error);
-    if (status == MIA_ERROR_NOT_FOUND) skip();
-    if (status != MIA_OK) fail_msg("%s", error.message);
-    return device;
-}
-
-static mia_device *open_on(const char *backend) {
-    return open_with((mia_device_options){.backend = backend});
-}
-
-static void close_clean(mia_device *device) {
-    mia_error error = {0};
-    if (mia_device_close(device, &error) != MIA_OK) fail_msg("%s", error.message);
-    assert_int_equal(allocator.live_bytes, 0);
-}
-
-static mia_tensor_f32 number(mia_device *device, float value) {
-    return mia_upload(f32, device, MIA_SHAPE(1), &value);
-}
-
-static mia_ticket *begin_eval(mia_tensor_f32 t) {
-    const mia_tensor list[1] = {MIA_UNTYPED(t)};
-    return mia_tensor_eval_begin(list, 1);
-}
-
-static mia_status end(mia_ticket *ticket, mia_error *error) {
-    mia_ticket_wait(ticket);
-    return mia_ticket_finish(ticket, error);
-}
 
 /* Reads one number; on null, where nothing is computed, what it is does not matter. */
 static void expect_number(mia_tensor_f32 t, float wanted, const char *backend) {

@@ -3,7 +3,6 @@
  * drives. */
 #include "backend/null/null.h"
 #include "runtime/device.h"
-#include "support.h"
 
 #include <mia/mia.h>
 #include <setjmp.h>
@@ -13,35 +12,9 @@
 
 #include <cmocka.h>
 
+#include "support/tickets.h"
+
 #define OK(call) assert_int_equal(call, MIA_OK)
-
-static test_allocator allocator;
-
-static mia_device *open_on(const char *backend) {
-    test_allocator_init(&allocator);
-    mia_device_options options = {.backend = backend, .threads = 2, .allocator = &allocator.hook};
-    mia_device *device = NULL;
-    mia_error error = {0};
-    mia_status status = mia_device_open(&options, &device, &error);
-    if (status == MIA_ERROR_NOT_FOUND) skip();
-    if (status != MIA_OK) fail_msg("%s", error.message);
-    return device;
-}
-
-static void close_clean(mia_device *device) {
-    mia_error error = {0};
-    if (mia_device_close(device, &error) != MIA_OK) fail_msg("%s", error.message);
-    assert_int_equal(allocator.live_bytes, 0);
-}
-
-static mia_tensor_f32 number(mia_device *device, float value) {
-    return mia_upload(f32, device, MIA_SHAPE(1), &value);
-}
-
-static mia_ticket *begin_eval(mia_tensor_f32 t) {
-    const mia_tensor list[1] = {MIA_UNTYPED(t)};
-    return mia_tensor_eval_begin(list, 1);
-}
 
 static mia_ticket *begin_read(mia_tensor_f32 t, float *out) {
     return mia_tensor_read_begin(MIA_UNTYPED(t), out, sizeof *out, "test.c", 1);
@@ -54,11 +27,6 @@ static int poll_out(mia_ticket *ticket) {
         if (++polls > 1000) fail_msg("the ticket does not complete");
     }
     return polls;
-}
-
-static mia_status end(mia_ticket *ticket) {
-    mia_ticket_wait(ticket);
-    return mia_ticket_finish(ticket, NULL);
 }
 
 /* --- null: polls decide ----------------------------------------------------------------------- */
@@ -112,10 +80,10 @@ static void test_no_ticket(void **state) {
     mia_ticket_wait(NULL);
     assert_int_equal(mia_ticket_finish(NULL, &error), MIA_ERROR_NO_MEMORY);
     assert_string_equal(error.message, "no memory to begin the work");
-    assert_int_equal(end(mia_tensor_eval_begin(NULL, 0)), MIA_ERROR_INVALID_ARGUMENT);
+    assert_int_equal(end(mia_tensor_eval_begin(NULL, 0), NULL), MIA_ERROR_INVALID_ARGUMENT);
     mia_tensor none = {0};
-    assert_int_equal(end(mia_tensor_eval_begin(&none, 1)), MIA_ERROR_INVALID_ARGUMENT);
-    assert_int_equal(end(mia_tensor_read_begin(none, NULL, 0, NULL, 0)), MIA_ERROR_INVALID_ARGUMENT);
+    assert_int_equal(end(mia_tensor_eval_begin(&none, 1), NULL), MIA_ERROR_INVALID_ARGUMENT);
+    assert_int_equal(end(mia_tensor_read_begin(none, NULL, 0, NULL, 0), NULL), MIA_ERROR_INVALID_ARGUMENT);
 }
 
 /* Work completes in the order in which it was begun, whichever ticket is polled. */
@@ -187,7 +155,7 @@ static void test_then(void **state) {
     ticket = begin_eval(a);
     early = (calls){0};
     mia_ticket_then(ticket, note_call, &early);
-    assert_int_equal(end(ticket), MIA_ERROR_DEVICE_LOST);
+    assert_int_equal(end(ticket, NULL), MIA_ERROR_DEVICE_LOST);
     assert_true(early.count == 1 && early.status == MIA_ERROR_DEVICE_LOST);
     mia_unref(a);
     close_clean(device);
@@ -228,8 +196,8 @@ static void test_failure_poisons_what_depends(void **state) {
         /* what is poisoned stays so, and spreads; the rest goes on */
         mia__null_fail(device->backend, 0);
         mia_tensor_f32 d = mia_exp(c);
-        assert_int_equal(end(begin_read(d, &out)), lost == 3 ? MIA_OK : MIA_ERROR_DEVICE_LOST);
-        OK(end(begin_read(x, &out)));
+        assert_int_equal(end(begin_read(d, &out), NULL), lost == 3 ? MIA_OK : MIA_ERROR_DEVICE_LOST);
+        OK(end(begin_read(x, &out), NULL));
         mia_unref(a);
         mia_unref(b);
         mia_unref(other);
@@ -245,11 +213,11 @@ static void test_failed_download(void **state) {
     float out = -1;
     mia__null_fail(device->backend, 2);
     mia_ticket *ticket = begin_read(mia_ref(a), &out);
-    assert_int_equal(end(ticket), MIA_ERROR_DEVICE_LOST);
+    assert_int_equal(end(ticket, NULL), MIA_ERROR_DEVICE_LOST);
     assert_true(out == -1);
     assert_int_equal(status_of(a), MIA_OK);
     assert_int_equal(mia_device_count(device).runs, 1);
-    OK(end(begin_read(a, &out)));
+    OK(end(begin_read(a, &out), NULL));
     close_clean(device);
 }
 
@@ -260,11 +228,11 @@ static void test_failure_spares_what_is_looked_at(void **state) {
     const float data[4] = {1, 2, 3, 4};
     mia_tensor_f32 x = mia_neg(mia_upload(f32, device, MIA_SHAPE(4), data)),
                    view = mia_slice(mia_ref(x), 0, 1, 2, 1);
-    OK(end(begin_eval(x)));
+    OK(end(begin_eval(x), NULL));
     mia_tensor_f32 y = mia_exp(number(device, 1));
     const mia_tensor both[2] = {MIA_UNTYPED(view), MIA_UNTYPED(y)};
     mia__null_fail(device->backend, 1);
-    assert_int_equal(end(mia_tensor_eval_begin(both, 2)), MIA_ERROR_DEVICE_LOST);
+    assert_int_equal(end(mia_tensor_eval_begin(both, 2), NULL), MIA_ERROR_DEVICE_LOST);
     assert_int_equal(status_of(y), MIA_ERROR_DEVICE_LOST);
     assert_int_equal(status_of(x), MIA_OK);
     assert_int_equal(status_of(view), MIA_OK);
@@ -272,7 +240,7 @@ static void test_failure_spares_what_is_looked_at(void **state) {
     mia_tensor_f32 z = mia_exp(x);
     mia_unref(view);
     mia__null_fail(device->backend, 1);
-    assert_int_equal(end(begin_eval(z)), MIA_ERROR_DEVICE_LOST);
+    assert_int_equal(end(begin_eval(z), NULL), MIA_ERROR_DEVICE_LOST);
     assert_int_equal(status_of(z), MIA_ERROR_DEVICE_LOST);
     mia_unref(y);
     mia_unref(z);
@@ -311,8 +279,8 @@ static void test_after_close(void **state) {
     mia_tensor_f32 a = number(device, 1), b = mia_ref(a), c = mia_ref(a);
     float out;
     assert_int_equal(mia_device_close(device, NULL), MIA_ERROR_LEAKED);
-    assert_int_equal(end(begin_eval(a)), MIA_ERROR_DEVICE_CLOSED);
-    assert_int_equal(end(begin_read(a, &out)), MIA_ERROR_DEVICE_CLOSED);
+    assert_int_equal(end(begin_eval(a), NULL), MIA_ERROR_DEVICE_CLOSED);
+    assert_int_equal(end(begin_read(a, &out), NULL), MIA_ERROR_DEVICE_CLOSED);
     b = mia_as(f32, MIA_UNTYPED(b));
     assert_int_equal(status_of(b), MIA_ERROR_DEVICE_CLOSED);
     assert_true(allocator.live_bytes > 0);

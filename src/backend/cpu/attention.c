@@ -207,7 +207,8 @@ static void run_attend(const mia__cpu_task *task, size_t begin, size_t end) {
         w.piece = rest % a->pieces;
         w.first = rest / a->pieces * ROWS;
         begin_tile(&w);
-        for (int64_t first = w.piece * CHUNK; first < w.most; first += a->pieces * CHUNK)
+        for (int64_t first = w.piece * CHUNK; first < w.most && !mia__cpu_stopped(task);
+             first += a->pieces * CHUNK)
             attend_chunk(&w, first);
         end_tile(&w);
     }

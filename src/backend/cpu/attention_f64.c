@@ -80,7 +80,7 @@ static void attend_piece(head_query *h, int64_t first, int64_t width) {
     h->greatest = -(double)INFINITY;
     h->sum = 0;
     for (int64_t e = 0; e < width; e++) h->weighed[e] = 0;
-    for (int64_t key = 0; key < h->seen; key += CHUNK) {
+    for (int64_t key = 0; key < h->seen && !mia__cpu_stopped(h->task); key += CHUNK) {
         int64_t count = h->seen - key < CHUNK ? h->seen - key : CHUNK;
         score(h, key, count);
         weigh(h, count, width);

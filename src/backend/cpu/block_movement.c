@@ -43,7 +43,7 @@ static void run_part(const mia__cpu_task *task, uint32_t input, int64_t place, s
     for (size_t row = begin; row < end; row++) {
         int64_t at[2];
         mia__cpu_loop_offsets(&loop, 0, row, 2, at);
-        memmove(out + at[0] * bytes, task->inputs[input] + at[1] * bytes, length);
+        mia__cpu_move(task, out + at[0] * bytes, task->inputs[input] + at[1] * bytes, length);
     }
 }
 
@@ -86,11 +86,19 @@ static void choose_update(mia__cpu_step *out) {
 
 /* --- rows of a table [K, N] at indices -------------------------------------------------------- */
 
+static void decode_row(const mia__cpu_task *task, const char *row, float *out, int64_t length) {
+    const mia__operand *table = &task->step->source->inputs[0];
+    const mia__block_format *format = mia__block_find(table->dtype);
+    for (int64_t first = 0; first < length && !mia__cpu_stopped(task); first += MIA__CPU_LOOK) {
+        int64_t count = length - first < MIA__CPU_LOOK ? length - first : MIA__CPU_LOOK;
+        mia__block_decode_f32(format, row + row_bytes(table, first), out + first, count);
+    }
+}
+
 static void run_rows(const mia__cpu_task *task, size_t begin, size_t end) {
     const mia__step *source = task->step->source;
     const mia__operand *table = &source->inputs[0];
     const mia__cpu_rows *rows = &task->step->as.rows;
-    const mia__block_format *format = mia__block_find(table->dtype);
     bool moves = source->op == MIA_OP_gather;
     int64_t length = row_bytes(table, rows->length), bytes = block_bytes(table);
     size_t out_bytes = moves ? (size_t)length : (size_t)rows->length * sizeof(float);
@@ -105,9 +113,9 @@ static void run_rows(const mia__cpu_task *task, size_t begin, size_t end) {
         }
         const char *from = task->inputs[0] + index * table->view.stride[1] * bytes;
         if (moves)
-            memcpy(out, from, out_bytes);
+            mia__cpu_move(task, out, from, out_bytes);
         else
-            mia__block_decode_f32(format, from, (float *)(void *)out, rows->length);
+            decode_row(task, from, (float *)(void *)out, rows->length);
     }
 }
 

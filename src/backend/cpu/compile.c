@@ -4,8 +4,9 @@
 #include "backend/host.h"
 #include "base/size.h"
 
-/* A run looks this often, by its estimates, whether it is to stop. */
-#define PIECE_NANOSECONDS 500000.0
+/* A run looks this often, by its estimates, whether it is to stop. Where memory is new, work may well take 50 times as
+ * long as estimated. */
+#define PIECE_NANOSECONDS 50000.0
 
 static void run_reference(const mia__cpu_task *task, size_t begin, size_t end) {
     (void)begin, (void)end;

@@ -10,6 +10,7 @@
 #include "backend/reference/element.h"
 
 #include "backend/cpu/cpu.h"
+#include "backend/cpu/lines.h"
 
 #define GROUP       MIA__CPU_GROUP
 #define DEPTH       256 /* of a stretch of k */
@@ -52,7 +53,7 @@ static void run_widen(const mia__cpu_task *task, size_t begin, size_t end) {
     const mia__operand *x = &task->step->source->inputs[0];
     const mia__cpu_kernels *kernels = task->step->kernels;
     const uint16_t *numbers = (const uint16_t *)(const void *)task->inputs[0];
-    int64_t length = x->view.extent[0], step = x->view.stride[0];
+    int64_t length = x->view.extent[0];
     for (size_t row = begin; row < end; row++) {
         int64_t at = 0, left = (int64_t)row;
         for (uint32_t m = 1; m < x->view.ndim; m++) {
@@ -60,12 +61,10 @@ static void run_widen(const mia__cpu_task *task, size_t begin, size_t end) {
             left /= x->view.extent[m];
         }
         float *out = (float *)task->args.scratch + (int64_t)row * length;
-        if (step == 1) {
-            (x->dtype == MIA_f16 ? kernels->widen_f16 : kernels->widen_bf16)(out, numbers + at,
-                                                                             (size_t)length);
-            continue;
-        }
-        for (int64_t i = 0; i < length; i++) out[i] = (float)mia__load(x->dtype, numbers, at + i * step);
+        const mia__cpu_line line = {x->dtype, (const char *)(numbers + at), x->view.stride[0]};
+        for (int64_t i = 0; i < length && !mia__cpu_stopped(task); i += MIA__CPU_TILE)
+            (void)mia__cpu_line_read(kernels, mia__cpu_line_at(line, i),
+                                     (size_t)least(length - i, MIA__CPU_TILE), out + i);
     }
 }
 
@@ -81,6 +80,7 @@ static void run_pack(const mia__cpu_task *task, size_t begin, size_t end) {
         for (int64_t channel = 0; channel < c->channels; channel++)
             for (int64_t j = 0; j < c->axis[1].size; j++)
                 for (int64_t i = 0; i < c->axis[0].size; i++) {
+                    if (mia__cpu_stopped(task)) return;
                     int64_t at = channel * c->w_channel + j * c->w_step[1] + i * c->w_step[0];
                     for (int64_t m = 0; m < columns; m++)
                         *out++ = (float)mia__load(dtype, task->inputs[1], at + (output + m) * c->w_output);
@@ -189,7 +189,7 @@ static void multiply_area(const mia__cpu_task *task, const area *a, float *out, 
             kernels->product(panels, w + m * c->depth + k * columns, depth, &tile);
         }
         k += depth;
-    } while (k < c->depth);
+    } while (k < c->depth && !mia__cpu_stopped(task));
 }
 
 static void run_product(const mia__cpu_task *task, size_t begin, size_t end) {
@@ -291,6 +291,7 @@ static void sum_stretch(const mia__cpu_task *task, stretch *s, int64_t batch, in
                                     (inside ? down : 0) * b->x_step) *
                                        bytes;
             for (int64_t i = 0; i < c->axis[0].size; i++) {
+                if (mia__cpu_stopped(task)) return;
                 double w = mia__load(w_dtype, task->inputs[1],
                                      channel * c->w_channel + j * c->w_step[1] + i * c->w_step[0] +
                                          output * c->w_output);

@@ -14,6 +14,7 @@
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/pool.h"
 #include "backend/host.h"
+#include "backend/watch.h"
 #include "backend/window.h"
 #include "graph/ops.h"
 
@@ -33,7 +34,19 @@ typedef struct mia__cpu_task {
     const struct mia__cpu_task *behind; /* takes the results in, which go nowhere else */
     const struct mia__cpu_task *cores;  /* matmuls of the same x, core_count of them, this one the first */
     uint32_t core_count;
+    mia__watch *watch; /* NULL: nobody stops it */
 } mia__cpu_task;
+
+/* Whether the run is to stop, which a unit that may take long asks every MIA__CPU_LOOK elements or so. It may then
+ * return with its work half done: no later phase runs, and nobody sees the result. */
+#define MIA__CPU_LOOK 16384
+static inline bool mia__cpu_stopped(const mia__cpu_task *task) {
+    return mia__watch_cancelled(task->watch);
+}
+/* Where a walk over `count` elements that is at element i looks next. */
+static inline size_t mia__cpu_look_after(size_t i, size_t count) {
+    return count - i < MIA__CPU_LOOK ? count : i + MIA__CPU_LOOK;
+}
 
 /* Does units [begin, end) of a phase. */
 typedef void (*mia__cpu_function)(const mia__cpu_task *task, size_t begin, size_t end);
@@ -310,7 +323,7 @@ mia_status mia__cpu_choose(const mia__cpu *cpu, const mia__plan *plan, const mia
 /* --- run.c ------------------------------------------------------------------------------------ */
 void mia__cpu_run(mia__backend *backend, mia__run *run);
 
-/* --- loop.c: geometry that families share ----------------------------------------------------- */
+/* --- loop.c: what families share, geometry above all ------------------------------------------ */
 void mia__cpu_loop_make(mia__cpu_loop *loop, const mia__view *shape, uint32_t first_mode,
                         const mia__view *const *operands, uint32_t count);
 /* Offsets, in elements, of operands [0, count) at the `row`-th pass of the modes from first_mode on. */
@@ -318,6 +331,8 @@ void mia__cpu_loop_offsets(const mia__cpu_loop *loop, uint32_t first_mode, size_
                            int64_t *offsets);
 /* Lines along a mode of a step's operand 0 and its output: outer, count, length, kept and strides. */
 mia__cpu_lines mia__cpu_lines_make(const mia__step *step, uint32_t mode);
+/* memmove to a place before `from`, or elsewhere, unless the run is to stop meanwhile. */
+void mia__cpu_move(const mia__cpu_task *task, char *to, const char *from, size_t bytes);
 /* Appends a phase. */
 void mia__cpu_phase_add(mia__cpu_step *step, mia__cpu_function function, size_t units);
 static inline bool mia__cpu_is_float(mia_dtype dtype) {

@@ -133,8 +133,9 @@ void mia__cpu_interleave_f32(mia_dtype dtype, const void *rows, int64_t k_stride
 }
 
 /* Numbers as they are, 4 or 2 bytes each. */
-static void interleave_plain(size_t bytes, const void *rows, unsigned count, int64_t k, void *out) {
-    const int64_t k_stride = 1, row_stride = k;
+static void interleave_plain(size_t bytes, const void *rows, int64_t row_stride, unsigned count, int64_t k,
+                             void *out) {
+    const int64_t k_stride = 1;
     if (count < GROUP) memset(out, 0, (size_t)k * GROUP * bytes);
     if (bytes == 4) {
         INTERLEAVE(uint32_t, uint32_t, )
@@ -153,27 +154,33 @@ typedef struct preparation {
     mia__watch *watch;
 } preparation;
 
-static void prepare_group(const preparation *p, size_t group) {
+/* At most so much of a group that no look is due meanwhile, from column `k` on: whole blocks of every format. */
+static void prepare_stretch(const preparation *p, size_t group, int64_t k) {
     int64_t first = (int64_t)group * GROUP;
     unsigned count = (unsigned)(p->n - first < GROUP ? p->n - first : GROUP);
     const mia_dtype_info *info = mia_dtype_describe(p->dtype);
     size_t row_bytes = (size_t)(p->k / info->elements) * info->bytes;
-    const uint8_t *rows = p->raw + (size_t)first * row_bytes;
+    const uint8_t *rows = p->raw + (size_t)first * row_bytes + (size_t)(k / info->elements) * info->bytes;
     uint8_t *out = p->out + group * mia__cpu_group_bytes(p->dtype, p->k);
+    int64_t depth = p->k - k < MIA__CPU_LOOK ? p->k - k : MIA__CPU_LOOK;
     if (!mia__cpu_is_block(p->dtype)) {
-        interleave_plain(info->bytes, rows, count, p->k, out);
+        interleave_plain(info->bytes, rows, p->k, count, depth, out + (size_t)k * GROUP * info->bytes);
         return;
     }
-    size_t blocks = (size_t)(p->k / BLOCK);
-    uint8_t *scales = out + blocks * mia__cpu_quant_bytes(p->dtype);
-    mia__cpu_interleave_blocks(p->dtype, rows, row_bytes, count, blocks, out, scales);
+    size_t before = (size_t)(k / BLOCK);
+    uint8_t *scales = out + (size_t)(p->k / BLOCK) * mia__cpu_quant_bytes(p->dtype);
+    mia__cpu_interleave_blocks(p->dtype, rows, row_bytes, count, (size_t)(depth / BLOCK),
+                               out + before * mia__cpu_quant_bytes(p->dtype),
+                               scales + before / mia__cpu_record_blocks(p->dtype) *
+                                            mia__cpu_record_bytes(p->dtype));
 }
 
 static void prepare_groups(const void *user, unsigned thread, size_t begin, size_t end) {
     const preparation *p = user;
     (void)thread;
-    for (size_t group = begin; group < end && !mia__watch_cancelled(p->watch); group++)
-        prepare_group(p, group);
+    for (size_t group = begin; group < end; group++)
+        for (int64_t k = 0; k < p->k && !mia__watch_cancelled(p->watch); k += MIA__CPU_LOOK)
+            prepare_stretch(p, group, k);
 }
 
 mia_status mia__cpu_prepare(mia__backend *backend, mia_dtype dtype, const mia_shape *shape,

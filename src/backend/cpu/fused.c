@@ -283,7 +283,7 @@ mia_status mia__cpu_choose_fused(const mia__cpu *cpu, const mia__plan *plan, con
 static void fill_task(const mia__cpu_task *whole, const mia__cpu_member *part, mia__cpu_task *out) {
     const mia__cpu_fused *fused = whole->step->fused;
     char *scratch = whole->args.scratch;
-    *out = (mia__cpu_task){.step = &part->step, .args = {.step = &part->source}};
+    *out = (mia__cpu_task){.step = &part->step, .args = {.step = &part->source}, .watch = whole->watch};
     for (uint32_t i = 0; i < part->source.input_count; i++) {
         const mia__cpu_member *maker =
             part->from[i] < MIA__MAX_OPERANDS ? NULL : &fused->parts[part->from[i] - MIA__MAX_OPERANDS];

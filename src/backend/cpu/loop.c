@@ -1,6 +1,10 @@
 /* Geometry that families share: loops over several operands at once, reduced to as few modes as they
- * allow. */
+ * allow. And moves of memory that can be stopped. */
 #include "backend/cpu/cpu.h"
+
+#include <string.h>
+
+#define MOVED ((size_t)1 << 20) /* bytes between two looks */
 
 static int64_t stride_of(const mia__view *view, uint32_t mode) {
     return mode < view->ndim && view->extent[mode] != 1 ? view->stride[mode] : 0;
@@ -55,6 +59,13 @@ mia__cpu_lines mia__cpu_lines_make(const mia__step *step, uint32_t mode) {
     mia__cpu_loop_make(&lines.outer, &in, 0, operands, 2);
     lines.count = mia__view_count(&in);
     return lines;
+}
+
+void mia__cpu_move(const mia__cpu_task *task, char *to, const char *from, size_t bytes) {
+    for (size_t count; bytes > 0 && !mia__cpu_stopped(task); bytes -= count, to += count, from += count) {
+        count = bytes < MOVED ? bytes : MOVED;
+        memmove(to, from, count);
+    }
 }
 
 void mia__cpu_phase_add(mia__cpu_step *step, mia__cpu_function function, size_t units) {

@@ -11,7 +11,8 @@
  * narrowed, or what is behind takes them in.
  *
  * Where f64 is among the operands, all threads share the tiles of the reference kernel.
- * Sums over k run in a fixed order: stretch by stretch, each in k's order. */
+ * Sums over k run in a fixed order: stretch by stretch, each in k's order. Between stretches of a long k somebody may
+ * stop the run. */
 #include "backend/cpu/forms.h"
 
 #include "base/half.h"
@@ -25,6 +26,7 @@
 #define TILE_MOST   32768 /* numbers of the tiles of all cores */
 #define TILE_ROWS   256   /* of them, in units that follow each other */
 #define TILE_GAP    16 /* numbers between columns, so that they do not meet in one set of the first cache */
+#define LONG        65536 /* of k that an inner kernel is given at once; a multiple of every block */
 
 static int64_t least(int64_t a, int64_t b) {
     return a < b ? a : b;
@@ -184,7 +186,7 @@ static void pack_narrow(const mia__cpu_task *task, int64_t batch, int64_t m, int
     float room[DEPTH];
     for (int64_t c = 0; c < columns; c++) {
         const char *column = column_of(task, batch, m + c);
-        for (int64_t k = 0; k < mm->k; k += DEPTH) {
+        for (int64_t k = 0; k < mm->k && !mia__cpu_stopped(task); k += DEPTH) {
             int64_t count = least(mm->k - k, DEPTH);
             const float *x = load_column(task, column, k, count, room);
             for (int64_t i = 0; i < count; i++) out[(k + i) * columns + c] = x[i];
@@ -204,8 +206,9 @@ static void run_pack(const mia__cpu_task *task, size_t begin, size_t end) {
             continue;
         }
         const float *x = f32_column_of(task, batch, m);
-        for (int64_t k = 0; k < mm->k; k++)
-            for (int64_t c = 0; c < columns; c++) *out++ = x[c * mm->x_stride[1] + k * mm->x_stride[0]];
+        for (int64_t k = 0, last; k < mm->k && !mia__cpu_stopped(task);)
+            for (last = least(mm->k, k + DEPTH); k < last; k++)
+                for (int64_t c = 0; c < columns; c++) *out++ = x[c * mm->x_stride[1] + k * mm->x_stride[0]];
     }
 }
 
@@ -270,29 +273,52 @@ static void product_area(const mia__cpu_task *task, const area *a) {
         int64_t depth = least(mm->k - k, DEPTH);
         multiply_stretch(task, a, x, k, depth);
         k += depth;
-    } while (k < mm->k);
+    } while (k < mm->k && !mia__cpu_stopped(task));
 }
 
 static void run_product(const mia__cpu_task *task, size_t begin, size_t end) {
     run_areas(task, begin, end, product_area);
 }
 
+/* Columns k .. of a group of prepared f32, f16 or bf16 by one column. */
+static void multiply_column(const mia__cpu_task *task, const char *group, const float *x, int64_t k,
+                            float *out, unsigned rows) {
+    const mia__cpu_matmul *mm = &task->step->as.matmul;
+    const mia__cpu_kernels *kernels = task->step->kernels;
+    const void *w = group + k * GROUP * (int64_t)mia_dtype_describe(mm->dtype)->bytes;
+    int64_t depth = least(mm->k - k, LONG);
+    switch (mm->dtype) {
+    case MIA_f32: kernels->matvec_f32(w, x + k, depth, out, rows); break;
+    case MIA_f16: kernels->matvec_f16(w, x + k, depth, out, rows); break;
+    default: kernels->matvec_bf16(w, x + k, depth, out, rows); break;
+    }
+}
+
 /* One column by prepared f32, f16 or bf16. */
 static void matvec_area(const mia__cpu_task *task, const area *a) {
     const mia__cpu_matmul *mm = &task->step->as.matmul;
-    const mia__cpu_kernels *kernels = task->step->kernels;
-    const void *w = weights_of(task, 0) + (size_t)(a->n / GROUP) * mia__cpu_group_bytes(mm->dtype, mm->k);
+    const char *group = weights_of(task, 0) + (size_t)(a->n / GROUP) * mia__cpu_group_bytes(mm->dtype, mm->k);
     const float *x =
         mm->packed ? (const float *)task->args.scratch + a->batch * mm->k : f32_column_of(task, a->batch, 0);
-    switch (mm->dtype) {
-    case MIA_f32: kernels->matvec_f32(w, x, mm->k, a->out, (unsigned)a->rows); break;
-    case MIA_f16: kernels->matvec_f16(w, x, mm->k, a->out, (unsigned)a->rows); break;
-    default: kernels->matvec_bf16(w, x, mm->k, a->out, (unsigned)a->rows); break;
+    float part[GROUP];
+    multiply_column(task, group, x, 0, a->out, (unsigned)a->rows);
+    for (int64_t k = LONG; k < mm->k && !mia__cpu_stopped(task); k += LONG) {
+        multiply_column(task, group, x, k, part, (unsigned)a->rows);
+        for (int64_t n = 0; n < a->rows; n++) a->out[n] += part[n];
     }
 }
 
 static void run_matvec(const mia__cpu_task *task, size_t begin, size_t end) {
     run_areas(task, begin, end, matvec_area);
+}
+
+/* A row by a column, both f32 without gaps. */
+static float dot(const mia__cpu_task *task, const float *w, const float *x) {
+    int64_t length = task->step->as.matmul.k;
+    float sum = task->step->kernels->dot(w, x, (size_t)least(length, LONG));
+    for (int64_t k = LONG; k < length && !mia__cpu_stopped(task); k += LONG)
+        sum += task->step->kernels->dot(w + k, x + k, (size_t)least(length - k, LONG));
+    return sum;
 }
 
 /* Few columns by f32 rows as they are. */
@@ -302,8 +328,7 @@ static void dots_area(const mia__cpu_task *task, const area *a) {
     const float *x = f32_column_of(task, a->batch, a->m);
     for (int64_t m = 0; m < a->columns; m++)
         for (int64_t n = 0; n < a->rows; n++)
-            output_of(a, m)[n] =
-                task->step->kernels->dot(w + n * mm->w_stride[1], x + m * mm->x_stride[1], (size_t)mm->k);
+            output_of(a, m)[n] = dot(task, w + n * mm->w_stride[1], x + m * mm->x_stride[1]);
 }
 
 static void run_dots(const mia__cpu_task *task, size_t begin, size_t end) {
@@ -322,7 +347,7 @@ static void run_quantise(const mia__cpu_task *task, size_t begin, size_t end) {
             (mia__cpu_block *)task->args.scratch + (batch * mm->m + first) * blocks + (m - first);
         const char *column = column_of(task, batch, m);
         float room[DEPTH];
-        for (int64_t k = 0; k < mm->k; k += DEPTH) {
+        for (int64_t k = 0; k < mm->k && !mia__cpu_stopped(task); k += DEPTH) {
             int64_t count = least(mm->k - k, DEPTH);
             task->step->kernels->quantise(load_column(task, column, k, count, room), (size_t)(count / BLOCK),
                                           out + k / BLOCK * columns, (size_t)columns);
@@ -361,20 +386,25 @@ static void multiply_raw_blocks(const mia__cpu_task *task, const area *a, int64_
                                    scales);
         multiply_blocks(task, a, row, (mia__cpu_quants){quants, scales}, first, count);
         first += count;
-    } while (first < blocks);
+    } while (first < blocks && !mia__cpu_stopped(task));
+}
+
+static void multiply_prepared_blocks(const mia__cpu_task *task, const area *a, int64_t row) {
+    const mia__cpu_matmul *mm = &task->step->as.matmul;
+    const char *group =
+        weights_of(task, 0) + (size_t)((a->n + row) / GROUP) * mia__cpu_group_bytes(mm->dtype, mm->k);
+    int64_t first = 0, blocks = mm->k / BLOCK;
+    do {
+        int64_t count = least(blocks - first, LONG / BLOCK);
+        multiply_blocks(task, a, row, mia__cpu_group_quants(mm->dtype, mm->k, group, first), first, count);
+        first += count;
+    } while (first < blocks && !mia__cpu_stopped(task));
 }
 
 static void quantised_area(const mia__cpu_task *task, const area *a) {
     const mia__cpu_matmul *mm = &task->step->as.matmul;
-    size_t bytes = mia__cpu_group_bytes(mm->dtype, mm->k);
-    for (int64_t row = 0; row < a->rows; row += GROUP) {
-        if (!mm->prepared) {
-            multiply_raw_blocks(task, a, row);
-            continue;
-        }
-        const char *group = weights_of(task, 0) + (size_t)((a->n + row) / GROUP) * bytes;
-        multiply_blocks(task, a, row, mia__cpu_group_quants(mm->dtype, mm->k, group, 0), 0, mm->k / BLOCK);
-    }
+    for (int64_t row = 0; row < a->rows; row += GROUP)
+        (mm->prepared ? multiply_prepared_blocks : multiply_raw_blocks)(task, a, row);
 }
 
 static void run_quantised_product(const mia__cpu_task *task, size_t begin, size_t end) {

@@ -32,7 +32,7 @@ static void run_pack(const mia__cpu_task *task, size_t begin, size_t end) {
         int64_t at =
             mia__cpu_matmul_offset(mm, mm->x_batch, (int64_t)unit / mm->panels) + first * mm->x_stride[1];
         double *out = (double *)task->args.scratch + (int64_t)unit * mm->k * columns;
-        for (int64_t k = 0; k < mm->k; k++)
+        for (int64_t k = 0; k < mm->k && !mia__cpu_stopped(task); k++)
             for (int64_t m = 0; m < columns; m++)
                 *out++ = m < count ? mia__load(dtype, task->inputs[1],
                                                at + k * mm->x_stride[0] + m * mm->x_stride[1])
@@ -73,7 +73,7 @@ static void run_product(const mia__cpu_task *task, size_t begin, size_t end) {
         int64_t panels = least(mm->panels - first, PANELS);
         const double *x = (const double *)task->args.scratch + (batch * mm->panels + first) * mm->k * columns;
         double sums[PANELS][MOST_COLUMNS * LINES] = {{0}}, w[DEPTH * LINES];
-        for (int64_t k = 0; k < mm->k; k += DEPTH) {
+        for (int64_t k = 0; k < mm->k && !mia__cpu_stopped(task); k += DEPTH) {
             int64_t depth = least(mm->k - k, DEPTH);
             load_panel(task, batch, n, k, depth, w);
             for (int64_t p = 0; p < panels; p++)

@@ -103,6 +103,19 @@ static void load_apart(mia_dtype dtype, float *out, const char *row, int64_t ste
     }
 }
 
+/* At most so many elements of a row that no look is due meanwhile, from `first` on. */
+static void load_stretch(const mia__cpu_task *task, float *out, const char *row, int64_t first) {
+    const mia__cpu_embedding *e = &task->step->as.embedding;
+    mia_dtype dtype = task->step->source->inputs[0].dtype;
+    const mia_dtype_info *info = mia_dtype_describe(dtype);
+    int64_t count = e->length - first < MIA__CPU_LOOK ? e->length - first : MIA__CPU_LOOK;
+    row += first * e->step / info->elements * (int64_t)info->bytes;
+    if (e->step == 1)
+        load_row(task, out + first, row, count);
+    else
+        load_apart(dtype, out + first, row, e->step, count);
+}
+
 static void run_embedding(const mia__cpu_task *task, size_t begin, size_t end) {
     const mia__cpu_embedding *e = &task->step->as.embedding;
     const mia__operand *table = &task->step->source->inputs[0];
@@ -116,10 +129,8 @@ static void run_embedding(const mia__cpu_task *task, size_t begin, size_t end) {
             continue;
         }
         const char *from = task->inputs[0] + index * e->stride * (int64_t)mia__cpu_unit_bytes(table);
-        if (e->step == 1)
-            load_row(task, out, from, e->length);
-        else
-            load_apart(table->dtype, out, from, e->step, e->length);
+        for (int64_t first = 0; first < e->length && !mia__cpu_stopped(task); first += MIA__CPU_LOOK)
+            load_stretch(task, out, from, first);
     }
 }
 

@@ -42,9 +42,11 @@ static void find_row(stretches *s, const mia__cpu_task *task, size_t row) {
     s->first = 0;
 }
 
-/* To the next stretch; after the last false, and then from the first on again. */
+/* To the next stretch; after the last false, and then from the first on again. False, too, in the midst of a long
+ * row that is to stop. */
 static bool next(stretches *s) {
     const mia__cpu_loop *inner = &s->task->step->as.rows.inner;
+    if (!s->whole && mia__cpu_stopped(s->task)) return false;
     if (s->line == inner->rows) {
         s->line = 0;
         return false;
@@ -271,20 +273,28 @@ size_t mia__cpu_scratch_rows(const mia__cpu *cpu, const mia__step *step) {
            (size_t)mia__cpu_bytes(worked_in(step));
 }
 
+/* At most a tile of a line, from `first` on, to scratch memory from number `at` on. */
+static void spread_stretch(const mia__cpu_task *task, mia__cpu_line line, int64_t at, int64_t first) {
+    int64_t left = task->step->as.rows.channels - first;
+    size_t count = (size_t)(left < MIA__CPU_TILE ? left : MIA__CPU_TILE);
+    line = mia__cpu_line_at(line, first);
+    if (worked_in(task->step->source) == MIA_f64) {
+        mia__cpu_line_widen(line, count, (double *)task->args.scratch + at + first);
+        return;
+    }
+    float *to = (float *)task->args.scratch + at + first;
+    const float *from = mia__cpu_line_read(task->step->kernels, line, count, to);
+    mia__cpu_line_write(task->step->kernels, MIA_f32, (char *)to, from, count);
+}
+
 /* A unit is one of the operands. */
 static void run_spread(const mia__cpu_task *task, size_t begin, size_t end) {
     const mia__cpu_rows *rows = &task->step->as.rows;
-    size_t channels = (size_t)rows->channels;
     for (size_t unit = begin; unit < end; unit++) {
         const mia__operand *from = &task->step->source->inputs[unit + 1];
-        mia__cpu_line line = {from->dtype, task->inputs[unit + 1], from->view.stride[0]};
-        if (worked_in(task->step->source) == MIA_f64) {
-            mia__cpu_line_widen(line, channels, (double *)task->args.scratch + unit * channels);
-            continue;
-        }
-        float *to = (float *)task->args.scratch + unit * channels;
-        const float *at = mia__cpu_line_read(task->step->kernels, line, channels, to);
-        mia__cpu_line_write(task->step->kernels, MIA_f32, (char *)to, at, channels);
+        const mia__cpu_line line = {from->dtype, task->inputs[unit + 1], from->view.stride[0]};
+        for (int64_t first = 0; first < rows->channels && !mia__cpu_stopped(task); first += MIA__CPU_TILE)
+            spread_stretch(task, line, (int64_t)unit * rows->channels, first);
     }
 }
 

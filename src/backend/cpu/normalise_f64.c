@@ -3,22 +3,48 @@
 
 #include <math.h>
 
-#define LANES 8 /* sums that run beside each other, so that one addition need not wait for the last */
+#define LANES   8    /* sums that run beside each other, so that one addition need not wait for the last */
+#define STRETCH 4096 /* elements between two looks whether the run is to stop */
 
 /* What is summed over a row. */
 typedef enum term { PLAIN, SQUARE, EXPONENTIAL } term;
 
 /* A row: lines of its loop, each `count` elements. */
 typedef struct row {
+    const mia__cpu_task *task;
     const mia__cpu_rows *rows;
     double *out;
     const double *x;
     int64_t channel;
 } row;
 
-/* Offsets of a line: output, input, channel. */
-static void find_line(const row *r, size_t line, int64_t at[3]) {
-    mia__cpu_loop_offsets(&r->rows->inner, 1, line, 3, at);
+/* A part of a line, all of a short one; a multiple of LANES, but for a line's last. */
+typedef struct stretch {
+    size_t line; /* where the next one begins */
+    int64_t first;
+    double *out;
+    const double *x;
+    int64_t x_stride, channel, channel_stride, count;
+} stretch;
+
+/* To the next stretch, from a zeroed one to the first; false after the last, and when the run is to stop. */
+static bool next(const row *r, stretch *s) {
+    const mia__cpu_loop *inner = &r->rows->inner;
+    int64_t at[3], left = inner->extent[0] - s->first;
+    if (s->line == inner->rows || mia__cpu_stopped(r->task)) return false;
+    mia__cpu_loop_offsets(inner, 1, s->line, 3, at);
+    s->out = r->out + at[0] + s->first; /* without gaps */
+    s->x_stride = inner->stride[1][0];
+    s->x = r->x + at[1] + s->first * s->x_stride;
+    s->channel_stride = inner->stride[2][0];
+    s->channel = r->channel + at[2] + s->first * s->channel_stride;
+    s->count = left < STRETCH ? left : STRETCH;
+    s->first += STRETCH;
+    if (s->first >= inner->extent[0]) {
+        s->first = 0;
+        s->line++;
+    }
+    return true;
 }
 
 static double value(term what, double x) {
@@ -27,57 +53,39 @@ static double value(term what, double x) {
 
 /* Sum of what `what` makes of x - centre. */
 static double sum_of(const row *r, term what, double centre) {
-    const mia__cpu_loop *inner = &r->rows->inner;
-    int64_t at[3], count = inner->extent[0], stride = inner->stride[1][0];
     double sums[LANES] = {0};
-    for (size_t line = 0; line < inner->rows; line++) {
-        find_line(r, line, at);
-        const double *x = r->x + at[1];
+    for (stretch s = {0}; next(r, &s);) {
         int64_t i = 0;
-        for (; i + LANES <= count; i += LANES)
-            for (int64_t j = 0; j < LANES; j++) sums[j] += value(what, x[(i + j) * stride] - centre);
-        for (; i < count; i++) sums[0] += value(what, x[i * stride] - centre);
+        for (; i + LANES <= s.count; i += LANES)
+            for (int64_t j = 0; j < LANES; j++) sums[j] += value(what, s.x[(i + j) * s.x_stride] - centre);
+        for (; i < s.count; i++) sums[0] += value(what, s.x[i * s.x_stride] - centre);
     }
     return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
 }
 
 static double greatest(const row *r) {
-    const mia__cpu_loop *inner = &r->rows->inner;
-    int64_t at[3];
     double most = -(double)INFINITY;
-    for (size_t line = 0; line < inner->rows; line++) {
-        find_line(r, line, at);
-        for (int64_t i = 0; i < inner->extent[0]; i++)
-            most = fmax(most, r->x[at[1] + i * inner->stride[1][0]]);
-    }
+    for (stretch s = {0}; next(r, &s);)
+        for (int64_t i = 0; i < s.count; i++) most = fmax(most, s.x[i * s.x_stride]);
     return most;
 }
 
 /* exp(x - centre) * factor */
 static void write_exponentials(const row *r, double centre, double factor) {
-    const mia__cpu_loop *inner = &r->rows->inner;
-    int64_t at[3];
-    for (size_t line = 0; line < inner->rows; line++) {
-        find_line(r, line, at);
-        for (int64_t i = 0; i < inner->extent[0]; i++)
-            r->out[at[0] + i] = exp(r->x[at[1] + i * inner->stride[1][0]] - centre) * factor;
-    }
+    for (stretch s = {0}; next(r, &s);)
+        for (int64_t i = 0; i < s.count; i++) s.out[i] = exp(s.x[i * s.x_stride] - centre) * factor;
 }
 
 /* (x - centre - shift) * factor * weight + bias; weights and biases may be NULL. */
 static void write_normal(const row *r, double centre, double shift, double factor, const double *weights,
                          const double *biases) {
-    const mia__cpu_loop *inner = &r->rows->inner;
-    int64_t at[3];
-    for (size_t line = 0; line < inner->rows; line++) {
-        find_line(r, line, at);
-        for (int64_t i = 0; i < inner->extent[0]; i++) {
-            int64_t channel = r->channel + at[2] + i * inner->stride[2][0];
-            double y = (r->x[at[1] + i * inner->stride[1][0]] - centre - shift) * factor;
+    for (stretch s = {0}; next(r, &s);)
+        for (int64_t i = 0; i < s.count; i++) {
+            int64_t channel = s.channel + i * s.channel_stride;
+            double y = (s.x[i * s.x_stride] - centre - shift) * factor;
             if (weights != NULL) y *= weights[channel];
-            r->out[at[0] + i] = biases != NULL ? y + biases[channel] : y;
+            s.out[i] = biases != NULL ? y + biases[channel] : y;
         }
-    }
 }
 
 /* Weights (1) or biases (2). */
@@ -88,7 +96,8 @@ static const double *vector(const mia__cpu_task *task, uint32_t input) {
     return (const double *)(const void *)task->inputs[input];
 }
 
-static void run_row(const mia__cpu_task *task, const row *r) {
+static void run_row(const row *r) {
+    const mia__cpu_task *task = r->task;
     double count = (double)r->rows->length, epsilon = r->rows->epsilon, most, mean, norm;
     const double *weights = vector(task, 1), *biases = vector(task, 2);
     switch ((int)task->step->source->op) {
@@ -121,8 +130,8 @@ void mia__cpu_rows_f64(const mia__cpu_task *task, size_t begin, size_t end) {
     for (size_t unit = begin; unit < end; unit++) {
         int64_t at[3];
         mia__cpu_loop_offsets(&rows->outer, 0, unit, 3, at);
-        const row r = {rows, (double *)(void *)task->output + at[0],
+        const row r = {task, rows, (double *)(void *)task->output + at[0],
                        (const double *)(const void *)task->inputs[0] + at[1], at[2]};
-        run_row(task, &r);
+        run_row(&r);
     }
 }

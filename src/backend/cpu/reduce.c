@@ -122,7 +122,7 @@ static void take_brought_out(const mia__cpu_task *task, const unit *u, mia__cpu_
     float widened[TILE * TALL];
     int64_t offsets[TILE * TALL];
     size_t tall = columns == 1 ? TILE * TALL : TALL;
-    for (int64_t first = u->begin; first < u->end; first += (int64_t)tall) {
+    for (int64_t first = u->begin; first < u->end && !mia__cpu_stopped(task); first += (int64_t)tall) {
         size_t count = (size_t)(u->end - first) < tall ? (size_t)(u->end - first) : tall;
         list_offsets(&r->reduced, first, count, offsets);
         bring_out(bytes, room, x, offsets, count, columns, r->kept.stride[1][0]);
@@ -178,7 +178,7 @@ static void take_row_by_row(const mia__cpu_task *task, const unit *u, int64_t x,
     const mia__cpu_reduce *r = &task->step->as.reduce;
     int64_t length = r->reduced.extent[0];
     uint64_t made[MIA__CPU_STRETCH];
-    for (int64_t first = u->begin, count; first < u->end; first += count) {
+    for (int64_t first = u->begin, count; first < u->end && !mia__cpu_stopped(task); first += count) {
         int64_t column = first, at[2] = {0, 0};
         if (r->reduced.ndim > 1) {
             column = first % length;
@@ -248,7 +248,7 @@ static double sum_column(const mia__cpu_task *task, const unit *u, int64_t colum
 static void sum_rows(const mia__cpu_task *task, const unit *u, mia__cpu_partial *partials) {
     float some[PIECE], widened[PIECE];
     size_t columns = (size_t)u->columns;
-    for (int64_t first = u->begin; first < u->end; first += ROWS) {
+    for (int64_t first = u->begin; first < u->end && !mia__cpu_stopped(task); first += ROWS) {
         int64_t end = u->end - first < ROWS ? u->end : first + ROWS;
         memset(some, 0, sizeof some);
         for (int64_t row = first; row < end; row++)
@@ -265,7 +265,7 @@ static void extreme_rows(const mia__cpu_task *task, const unit *u, mia__cpu_part
     float some[PIECE], widened[PIECE];
     size_t columns = (size_t)u->columns;
     for (size_t c = 0; c < columns; c++) some[c] = (float)partials[c].real;
-    for (int64_t row = u->begin; row < u->end; row++)
+    for (int64_t row = u->begin; row < u->end && !mia__cpu_stopped(task); row++)
         task->step->kernels->binary[mia__cpu_binary(op)](some, some,
                                                          row_of(task, u, row, 0, columns, widened), columns);
     for (size_t c = 0; c < columns; c++) partials[c].real = (double)some[c];
@@ -282,7 +282,7 @@ static void place_rows(const mia__cpu_task *task, const unit *u, mia__cpu_partia
         best[c] = sign * x[c];
         rows[c] = (int32_t)u->begin;
     }
-    for (int64_t row = u->begin + 1; row < u->end; row++)
+    for (int64_t row = u->begin + 1; row < u->end && !mia__cpu_stopped(task); row++)
         task->step->kernels->keep_best(best, rows, row_of(task, u, row, 0, columns, widened), sign,
                                        (int32_t)row, columns);
     for (size_t c = 0; c < columns; c++)

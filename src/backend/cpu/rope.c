@@ -67,7 +67,7 @@ static void run_angles(const mia__cpu_task *task, size_t begin, size_t end) {
     const float *frequencies = (const float *)(const void *)task->inputs[2];
     for (size_t t = begin; t < end; t++) {
         double position = positions[(int64_t)t * rope->position_stride];
-        for (int64_t i = 0; i < rope->rotated / 2; i++)
+        for (int64_t i = 0; i < rope->rotated / 2 && !mia__cpu_stopped(task); i++)
             store_angle(rope, table_of(task, t), i,
                         position * (double)frequencies[i * rope->frequency_stride]);
     }
@@ -138,7 +138,7 @@ static void run_heads(const mia__cpu_task *task, size_t begin, size_t end) {
     int64_t bytes = mia__cpu_bytes(rope->dtype);
     for (size_t t = begin; t < end; t++) {
         const void *table = table_of(task, t);
-        for (int64_t h = 0; h < rope->heads; h++) {
+        for (int64_t h = 0; h < rope->heads && !mia__cpu_stopped(task); h++) {
             const char *x =
                 task->inputs[0] + (h * rope->x_stride[1] + (int64_t)t * rope->x_stride[2]) * bytes;
             char *out = task->output + (h * rope->out_stride[1] + (int64_t)t * rope->out_stride[2]) * bytes;

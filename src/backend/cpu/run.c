@@ -1,10 +1,11 @@
 /* A run: one step after the other, or some together, each shared by the pool where it is worth that. It allocates nothing. Between
- * steps, and between the pieces of long ones, it looks whether somebody wants it to stop. */
+ * steps, and between the pieces of long ones, it looks whether somebody wants it to stop; units that may take long
+ * look themselves (mia__cpu_stopped). */
 #include "backend/cpu/check.h"
 #include "backend/cpu/cpu.h"
 
 static mia__cpu_task resolve(const mia__run *run, uint32_t index, const mia__cpu_step *step) {
-    mia__cpu_task task = {.step = step, .args = mia__host_resolve(run, index)};
+    mia__cpu_task task = {.step = step, .args = mia__host_resolve(run, index), .watch = run->watch};
     for (uint32_t i = 0; i < step->source->input_count; i++)
         task.inputs[i] = (const char *)task.args.inputs[i] + step->input_offset[i];
     task.output = (char *)task.args.output + step->output_offset;

@@ -18,6 +18,7 @@
 
 /* A stretch of a line. */
 typedef struct stretch {
+    const mia__cpu_task *task;
     const void *x;
     void *out;
     int64_t x_stride, out_stride; /* in elements */
@@ -71,10 +72,11 @@ typedef union total {
     static void sum_##name(const stretch *s, total *sum) {                                                   \
         const type *x = s->x;                                                                                \
         wide lane[TURN] = {0};                                                                               \
-        int64_t i = 0;                                                                                       \
-        for (; i + TURN <= s->count; i += TURN)                                                              \
-            for (int64_t j = 0; j < TURN; j++) lane[j] += LOAD_##name(x[(i + j) * s->x_stride]);             \
-        for (; i < s->count; i++) lane[0] += LOAD_##name(x[i * s->x_stride]);                                \
+        int64_t i = 0, whole = s->count - s->count % TURN;                                                   \
+        while (i < whole && !mia__cpu_stopped(s->task))                                                      \
+            for (int64_t end = whole - i < MIA__CPU_LOOK ? whole : i + MIA__CPU_LOOK; i < end; i += TURN)    \
+                for (int64_t j = 0; j < TURN; j++) lane[j] += LOAD_##name(x[(i + j) * s->x_stride]);         \
+        for (i = whole; i < s->count; i++) lane[0] += LOAD_##name(x[i * s->x_stride]);                       \
         for (int64_t j = 1; j < TURN; j++) lane[0] += lane[j];                                               \
         sum->member = lane[0];                                                                               \
     }                                                                                                        \
@@ -84,6 +86,7 @@ typedef union total {
         for (int64_t i = 0; i < s->count; i++) {                                                             \
             const type *restrict x = (const type *)s->x + i * s->x_stride;                                   \
             type *restrict out = (type *)s->out + i * s->out_stride;                                         \
+            if (i % TURN == 0 && mia__cpu_stopped(s->task)) return;                                          \
             for (int64_t c = 0; c < before; c++) out[c] = STORE_##name(sums[c]);                             \
             for (int64_t c = 0; c < side; c++) sums[c] += LOAD_##name(x[c]);                                 \
             for (int64_t c = 0; c < side - before; c++) out[c] = STORE_##name(sums[c]);                      \
@@ -121,7 +124,8 @@ static stretch stretch_at(const mia__cpu_task *task, int64_t out, int64_t in, in
     const mia__cpu_lines *lines = &task->step->as.lines;
     int64_t bytes = mia_dtype_describe(task->step->source->output.dtype)->bytes;
     int64_t first = lines->flipped ? lines->length - 1 - begin : begin, way = lines->flipped ? -1 : 1;
-    return (stretch){.x = task->inputs[0] + (in + first * lines->in_stride) * bytes,
+    return (stretch){.task = task,
+                     .x = task->inputs[0] + (in + first * lines->in_stride) * bytes,
                      .out = task->output + (out + first * lines->out_stride) * bytes,
                      .x_stride = way * lines->in_stride,
                      .out_stride = way * lines->out_stride,
@@ -161,12 +165,23 @@ static total sum_before(const mia__cpu_task *task, size_t unit) {
     return sum;
 }
 
+/* In stretches of whole turns, which leaves the sums as they are. */
+static void scan_piece(scanner by, stretch s, total *sum) {
+    int64_t bytes = mia_dtype_describe(s.task->step->source->output.dtype)->bytes;
+    for (int64_t left = s.count; left > 0 && !mia__cpu_stopped(s.task); left -= s.count) {
+        s.count = left < MIA__CPU_LOOK ? left : MIA__CPU_LOOK;
+        by.scan(&s, sum);
+        s.x = (const char *)s.x + s.count * s.x_stride * bytes;
+        s.out = (char *)s.out + s.count * s.out_stride * bytes;
+    }
+}
+
 static void run_lines(const mia__cpu_task *task, size_t begin, size_t end) {
     scanner by = scanner_of(task->step->source->output.dtype);
     for (size_t unit = begin; unit < end; unit++) {
         stretch s = piece_at(task, unit);
         total sum = sum_before(task, unit);
-        by.scan(&s, &sum);
+        scan_piece(by, s, &sum);
     }
 }
 

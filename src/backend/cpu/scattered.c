@@ -38,7 +38,8 @@ static void insert_entries(uint64_t *entries, size_t count) {
 }
 
 /* By 8 bits of the place at a time, from the lowest: entries of one place keep their order. */
-static void sort_entries(uint64_t *entries, uint64_t *spare, size_t count, int64_t extent) {
+static void sort_entries(const mia__cpu_task *task, uint64_t *entries, uint64_t *spare, size_t count) {
+    int64_t extent = task->step->as.scattered.extent;
     uint64_t *from = entries, *to = spare;
     if (count <= 48) {
         insert_entries(entries, count);
@@ -46,14 +47,19 @@ static void sort_entries(uint64_t *entries, uint64_t *spare, size_t count, int64
     }
     for (unsigned shift = 32; extent > 1 && (extent - 1) >> (shift - 32) > 0; shift += 8) {
         size_t starts[257] = {0};
-        for (size_t i = 0; i < count; i++) starts[(from[i] >> shift & 0xff) + 1]++;
+        for (size_t i = 0, last; i < count && !mia__cpu_stopped(task);)
+            for (last = mia__cpu_look_after(i, count); i < last; i++) starts[(from[i] >> shift & 0xff) + 1]++;
         for (size_t b = 0; b < 256; b++) starts[b + 1] += starts[b];
-        for (size_t i = 0; i < count; i++) to[starts[from[i] >> shift & 0xff]++] = from[i];
+        for (size_t i = 0, last; i < count;) {
+            if (mia__cpu_stopped(task)) return; /* places may be of some entries only */
+            for (last = mia__cpu_look_after(i, count); i < last; i++)
+                to[starts[from[i] >> shift & 0xff]++] = from[i];
+        }
         uint64_t *swap = from;
         from = to;
         to = swap;
     }
-    if (from != entries) memcpy(entries, from, count * sizeof *entries);
+    if (from != entries) mia__cpu_move(task, (char *)entries, (const char *)from, count * sizeof *entries);
 }
 
 static int64_t index_at(const char *indices, int64_t at) {
@@ -61,13 +67,15 @@ static int64_t index_at(const char *indices, int64_t at) {
 }
 
 /* The indices of a line in order, without those outside; returns how many. `entries` has room for twice as many. */
-static size_t order_indices(const mia__cpu_scattered *s, const char *indices, uint64_t *entries) {
+static size_t order_indices(const mia__cpu_task *task, const char *indices, uint64_t *entries) {
+    const mia__cpu_scattered *s = &task->step->as.scattered;
     size_t count = 0;
-    for (int64_t k = 0; k < s->count; k++) {
-        int64_t index = index_at(indices, k * s->index_stride);
-        if (index >= 0 && index < s->extent) entries[count++] = (uint64_t)index << 32 | (uint64_t)k;
-    }
-    sort_entries(entries, entries + s->count, count, s->extent);
+    for (int64_t k = 0, last; k < s->count && !mia__cpu_stopped(task);)
+        for (last = (int64_t)mia__cpu_look_after((size_t)k, (size_t)s->count); k < last; k++) {
+            int64_t index = index_at(indices, k * s->index_stride);
+            if (index >= 0 && index < s->extent) entries[count++] = (uint64_t)index << 32 | (uint64_t)k;
+        }
+    sort_entries(task, entries, entries + s->count, count);
     return count;
 }
 
@@ -159,7 +167,7 @@ static void scatter_entries(const mia__cpu_task *task, const scatter_piece *piec
     } else if (mia__is_float(dtype)) {
         double there[TILE], comes[TILE];
         load_reals(dtype, there, piece->out, piece->out_stride, piece->count);
-        for (size_t e = 0; e < count; e++) {
+        for (size_t e = 0; e < count && !mia__cpu_stopped(task); e++) {
             load_reals(dtype, comes, part_at(task, piece, entries[e]), piece->part_stride, piece->count);
             combine_reals(style, there, comes, piece->count);
         }
@@ -167,7 +175,7 @@ static void scatter_entries(const mia__cpu_task *task, const scatter_piece *piec
     } else {
         int64_t there[TILE], comes[TILE];
         load_wholes(dtype, there, piece->out, piece->out_stride, piece->count);
-        for (size_t e = 0; e < count; e++) {
+        for (size_t e = 0; e < count && !mia__cpu_stopped(task); e++) {
             load_wholes(dtype, comes, part_at(task, piece, entries[e]), piece->part_stride, piece->count);
             combine_wholes(style, there, comes, piece->count);
         }
@@ -185,13 +193,15 @@ static void run_whole(const mia__cpu_task *task, size_t begin, size_t end) {
 static void run_order(const mia__cpu_task *task, size_t begin, size_t end) {
     (void)begin, (void)end;
     uint64_t *scratch = task->args.scratch;
-    scratch[0] = order_indices(&task->step->as.scattered, task->inputs[1], scratch + 1);
+    scratch[0] = order_indices(task, task->inputs[1], scratch + 1);
 }
 
 /* How many entries from `first` on have its place. */
-static size_t equal_entries(const uint64_t *entries, size_t first, size_t count) {
+static size_t equal_entries(const mia__cpu_task *task, const uint64_t *entries, size_t first, size_t count) {
     size_t next = first + 1;
-    while (next < count && place_of(entries[next]) == place_of(entries[first])) next++;
+    while (next < count && place_of(entries[next]) == place_of(entries[first]) &&
+           (next % MIA__CPU_LOOK != 0 || !mia__cpu_stopped(task)))
+        next++;
     return next - first;
 }
 
@@ -213,7 +223,7 @@ static void run_rows(const mia__cpu_task *task, size_t begin, size_t end) {
         row.out =
             task->output + (at[0] + first * row.out_stride + place_of(entries[e]) * s->out_stride) * bytes;
         row.part = task->inputs[2] + (at[1] + first * row.part_stride) * bytes;
-        scatter_entries(task, &row, &entries[e], equal_entries(entries, e, held));
+        scatter_entries(task, &row, &entries[e], equal_entries(task, entries, e, held));
     }
 }
 
@@ -225,9 +235,9 @@ static void run_lines(const mia__cpu_task *task, size_t begin, size_t end) {
         int64_t at[3];
         uint64_t *entries = (uint64_t *)task->args.scratch + 2 * unit * (size_t)s->count;
         mia__cpu_loop_offsets(&s->lines, 0, unit, 3, at);
-        size_t held = order_indices(s, task->inputs[1] + at[2] * (int64_t)sizeof(int32_t), entries), count;
-        for (size_t e = 0; e < held; e += count) {
-            count = equal_entries(entries, e, held);
+        size_t held = order_indices(task, task->inputs[1] + at[2] * (int64_t)sizeof(int32_t), entries), count;
+        for (size_t e = 0; e < held && !mia__cpu_stopped(task); e += count) {
+            count = equal_entries(task, entries, e, held);
             scatter_piece one = {.out = task->output + (at[0] + place_of(entries[e]) * s->out_stride) * bytes,
                                  .part = task->inputs[2] + at[1] * bytes,
                                  .count = 1};
@@ -244,14 +254,16 @@ typedef struct scatter_run {
 } scatter_run;
 
 #define SET_ELEMENTS(size)                                                                                   \
-    for (int64_t i = 0; i < run->count; i++) {                                                               \
+    for (int64_t i = begin; i < end; i++) {                                                                  \
         int64_t index = index_at(run->indices, i * run->index_step);                                         \
         if (index < 0 || index >= s->extent) continue;                                                       \
         memcpy(run->out + (i * run->out_step + index * s->out_stride) * (size),                              \
                run->part + i * run->part_step * (size), size);                                               \
     }
 
-static void set_elements(const mia__cpu_scattered *s, const scatter_run *run, size_t bytes) {
+/* Elements begin .. end of a run. */
+static void set_elements(const mia__cpu_scattered *s, const scatter_run *run, size_t bytes, int64_t begin,
+                         int64_t end) {
     switch (bytes) {
     case 1: SET_ELEMENTS(1) break;
     case 2: SET_ELEMENTS(2) break;
@@ -279,7 +291,10 @@ static void run_set(const mia__cpu_task *task, size_t begin, size_t end) {
         run.part_step = along ? s->part_stride : lines->stride[1][0];
         run.index_step = along ? s->index_stride : lines->stride[2][0];
         for (int64_t i = 0; i < (along ? beside : s->count); i++) {
-            set_elements(s, &run, size);
+            for (int64_t k = 0, last; k < run.count && !mia__cpu_stopped(task); k = last) {
+                last = (int64_t)mia__cpu_look_after((size_t)k, (size_t)run.count);
+                set_elements(s, &run, size, k, last);
+            }
             run.out += (along ? lines->stride[0][0] : 0) * bytes;
             run.part += (along ? lines->stride[1][0] : s->part_stride) * bytes;
             run.indices += (along ? lines->stride[2][0] : s->index_stride) * index_bytes;

@@ -110,6 +110,24 @@ static void kept_of(const mia__step *source, int64_t row, int64_t *begin, int64_
     *end = source->op == MIA_OP_tril ? edge : length;
 }
 
+static int64_t clamp(int64_t x, int64_t low, int64_t high) {
+    return x < low ? low : x > high ? high : x;
+}
+
+/* A row of the output: elements outside [first, last) are zeros. */
+static void triangle_row(const mia__cpu_task *task, char *to, const char *from, int64_t first, int64_t last) {
+    const mia__operand *output = &task->step->source->output;
+    int64_t bytes = (int64_t)mia__cpu_unit_bytes(output), length = output->view.extent[0];
+    int64_t step = task->step->source->inputs[0].view.stride[0];
+    for (int64_t begin = 0, end; begin < length && !mia__cpu_stopped(task); begin = end) {
+        end = clamp(begin + MIA__CPU_LOOK, 0, length);
+        int64_t some = clamp(first, begin, end), rest = clamp(last, begin, end);
+        memset(to + begin * bytes, 0, (size_t)((some - begin) * bytes));
+        mia__cpu_copy_row((size_t)bytes, to + some * bytes, 1, from + some * step * bytes, step, rest - some);
+        memset(to + rest * bytes, 0, (size_t)((end - rest) * bytes));
+    }
+}
+
 static void run_triangle(const mia__cpu_task *task, size_t begin, size_t end) {
     const mia__step *source = task->step->source;
     const mia__view *output = &source->output.view, *input = &source->inputs[0].view;
@@ -121,10 +139,7 @@ static void run_triangle(const mia__cpu_task *task, size_t begin, size_t end) {
         char *to = task->output + (at[0] + row * output->stride[1]) * (int64_t)bytes;
         const char *from = task->inputs[0] + (at[1] + row * input->stride[1]) * (int64_t)bytes;
         kept_of(source, row, &first, &last);
-        memset(to, 0, (size_t)first * bytes);
-        mia__cpu_copy_row(bytes, to + first * (int64_t)bytes, 1,
-                          from + first * input->stride[0] * (int64_t)bytes, input->stride[0], last - first);
-        memset(to + last * (int64_t)bytes, 0, (size_t)(output->extent[0] - last) * bytes);
+        triangle_row(task, to, from, first, last);
     }
 }
 

@@ -17,6 +17,7 @@ static int64_t least(int64_t a, int64_t b) {
 
 /* into[i * into_step] takes in x[at + i * step] */
 typedef struct fold {
+    const mia__cpu_task *task;
     double *into;
     int64_t into_step;
     const void *x;
@@ -37,12 +38,26 @@ typedef struct fold {
         }                                                                                                    \
     } while (0)
 
-static void fold_all(const fold *f, mia_dtype dtype) {
+static void fold_some(const fold *f, mia_dtype dtype) {
     switch (dtype) {
     case MIA_f32: FOLD(float, (double)); break;
     case MIA_f16: FOLD(uint16_t, mia__f16_to_f64); break;
     case MIA_bf16: FOLD(uint16_t, mia__bf16_to_f64); break;
     default: FOLD(double, ); break;
+    }
+}
+
+static void fold_all(const fold *f, mia_dtype dtype) {
+    if (f->count <= MIA__CPU_LOOK) {
+        fold_some(f, dtype);
+        return;
+    }
+    fold some = *f;
+    for (int64_t left = f->count; left > 0 && !mia__cpu_stopped(f->task); left -= some.count) {
+        some.count = least(left, MIA__CPU_LOOK);
+        fold_some(&some, dtype);
+        some.at += some.count * some.step;
+        some.into += some.count * some.into_step;
     }
 }
 
@@ -70,7 +85,7 @@ static void fold_line(const mia__window_axis *a, fold f, mia_dtype dtype, int64_
     mia__window_inside(a, p + count - 1, &first, &end);
     from = least(from, first);
     to = to > end ? to : end;
-    for (int64_t i = from; i < to; i++) {
+    for (int64_t i = from; i < to && !mia__cpu_stopped(f.task); i++) {
         mia__window_places(a, i, p, p + count, &first, &end);
         if (first == end) continue;
         f.at = line + mia__window_at(a, first, i) * a->x_step;
@@ -107,9 +122,9 @@ static void run_pool(const mia__cpu_task *task, size_t begin, size_t end) {
         for (int64_t p = 0; p < a->places; p += count) {
             count = least(a->places - p, ROW);
             for (int64_t i = 0; i < count; i++) values[i] = greatest ? -(double)INFINITY : 0;
-            for (int64_t j = top; j < bottom; j++) {
+            for (int64_t j = top; j < bottom && !mia__cpu_stopped(task); j++) {
                 int64_t at = offsets[1] + mia__window_at(b, q, j) * b->x_step;
-                fold f = {.into = values, .x = task->inputs[0], .at = at, .greatest = greatest};
+                fold f = {.task = task, .into = values, .x = task->inputs[0], .at = at, .greatest = greatest};
                 fold_line(a, f, dtype, p, count);
             }
             if (!greatest) divide(source, pool->axis, p, count, bottom - top, values);

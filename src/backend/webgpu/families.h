@@ -14,6 +14,11 @@ bool mia__kernel_gather(mia__kernel *k);
 bool mia__kernel_normalise(mia__kernel *k); /* softmax and norms */
 bool mia__kernel_rope(mia__kernel *k);
 bool mia__kernel_attention(mia__kernel *k);
+bool mia__kernel_reduce(mia__kernel *k);
+bool mia__kernel_cumsum(mia__kernel *k);
+bool mia__kernel_sort(mia__kernel *k);
+bool mia__kernel_convolve(mia__kernel *k);
+bool mia__kernel_pool(mia__kernel *k);
 bool mia__kernel_matmul(mia__kernel *k);
 bool mia__kernel_matvec(mia__kernel *k);
 bool mia__kernel_pad(mia__kernel *k);

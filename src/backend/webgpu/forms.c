@@ -15,6 +15,20 @@ static size_t scratch_of(const void *context, const mia__plan *plan, const mia__
     switch ((int)step->op) {
     case MIA_OP_attention:
     case MIA_OP_attention_masked: return mia__attention_scratch(info, step);
+    case MIA_OP_sum:
+    case MIA_OP_mean:
+    case MIA_OP_reduce_max:
+    case MIA_OP_reduce_min:
+    case MIA_OP_prod:
+    case MIA_OP_any:
+    case MIA_OP_all:
+    case MIA_OP_argmax:
+    case MIA_OP_argmin: return mia__reduce_scratch(step);
+    case MIA_OP_cumsum: return mia__scan_scratch(step);
+    case MIA_OP_sort:
+    case MIA_OP_argsort:
+    case MIA_OP_top_k:
+    case MIA_OP_top_k_indices: return mia__sort_scratch(step);
     default: return 0;
     }
 }

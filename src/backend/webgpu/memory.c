@@ -4,14 +4,18 @@
 
 #include "base/size.h"
 
+#include <inttypes.h>
 #include <string.h>
 
-#define SMALL_BUFFER  ((uint64_t)1 << 20)  /* buffers up to this are kept */
-#define MOST_UNUSED   ((uint64_t)16 << 20) /* bytes kept */
-#define STAGING_BYTES ((uint64_t)64 << 20) /* at most on their way from the host */
-#define WRITE_PIECE   ((size_t)8 << 20)
+#define SMALL_BUFFER ((uint64_t)1 << 20)  /* buffers up to this are kept */
+#define MOST_UNUSED  ((uint64_t)16 << 20) /* bytes kept */
+#define STAGING_BYTES                                                                                        \
+    ((uint64_t)56 << 20) /* at most on their way from the host: with parameters less than 64 MiB; */
+#define SENT_BYTES  ((uint64_t)16 << 20) /* so many with a submission */
+#define WRITE_PIECE ((size_t)8 << 20)
 
 static uint64_t room_for(size_t bytes) {
+    if (bytes > SIZE_MAX - MIA__WEBGPU_ALIGNMENT) return UINT64_MAX;
     return mia__align_up(bytes > 0 ? bytes : 1, MIA__WEBGPU_ALIGNMENT);
 }
 
@@ -33,6 +37,14 @@ static void free_buffer(mia__webgpu *webgpu, mia__webgpu_buffer *buffer) {
 }
 
 static mia__webgpu_buffer *make_buffer(mia__webgpu *webgpu, uint64_t bytes, mia_error *error) {
+    uint64_t most = webgpu->gpu->info.limits.buffer_bytes;
+    if (bytes > most) {
+        (void)mia_error_set(error, MIA_ERROR_NO_MEMORY,
+                            "webgpu: a buffer of %" PRIu64 " bytes is more than the %" PRIu64
+                            " that the GPU gives at once",
+                            bytes, most);
+        return NULL;
+    }
     mia__webgpu_buffer *buffer = mia_allocate_zeroed(webgpu->allocator, 1, sizeof *buffer);
     if (buffer == NULL) {
         (void)mia_error_set(error, MIA_ERROR_NO_MEMORY, "webgpu: no memory for a buffer");
@@ -105,11 +117,9 @@ void mia__webgpu_write(mia__webgpu *webgpu, mia__gpu_buffer *buffer, uint64_t of
     size_t whole = bytes & ~(size_t)3, done = 0;
     while (done < whole) {
         size_t piece = whole - done < WRITE_PIECE ? whole - done : WRITE_PIECE;
-        if (webgpu->unsent_bytes + piece > STAGING_BYTES / 2) {
-            while (webgpu->in_flight > 0 && webgpu->failure == MIA_OK)
-                webgpu->gpu->type->poll(webgpu->gpu, true);
-            mia__webgpu_submit(webgpu);
-        }
+        if (webgpu->unsent_bytes + piece > SENT_BYTES) mia__webgpu_submit(webgpu);
+        while (webgpu->unsent_bytes + webgpu->sent_bytes + piece > STAGING_BYTES && mia__webgpu_wait(webgpu))
+            continue;
         webgpu->gpu->type->write(webgpu->gpu, buffer, offset + done, bytes_of + done, piece);
         webgpu->unsent_bytes += piece;
         done += piece;

@@ -6,6 +6,7 @@
 
 static void made(void *user, mia__gpu_pipeline *gpu, mia_status status, const char *message) {
     mia__webgpu_pipeline *pipeline = user;
+    pipeline->owner->heard++;
     pipeline->gpu = gpu;
     pipeline->status = status;
     pipeline->pending = false;
@@ -25,12 +26,6 @@ static char *make_key(const mia__webgpu *webgpu, const mia__gpu_shader *shader, 
     key[shader->binding_count] = '\n';
     memcpy(key + shader->binding_count + 1, shader->wgsl, length + 1);
     return key;
-}
-
-static void free_pipeline(mia__webgpu *webgpu, mia__webgpu_pipeline *pipeline) {
-    if (pipeline->gpu != NULL) webgpu->gpu->type->free_pipeline(webgpu->gpu, pipeline->gpu);
-    mia_release(webgpu->allocator, pipeline->key, pipeline->key_bytes);
-    mia_release(webgpu->allocator, pipeline, sizeof *pipeline);
 }
 
 /* Takes the key over. */
@@ -70,11 +65,19 @@ mia__webgpu_pipeline *mia__webgpu_pipeline_get(mia__webgpu *webgpu, const mia__g
     return pipeline;
 }
 
+void mia__webgpu_pipelines_release(mia__webgpu *webgpu) {
+    for (size_t i = 0; i < webgpu->pipeline_count; i++) {
+        mia__webgpu_pipeline *pipeline = webgpu->pipelines[i];
+        while (pipeline->pending && mia__webgpu_wait(webgpu)) continue;
+        if (pipeline->gpu != NULL) webgpu->gpu->type->free_pipeline(webgpu->gpu, pipeline->gpu);
+        pipeline->gpu = NULL;
+    }
+}
+
 void mia__webgpu_pipelines_free(mia__webgpu *webgpu) {
     for (size_t i = 0; i < webgpu->pipeline_count; i++) {
-        while (webgpu->pipelines[i]->pending && webgpu->failure == MIA_OK)
-            webgpu->gpu->type->poll(webgpu->gpu, true);
-        free_pipeline(webgpu, webgpu->pipelines[i]);
+        mia_release(webgpu->allocator, webgpu->pipelines[i]->key, webgpu->pipelines[i]->key_bytes);
+        mia_release(webgpu->allocator, webgpu->pipelines[i], sizeof *webgpu->pipelines[i]);
     }
     mia_release(webgpu->allocator, webgpu->pipelines, webgpu->pipeline_capacity * sizeof *webgpu->pipelines);
     mia__hash_free(&webgpu->pipeline_index, webgpu->allocator);

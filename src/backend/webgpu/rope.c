@@ -4,6 +4,7 @@
  * turns, in whole numbers: what a frequency is of a turn, to 64 bits behind the point, times the position, of which what is
  * before the point falls away. Nothing is rounded until the angle is within an eighth of a turn. */
 #include "backend/webgpu/families.h"
+#include "backend/webgpu/reduce.h"
 
 /* 1 / (2 pi) = 0.28BE60DB 93910...: 256 bits of it stand for every exponent of an f32. The product of a 24-bit mantissa
  * and 96 bits from where the exponent points is a frequency in turns, modulo 1. */
@@ -20,14 +21,6 @@ static const char turns[] =
     "    if (word >= 8u) { return 0u; }\n"
     "    if (shift == 0u) { return TURN[word]; }\n"
     "    return (TURN[word] << shift) | (TURN[word + 1u] >> (32u - shift));\n}\n"
-    /* low and high word of a product */
-    "fn product(a: u32, b: u32) -> vec2<u32> {\n"
-    "    let ll = (a & 0xffffu) * (b & 0xffffu);\n"
-    "    let lh = (a & 0xffffu) * (b >> 16u);\n"
-    "    let hl = (a >> 16u) * (b & 0xffffu);\n"
-    "    let middle = (ll >> 16u) + (lh & 0xffffu) + (hl & 0xffffu);\n"
-    "    return vec2<u32>((ll & 0xffffu) | (middle << 16u),\n"
-    "        (a >> 16u) * (b >> 16u) + (lh >> 16u) + (hl >> 16u) + (middle >> 16u));\n}\n"
     /* position * frequency in units of 2^-32 turns */
     "fn turned(position: i32, frequency: f32) -> u32 {\n"
     "    let bits = bitcast<u32>(frequency);\n"
@@ -86,6 +79,7 @@ bool mia__kernel_rope(mia__kernel *k) {
         mia__kernel_put(k, "fn frequency_get(i: u32) -> f32 { return 0.0; }\n"
                            "fn frequency_at(i: u32) -> u32 { return i; }\n");
     }
+    mia__kernel_product(k);
     mia__kernel_put(k, turns);
     mia__kernel_add(k,
                     "fn value(i: u32) -> f32 {\n"

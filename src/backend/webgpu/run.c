@@ -13,6 +13,7 @@
 #define PIECE_NANOSECONDS 5e6
 #define MOST_IN_FLIGHT    2 /* pieces of one run */
 #define MOST_SUBMISSIONS  8 /* of all */
+#define DOWNLOAD_PIECE    ((size_t)32 << 20)
 
 typedef enum work_kind { WORK_RUN, WORK_DOWNLOAD } work_kind;
 
@@ -22,20 +23,23 @@ struct mia__webgpu_work {
     work_kind kind;
     mia__completion completion;
     bool begun;
-    bool waits; /* for something to be mapped, which will come */
-    bool over;  /* with this status: */
+    bool waits;  /* for something to be mapped, which will come */
+    bool waited; /* for pipelines, which then count as work */
+    bool over;   /* with this status: */
     mia_status status;
     char message[600];
 
     mia__run *run;
+    uint32_t ready; /* dispatches whose pipelines are made */
     uint32_t next_dispatch;
     uint32_t first_timed; /* of the piece that is being timed */
     uint64_t submitted;   /* when that was */
+    const void *stamps;   /* its times, until they are told */
 
     const mia__webgpu_buffer *from; /* of a download */
     uint64_t offset;
     void *into;
-    size_t bytes;
+    size_t bytes, piece; /* left to come, and on their way of these */
 };
 
 /* --- the list --------------------------------------------------------------------------------- */
@@ -125,11 +129,23 @@ static mia__gpu_bindings *bindings_of(mia__webgpu *webgpu, mia__webgpu_program *
 
 /* --- runs ------------------------------------------------------------------------------------- */
 
+/* To be told once the lock is given back: how much is done of a run, making its pipelines included. */
+static void tell_share(mia__webgpu *webgpu, const mia__webgpu_work *work,
+                       const mia__webgpu_program *program) {
+    double all = program->count > 0 ? program->count : 1, done = work->next_dispatch;
+    webgpu->telling = work->run->watch;
+    webgpu->telling_share = work->waited ? (done + work->ready) / (2 * all) : done / all;
+}
+
 /* Whether all pipelines are there; a refused one ends the run. */
-static bool pipelines_ready(mia__webgpu_work *work, const mia__webgpu_program *program) {
-    for (uint32_t i = 0; i < program->count; i++) {
-        const mia__webgpu_pipeline *pipeline = program->dispatches[i].pipeline;
-        if (pipeline->pending) return false;
+static bool pipelines_ready(mia__webgpu *webgpu, mia__webgpu_work *work, const mia__webgpu_program *program) {
+    for (; work->ready < program->count; work->ready++) {
+        const mia__webgpu_pipeline *pipeline = program->dispatches[work->ready].pipeline;
+        if (pipeline->pending) {
+            work->waited = true;
+            tell_share(webgpu, work, program);
+            return false;
+        }
         if (pipeline->status == MIA_OK) continue;
         finish(work, pipeline->status, pipeline->message);
         return true;
@@ -169,16 +185,20 @@ static void tell_spans(mia__webgpu_work *work, const uint64_t *stamps, const mia
     }
 }
 
+/* May come while another thread uploads; the one that drives tells of it. */
 static void stamps_mapped(void *user, const void *memory, mia_status status, const char *message) {
     mia__webgpu_work *work = user;
+    work->webgpu->heard++;
     work->waits = false;
-    if (status != MIA_OK) {
-        finish(work, status, message);
-        return;
-    }
-    tell_spans(work, memory, work->run->program);
-    work->webgpu->gpu->type->unmap(work->webgpu->gpu, work->webgpu->readback);
-    if (work->next_dispatch == ((mia__webgpu_program *)work->run->program)->count) finish(work, MIA_OK, NULL);
+    work->stamps = memory;
+    if (status != MIA_OK) finish(work, status, message);
+}
+
+static void take_stamps(mia__webgpu *webgpu, mia__webgpu_work *work, const mia__webgpu_program *program) {
+    tell_spans(work, work->stamps, program);
+    work->stamps = NULL;
+    webgpu->gpu->type->unmap(webgpu->gpu, webgpu->readback);
+    if (work->next_dispatch == program->count) finish(work, MIA_OK, NULL);
 }
 
 /* Submits a piece with the times of its dispatches, and has them read back. */
@@ -188,6 +208,7 @@ static void submit_timed(mia__webgpu *webgpu, mia__webgpu_work *work, uint32_t f
     mia__gpu_buffer *readback = mia__webgpu_readback(webgpu, (uint64_t)count * 16, &error);
     if (readback == NULL) {
         finish(work, error.status, error.message);
+        mia__webgpu_submit(webgpu); /* what was gathered must not wait until its buffers are gone */
         return;
     }
     work->first_timed = first;
@@ -204,7 +225,17 @@ static bool write_parameters(mia__webgpu *webgpu, mia__webgpu_program *program, 
     program->uniforms = webgpu->gpu->type->buffer(webgpu->gpu, bytes, MIA__GPU_UNIFORM, error);
     if (program->uniforms == NULL) return false;
     webgpu->gpu->type->write(webgpu->gpu, program->uniforms, 0, program->parameters, bytes);
+    webgpu->unsent_bytes += bytes;
     return true;
+}
+
+/* Bindings could not be made: for want of memory, or because the GPU is gone, which it then says. */
+static void fail_unbound(mia__webgpu *webgpu, mia__webgpu_work *work) {
+    webgpu->gpu->type->poll(webgpu->gpu, false);
+    if (webgpu->failure != MIA_OK)
+        finish(work, webgpu->failure, webgpu->failure_message);
+    else
+        finish(work, MIA_ERROR_NO_MEMORY, "webgpu: no memory to begin a run");
 }
 
 /* Moves a run on; false when it has to wait. */
@@ -212,12 +243,14 @@ static bool advance_run(mia__webgpu *webgpu, mia__webgpu_work *work) {
     mia__webgpu_program *program = work->run->program;
     mia_error error = {0};
     if (work->waits) return false;
+    if (work->stamps != NULL) take_stamps(webgpu, work, program);
+    if (work->over) return true;
     if (mia__watch_cancelled(work->run->watch)) {
         finish(work, MIA_ERROR_CANCELLED, NULL);
         return true;
     }
     if (!work->begun) {
-        if (!pipelines_ready(work, program)) return false;
+        if (!pipelines_ready(webgpu, work, program)) return false;
         if (work->over) return true;
         if (!write_parameters(webgpu, program, &error)) {
             finish(work, error.status, error.message);
@@ -230,13 +263,12 @@ static bool advance_run(mia__webgpu *webgpu, mia__webgpu_work *work) {
     uint32_t first = work->next_dispatch;
     bool timed = mia__watch_traces(work->run->watch);
     if (!gather(webgpu, work, program, timed)) {
-        finish(work, MIA_ERROR_NO_MEMORY, "webgpu: no memory to begin a run");
+        fail_unbound(webgpu, work);
     } else if (timed && work->next_dispatch > first) {
         submit_timed(webgpu, work, first);
         return true;
     } else {
-        mia__watch_tell(work->run->watch,
-                        program->count > 0 ? (double)work->next_dispatch / program->count : 1);
+        tell_share(webgpu, work, program);
         if (work->next_dispatch == program->count) finish(work, MIA_OK, NULL);
     }
     mia__webgpu_submit(webgpu);
@@ -253,12 +285,18 @@ void mia__webgpu_run(mia__backend *backend, mia__run *run) {
 
 static void mapped(void *user, const void *memory, mia_status status, const char *message) {
     mia__webgpu_work *work = user;
+    work->webgpu->heard++;
     work->waits = false;
-    if (status == MIA_OK) {
-        memcpy(work->into, (const char *)memory + work->offset % 4, work->bytes);
-        work->webgpu->gpu->type->unmap(work->webgpu->gpu, work->webgpu->readback);
+    if (status != MIA_OK) {
+        finish(work, status, message);
+        return;
     }
-    finish(work, status, message);
+    memcpy(work->into, (const char *)memory + work->offset % 4, work->piece);
+    work->webgpu->gpu->type->unmap(work->webgpu->gpu, work->webgpu->readback);
+    work->into = (char *)work->into + work->piece;
+    work->offset += work->piece;
+    work->bytes -= work->piece;
+    if (work->bytes == 0) finish(work, MIA_OK, NULL);
 }
 
 static bool advance_download(mia__webgpu *webgpu, mia__webgpu_work *work) {
@@ -267,7 +305,8 @@ static bool advance_download(mia__webgpu *webgpu, mia__webgpu_work *work) {
         finish(work, MIA_OK, NULL);
         return true;
     }
-    uint64_t first = work->offset & ~(uint64_t)3, end = (work->offset + work->bytes + 3) & ~(uint64_t)3;
+    work->piece = work->bytes < DOWNLOAD_PIECE ? work->bytes : DOWNLOAD_PIECE;
+    uint64_t first = work->offset & ~(uint64_t)3, end = (work->offset + work->piece + 3) & ~(uint64_t)3;
     mia_error error = {0};
     mia__gpu_buffer *readback = mia__webgpu_readback(webgpu, end - first, &error);
     if (readback == NULL) {
@@ -294,9 +333,20 @@ void mia__webgpu_download(mia__backend *backend, const mia__buffer *buffer, size
 
 /* --- moving on -------------------------------------------------------------------------------- */
 
+/* A run behind a value whose copy is submitted: it may begin while that comes back, and ends in its turn. */
+static mia__webgpu_work *run_behind(const mia__webgpu *webgpu) {
+    const mia__webgpu_work *first = webgpu->oldest;
+    mia__webgpu_work *next = first->next;
+    if (first->kind != WORK_DOWNLOAD || !first->waits || first->piece < first->bytes) return NULL;
+    if (next == NULL || next->kind != WORK_RUN || next->over || webgpu->failure != MIA_OK) return NULL;
+    return mia__watch_traces(next->run->watch) ? NULL : next; /* times come back the same way */
+}
+
 bool mia__webgpu_advance(mia__webgpu *webgpu) {
     mia__webgpu_work *work = webgpu->oldest;
     if (work == NULL) return false;
+    mia__webgpu_work *behind = run_behind(webgpu);
+    if (behind != NULL && advance_run(webgpu, behind)) return true;
     if (!work->over && !work->waits && webgpu->failure != MIA_OK)
         finish(work, webgpu->failure, webgpu->failure_message);
     bool moved = work->over;

@@ -14,6 +14,11 @@ mia__teams mia__teams_for(const mia__kernel *k, uint64_t length, uint32_t multip
     while (!k->info.processor && length >= LONG_ROW && teams.invocations < 1024 &&
            has_room(k, teams.invocations * 2, bytes))
         teams.invocations *= 2;
+    return mia__teams_of(teams.invocations, length, multiple);
+}
+
+mia__teams mia__teams_of(uint32_t invocations, uint64_t length, uint32_t multiple) {
+    mia__teams teams = {.invocations = invocations, .team = 1};
     while (teams.team < teams.invocations && (uint64_t)teams.team * 4 < length) teams.team *= 2;
     uint32_t at_once = teams.invocations / teams.team;
     teams.rounds = at_once < multiple ? multiple / at_once : 1;

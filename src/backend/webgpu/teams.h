@@ -20,6 +20,9 @@ typedef struct mia__teams {
  * keep `bytes` each in workgroup memory. */
 mia__teams mia__teams_for(const mia__kernel *k, uint64_t length, uint32_t multiple, uint32_t bytes);
 
+/* The same for that many invocations. */
+mia__teams mia__teams_of(uint32_t invocations, uint64_t length, uint32_t multiple);
+
 /* Constants INVOCATIONS, TEAM, TEAMS, ROUNDS and ROWS. */
 void mia__teams_put(mia__kernel *k, const mia__teams *teams);
 

@@ -16,8 +16,12 @@ void mia__webgpu_lock(mia__webgpu *webgpu) {
 
 void mia__webgpu_unlock(mia__webgpu *webgpu) {
     mia__webgpu_work *ended = webgpu->ended;
+    mia__watch *telling = webgpu->telling;
+    double share = webgpu->telling_share;
     webgpu->ended = NULL;
+    webgpu->telling = NULL;
     (void)pthread_mutex_unlock(&webgpu->lock);
+    mia__watch_tell(telling, share);
     mia__webgpu_tell(webgpu, ended);
 }
 
@@ -26,6 +30,7 @@ void mia__webgpu_unlock(mia__webgpu *webgpu) {
 /* The GPU tells of what nothing else reports: the first stays. */
 static void failed(void *user, mia_status status, const char *message) {
     mia__webgpu *webgpu = user;
+    webgpu->heard++;
     if (webgpu->failure != MIA_OK) return;
     webgpu->failure = status;
     (void)snprintf(webgpu->failure_message, sizeof webgpu->failure_message, "webgpu: %s",
@@ -50,10 +55,11 @@ void mia__webgpu_set_seam(const mia__gpu_type *seam) {
 static void free_webgpu(mia__webgpu *webgpu) {
     const mia_allocator *allocator = webgpu->allocator;
     if (webgpu->gpu != NULL) {
-        mia__webgpu_pipelines_free(webgpu);
+        mia__webgpu_pipelines_release(webgpu);
         mia__webgpu_memory_free(webgpu);
         webgpu->gpu->type->close(webgpu->gpu);
     }
+    mia__webgpu_pipelines_free(webgpu);
     (void)pthread_mutex_destroy(&webgpu->lock);
     mia_release(allocator, webgpu, sizeof *webgpu);
 }
@@ -111,7 +117,7 @@ static void close_webgpu(mia__backend *backend) {
     if (backend == NULL) return;
     mia__webgpu *webgpu = (mia__webgpu *)backend;
     mia__webgpu_lock(webgpu);
-    while (webgpu->in_flight > 0 && webgpu->failure == MIA_OK) webgpu->gpu->type->poll(webgpu->gpu, true);
+    while (webgpu->in_flight > 0 && mia__webgpu_wait(webgpu)) continue;
     mia__webgpu_unlock(webgpu);
     free_webgpu(webgpu);
 }
@@ -129,15 +135,37 @@ static void describe(const mia__backend *backend, mia_device_info *info) {
 /* --- polling ---------------------------------------------------------------------------------- */
 
 static void submission_done(void *user, mia_status status, const char *message) {
-    mia__webgpu *webgpu = user;
+    mia__webgpu_sent *sent = user;
+    mia__webgpu *webgpu = sent->owner;
+    webgpu->heard++;
     webgpu->in_flight--;
+    webgpu->sent_bytes -= sent->bytes;
+    sent->bytes = 0;
+    sent->busy = false;
     if (status != MIA_OK) failed(webgpu, status, message);
 }
 
+static mia__webgpu_sent *find_sent(mia__webgpu *webgpu) {
+    for (uint32_t i = 0; i < MIA__WEBGPU_MOST_SENT; i++)
+        if (!webgpu->sent[i].busy) return &webgpu->sent[i];
+    return &webgpu->uncounted;
+}
+
 void mia__webgpu_submit(mia__webgpu *webgpu) {
+    mia__webgpu_sent *sent = find_sent(webgpu);
+    *sent = (mia__webgpu_sent){.owner = webgpu, .busy = true};
+    if (sent != &webgpu->uncounted) sent->bytes = webgpu->unsent_bytes;
+    webgpu->sent_bytes += sent->bytes;
     webgpu->unsent_bytes = 0;
     webgpu->in_flight++;
-    webgpu->gpu->type->submit(webgpu->gpu, submission_done, webgpu);
+    webgpu->gpu->type->submit(webgpu->gpu, submission_done, sent);
+}
+
+bool mia__webgpu_wait(mia__webgpu *webgpu) {
+    uint64_t heard = webgpu->heard;
+    if (webgpu->failure != MIA_OK) return false;
+    webgpu->gpu->type->poll(webgpu->gpu, true);
+    return webgpu->heard != heard;
 }
 
 /* Others want the lock as well: it is given back between looks, which come at ever longer intervals. */
@@ -156,7 +184,7 @@ static void poll(mia__backend *backend, bool block) {
     bool opening = webgpu->opening.complete != NULL;
     for (unsigned looks = 0;; looks++) {
         mia__webgpu_lock(webgpu);
-        webgpu->gpu->type->poll(webgpu->gpu, opening && block);
+        if (webgpu->gpu != NULL) webgpu->gpu->type->poll(webgpu->gpu, opening && block);
         while (mia__webgpu_advance(webgpu)) {
         }
         bool done = webgpu->ended != NULL || webgpu->oldest == NULL;

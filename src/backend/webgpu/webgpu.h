@@ -8,7 +8,7 @@
  *     run.c        a run, submitted whole or in pieces
  *
  * One lock guards all of it, since memory is asked for by other threads than work; it is never held while somebody
- * outside is told of a completion. */
+ * outside is told of a completion or of progress (who may hold, or want, the device's lock). */
 #ifndef MIA_BACKEND_WEBGPU_WEBGPU_H
 #define MIA_BACKEND_WEBGPU_WEBGPU_H
 
@@ -79,6 +79,17 @@ typedef struct mia__webgpu_program {
 
 typedef struct mia__webgpu_work mia__webgpu_work;
 
+/* --- submissions ------------------------------------------------------------------------------ */
+
+/* Bytes written from the host on their way with a submission. */
+typedef struct mia__webgpu_sent {
+    struct mia__webgpu *owner;
+    uint64_t bytes;
+    bool busy;
+} mia__webgpu_sent;
+
+#define MIA__WEBGPU_MOST_SENT 32
+
 /* --- the device ------------------------------------------------------------------------------- */
 
 typedef struct mia__webgpu {
@@ -103,6 +114,9 @@ typedef struct mia__webgpu {
     mia__gpu_buffer *readback;
     uint64_t readback_bytes;
     uint64_t unsent_bytes; /* written since the last submission */
+    uint64_t sent_bytes;   /* with submissions that are not done */
+    mia__webgpu_sent sent[MIA__WEBGPU_MOST_SENT];
+    mia__webgpu_sent uncounted; /* of submissions that found no other */
 
     mia__webgpu_pipeline **pipelines;
     size_t pipeline_count, pipeline_capacity;
@@ -111,7 +125,10 @@ typedef struct mia__webgpu {
     mia__webgpu_work *oldest, *newest;
     mia__webgpu_work *ended; /* to be told of once the lock is given back */
     uint32_t in_flight;      /* submissions that the GPU has not done */
-    double speed;            /* nanoseconds that an estimated one takes */
+    uint64_t heard;          /* callbacks of the GPU so far */
+    mia__watch *telling;     /* progress to be told of once the lock is given back */
+    double telling_share;
+    double speed; /* nanoseconds that an estimated one takes */
 } mia__webgpu;
 
 extern const mia__backend_type mia__backend_webgpu;
@@ -122,12 +139,14 @@ extern const mia__backend_type mia__backend_webgpu;
 void mia__webgpu_set_seam(const mia__gpu_type *seam);
 
 void mia__webgpu_lock(mia__webgpu *webgpu);
-/* Gives the lock back, then tells of what has ended. */
+/* Gives the lock back, then tells of progress and of what has ended. */
 void mia__webgpu_unlock(mia__webgpu *webgpu);
 /* Whether nothing is wrong; sets the error otherwise. */
 mia_status mia__webgpu_check(const mia__webgpu *webgpu, mia_error *error);
 /* Sends the commands gathered so far, and counts the submission until it is done. */
 void mia__webgpu_submit(mia__webgpu *webgpu);
+/* Waits until the GPU has something to say; false where nothing can come. */
+bool mia__webgpu_wait(mia__webgpu *webgpu);
 
 /* --- memory.c: with the lock, unless they are of mia__backend_type ---------------------------- */
 
@@ -148,6 +167,8 @@ void mia__webgpu_memory_free(mia__webgpu *webgpu);
 
 /* The pipeline of a shader, made or begun to be made. NULL without memory. */
 mia__webgpu_pipeline *mia__webgpu_pipeline_get(mia__webgpu *webgpu, const mia__gpu_shader *shader);
+/* Gives back those that are made; then, when the GPU is closed and calls back no more, their memory. */
+void mia__webgpu_pipelines_release(mia__webgpu *webgpu);
 void mia__webgpu_pipelines_free(mia__webgpu *webgpu);
 
 /* --- compile.c -------------------------------------------------------------------------------- */

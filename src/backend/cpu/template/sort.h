@@ -18,6 +18,11 @@
 
 /* --- lines ------------------------------------------------------------------------------------- */
 
+/* Moves items to a place before them, or elsewhere. */
+static void SORT_(move)(const mia__cpu_task *task, SORT_ITEM *to, const SORT_ITEM *from, size_t count) {
+    mia__cpu_move(task, (char *)to, (const char *)from, count * sizeof *to);
+}
+
 static void SORT_(insert)(SORT_ITEM *items, size_t count) {
     for (size_t i = 1; i < count; i++) {
         SORT_ITEM item = items[i];
@@ -28,19 +33,25 @@ static void SORT_(insert)(SORT_ITEM *items, size_t count) {
 }
 
 /* Items begin .. end of the merged order of two sorted runs; a_from and b_from of them come before. */
-static void SORT_(merge_part)(const SORT_ITEM *a, size_t a_count, size_t a_from, const SORT_ITEM *b,
-                              size_t b_count, size_t b_from, SORT_ITEM *out, size_t count) {
-    const SORT_ITEM *a_end = a + a_count, *b_end = b + b_count, *out_end = out + count;
+static void SORT_(merge_part)(const mia__cpu_task *task, const SORT_ITEM *a, size_t a_count, size_t a_from,
+                              const SORT_ITEM *b, size_t b_count, size_t b_from, SORT_ITEM *out,
+                              size_t count) {
+    const SORT_ITEM *a_end = a + a_count, *b_end = b + b_count, *end = out + count;
     a += a_from;
     b += b_from;
-    while (a < a_end && b < b_end && out < out_end) {
-        bool second = SORT_LESS(*b, *a);
-        *out++ = second ? *b : *a;
-        b += second;
-        a += !second;
+    while (out < end && !mia__cpu_stopped(task)) {
+        const SORT_ITEM *out_end = end - out < MIA__CPU_LOOK ? end : out + MIA__CPU_LOOK;
+        while (a < a_end && b < b_end && out < out_end) {
+            bool second = SORT_LESS(*b, *a);
+            *out++ = second ? *b : *a;
+            b += second;
+            a += !second;
+        }
+        if (b == b_end)
+            while (a < a_end && out < out_end) *out++ = *a++;
+        else if (a == a_end)
+            while (b < b_end && out < out_end) *out++ = *b++;
     }
-    while (a < a_end && out < out_end) *out++ = *a++;
-    while (b < b_end && out < out_end) *out++ = *b++;
 }
 
 /* How many of the first `place` items of the merged order come from a. */
@@ -58,7 +69,7 @@ static size_t SORT_(merge_split)(const SORT_ITEM *a, size_t a_count, const SORT_
 }
 
 /* Insertion in short runs, then merges, to and fro. */
-static void SORT_(sort_few)(SORT_ITEM *items, SORT_ITEM *other, size_t count) {
+static void SORT_(sort_few)(const mia__cpu_task *task, SORT_ITEM *items, SORT_ITEM *other, size_t count) {
     SORT_ITEM *from = items, *to = other;
     for (size_t first = 0; first < count; first += RUN)
         SORT_(insert)(items + first, count - first < RUN ? count - first : RUN);
@@ -66,7 +77,7 @@ static void SORT_(sort_few)(SORT_ITEM *items, SORT_ITEM *other, size_t count) {
         for (size_t first = 0; first < count; first += 2 * run) {
             size_t left = count - first, a = left < run ? left : run;
             size_t b = left - a < run ? left - a : run;
-            SORT_(merge_part)(from + first, a, 0, from + first + a, b, 0, to + first, a + b);
+            SORT_(merge_part)(task, from + first, a, 0, from + first + a, b, 0, to + first, a + b);
         }
         SORT_ITEM *swap = from;
         from = to;
@@ -76,11 +87,13 @@ static void SORT_(sort_few)(SORT_ITEM *items, SORT_ITEM *other, size_t count) {
 }
 
 /* Byte by byte of the key, the least first; bytes that all share are skipped. */
-static void SORT_(sort_many)(SORT_ITEM *items, SORT_ITEM *other, size_t count, unsigned bytes) {
+static void SORT_(sort_many)(const mia__cpu_task *task, SORT_ITEM *items, SORT_ITEM *other, size_t count) {
     uint32_t places[sizeof(SORT_KEY)][256] = {{0}};
-    for (size_t i = 0; i < count; i++)
-        for (unsigned byte = 0; byte < bytes; byte++)
-            places[byte][SORT_KEY_OF(items[i]) >> 8 * byte & 0xff]++;
+    unsigned bytes = (unsigned)input_bytes(task);
+    for (size_t i = 0, end; i < count && !mia__cpu_stopped(task);)
+        for (end = mia__cpu_look_after(i, count); i < end; i++)
+            for (unsigned byte = 0; byte < bytes; byte++)
+                places[byte][SORT_KEY_OF(items[i]) >> 8 * byte & 0xff]++;
     SORT_ITEM *from = items, *to = other;
     for (unsigned byte = 0; byte < bytes; byte++) {
         uint32_t sum = 0, *place = places[byte];
@@ -90,31 +103,43 @@ static void SORT_(sort_many)(SORT_ITEM *items, SORT_ITEM *other, size_t count, u
             place[digit] = sum;
             sum += here;
         }
-        for (size_t i = 0; i < count; i++) {
-            SORT_ITEM item = from[i];
-            to[place[SORT_KEY_OF(item) >> 8 * byte & 0xff]++] = item;
+        for (size_t i = 0, end; i < count;) {
+            if (mia__cpu_stopped(task)) return; /* places may be of some items only */
+            for (end = mia__cpu_look_after(i, count); i < end; i++) {
+                SORT_ITEM item = from[i];
+                to[place[SORT_KEY_OF(item) >> 8 * byte & 0xff]++] = item;
+            }
         }
         SORT_ITEM *swap = from;
         from = to;
         to = swap;
     }
-    if (from != items) memcpy(items, from, count * sizeof *items);
+    if (from != items) SORT_(move)(task, items, from, count);
 }
 
 static void SORT_(sort)(const mia__cpu_task *task, SORT_ITEM *items, SORT_ITEM *other, size_t count) {
     if (count <= FEW)
-        SORT_(sort_few)(items, other, count);
+        SORT_(sort_few)(task, items, other, count);
     else
-        SORT_(sort_many)(items, other, count, (unsigned)input_bytes(task));
+        SORT_(sort_many)(task, items, other, count);
 }
 
 /* Items of elements begin .. end of a line. */
 static void SORT_(load)(const mia__cpu_task *task, int64_t in, int64_t begin, int64_t end, SORT_ITEM *items) {
     SORT_KEY keys[CHUNK];
-    for (int64_t first = begin; first < end; first += CHUNK) {
+    for (int64_t first = begin; first < end && !mia__cpu_stopped(task); first += CHUNK) {
         int64_t count = end - first < CHUNK ? end - first : CHUNK;
         SORT_LOAD(task, in, first, count, keys);
         for (int64_t i = 0; i < count; i++) *items++ = SORT_MAKE(keys[i], (uint32_t)(first + i));
+    }
+}
+
+/* Elements begin .. end of the result's line that starts at `out`, from their items. */
+static void SORT_(store)(const mia__cpu_task *task, int64_t out, int64_t begin, int64_t end,
+                         const SORT_ITEM *items) {
+    for (int64_t last; begin < end && !mia__cpu_stopped(task); items += last - begin, begin = last) {
+        last = end - begin < MIA__CPU_LOOK ? end : begin + MIA__CPU_LOOK;
+        SORT_STORE(task, out, begin, last, items);
     }
 }
 
@@ -127,9 +152,10 @@ static void SORT_(run_lines)(const mia__cpu_task *task, size_t begin, size_t end
         for (int64_t line = (int64_t)lane; line < lines->count; line += lines->lanes) {
             int64_t at[2];
             mia__cpu_loop_offsets(&lines->outer, 0, (size_t)line, 2, at);
+            if (mia__cpu_stopped(task)) return;
             SORT_(load)(task, at[1], 0, lines->length, items);
             SORT_(sort)(task, items, items + lines->length, (size_t)lines->length);
-            SORT_STORE(task, at[0], 0, lines->kept, items);
+            SORT_(store)(task, at[0], 0, lines->kept, items);
         }
     }
 }
@@ -153,14 +179,15 @@ static void SORT_(run_pieces)(const mia__cpu_task *task, size_t begin, size_t en
 }
 
 /* Part `part` of PARTS of a merge of pieces first .. middle and middle .. last. */
-static void SORT_(merge)(const mia__cpu_lines *lines, const SORT_ITEM *from, SORT_ITEM *to, size_t first,
+static void SORT_(merge)(const mia__cpu_task *task, const SORT_ITEM *from, SORT_ITEM *to, size_t first,
                          size_t middle, size_t last, size_t part) {
+    const mia__cpu_lines *lines = &task->step->as.lines;
     size_t a_begin = (size_t)piece_begin(lines, first), b_begin = (size_t)piece_begin(lines, middle);
     size_t a_count = b_begin - a_begin, b_count = (size_t)piece_begin(lines, last) - b_begin;
     const SORT_ITEM *a = from + a_begin, *b = from + b_begin;
     size_t begin = (a_count + b_count) * part / PARTS, end = (a_count + b_count) * (part + 1) / PARTS;
     size_t a_from = SORT_(merge_split)(a, a_count, b, b_count, begin);
-    SORT_(merge_part)(a, a_count, a_from, b, b_count, begin - a_from, to + begin, end - begin);
+    SORT_(merge_part)(task, a, a_count, a_from, b, b_count, begin - a_from, to + begin, end - begin);
 }
 
 static void SORT_(run_pairs)(const mia__cpu_task *task, size_t begin, size_t end) {
@@ -169,7 +196,7 @@ static void SORT_(run_pairs)(const mia__cpu_task *task, size_t begin, size_t end
         SORT_ITEM *items = SORT_(items_of)(task, unit / (2 * PARTS));
         size_t first = unit / PARTS % 2 * 2;
         SORT_(merge)
-        (lines, items, items + lines->length + piece_begin(lines, first), first, first + 1, first + 2,
+        (task, items, items + lines->length + piece_begin(lines, first), first, first + 1, first + 2,
          unit % PARTS);
     }
 }
@@ -181,9 +208,9 @@ static void SORT_(run_halves)(const mia__cpu_task *task, size_t begin, size_t en
         int64_t at[2], part = (int64_t)(unit % PARTS), first = lines->length * part / PARTS;
         int64_t last = lines->length * (part + 1) / PARTS;
         mia__cpu_loop_offsets(&lines->outer, 0, unit / PARTS, 2, at);
-        SORT_(merge)(lines, items + lines->length, items, 0, PIECES / 2, PIECES, (size_t)part);
+        SORT_(merge)(task, items + lines->length, items, 0, PIECES / 2, PIECES, (size_t)part);
         if (first < lines->kept)
-            SORT_STORE(task, at[0], first, last < lines->kept ? last : lines->kept, items + first);
+            SORT_(store)(task, at[0], first, last < lines->kept ? last : lines->kept, items + first);
     }
 }
 
@@ -215,7 +242,7 @@ static void SORT_(select)(const mia__cpu_task *task, int64_t in, int64_t begin, 
     const mia__cpu_lines *lines = &task->step->as.lines;
     SORT_(best) best = {.items = items, .kept = (size_t)lines->kept, .room = (size_t)lines->room / 2};
     SORT_KEY keys[CHUNK];
-    for (int64_t first = begin; first < end; first += CHUNK) {
+    for (int64_t first = begin; first < end && !mia__cpu_stopped(task); first += CHUNK) {
         int64_t count = end - first < CHUNK ? end - first : CHUNK;
         SORT_LOAD(task, in, first, count, keys);
         SORT_KEY limit = best.limit, some = !best.limited;
@@ -233,8 +260,9 @@ static void SORT_(run_select)(const mia__cpu_task *task, size_t begin, size_t en
         for (int64_t line = (int64_t)lane; line < lines->count; line += lines->lanes) {
             int64_t at[2];
             mia__cpu_loop_offsets(&lines->outer, 0, (size_t)line, 2, at);
+            if (mia__cpu_stopped(task)) return;
             SORT_(select)(task, at[1], 0, lines->length, items);
-            SORT_STORE(task, at[0], 0, lines->kept, items);
+            SORT_(store)(task, at[0], 0, lines->kept, items);
         }
     }
 }
@@ -260,9 +288,9 @@ static void SORT_(run_select_lines)(const mia__cpu_task *task, size_t begin, siz
         int64_t at[2];
         mia__cpu_loop_offsets(&lines->outer, 0, line, 2, at);
         for (size_t piece = 1; piece < pieces; piece++)
-            memmove(items + piece * kept, items + piece * room, kept * sizeof *items);
+            SORT_(move)(task, items + piece * kept, items + piece * room, kept);
         SORT_(sort)(task, items, items + pieces * kept, pieces * kept);
-        SORT_STORE(task, at[0], 0, lines->kept, items);
+        SORT_(store)(task, at[0], 0, lines->kept, items);
     }
 }
 

@@ -1,0 +1,535 @@
+/* The webgpu backend on a GPU that computes nothing and writes down what it is asked (support/recording_gpu.h): the order
+ * of calls, what is under way at once, failures, a lost device, threads. WebGPU's rules are checked by the recording GPU
+ * at every call. */
+#include "backend/webgpu/webgpu.h"
+#include "runtime/device.h"
+#include "support.h"
+#include "support/recording_gpu.h"
+
+#include <mia/mia.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define OK(call)                                                                                             \
+    do {                                                                                                     \
+        error = (mia_error){0};                                                                              \
+        if ((call) != MIA_OK) fail_msg("%s:%d: %s", __FILE__, __LINE__, error.message);                      \
+    } while (0)
+
+/* --- a seam over the recording GPU that counts what is under way ------------------------------ */
+
+typedef struct submission {
+    uint64_t bytes;
+    mia__gpu_done done;
+    void *user;
+} submission;
+
+static struct {
+    mia__gpu_type type;
+    mia__gpu_done opened;
+    void *opened_user;
+    mia__gpu **out;
+    uint64_t unsent, under_way, most_bytes;
+    uint32_t submissions, most_submissions;
+    char faults[2000];
+    recording_live left; /* when it was closed */
+} seam;
+
+static void seam_opened(void *user, mia_status status, const char *message) {
+    (void)user;
+    if (status == MIA_OK) (*seam.out)->type = &seam.type;
+    seam.opened(seam.opened_user, status, message);
+}
+
+static void seam_open(const mia__gpu_request *request, mia__gpu **out, mia__gpu_done done, void *user) {
+    seam.opened = done;
+    seam.opened_user = user;
+    seam.out = out;
+    recording_gpu_type.open(request, out, seam_opened, NULL);
+}
+
+static void seam_close(mia__gpu *gpu) {
+    (void)snprintf(seam.faults, sizeof seam.faults, "%s", recording_faults(gpu));
+    seam.left = recording_count(gpu);
+    recording_gpu_type.close(gpu);
+}
+
+static void note_most(void) {
+    uint64_t bytes = seam.unsent + seam.under_way;
+    if (bytes > seam.most_bytes) seam.most_bytes = bytes;
+    if (seam.submissions > seam.most_submissions) seam.most_submissions = seam.submissions;
+}
+
+static void seam_write(mia__gpu *gpu, mia__gpu_buffer *buffer, uint64_t offset, const void *from,
+                       size_t bytes) {
+    seam.unsent += bytes;
+    note_most();
+    recording_gpu_type.write(gpu, buffer, offset, from, bytes);
+}
+
+static void seam_done(void *user, mia_status status, const char *message) {
+    submission s = *(submission *)user;
+    free(user);
+    seam.under_way -= s.bytes;
+    seam.submissions--;
+    if (s.done != NULL) s.done(s.user, status, message);
+}
+
+static void seam_submit(mia__gpu *gpu, mia__gpu_done done, void *user) {
+    submission *s = malloc(sizeof *s);
+    if (s == NULL) abort();
+    *s = (submission){seam.unsent, done, user};
+    seam.under_way += seam.unsent;
+    seam.unsent = 0;
+    seam.submissions++;
+    note_most();
+    recording_gpu_type.submit(gpu, seam_done, s);
+}
+
+static int set_up(void **state) {
+    (void)state;
+    memset(&seam, 0, sizeof seam);
+    seam.type = recording_gpu_type;
+    seam.type.open = seam_open;
+    seam.type.close = seam_close;
+    seam.type.write = seam_write;
+    seam.type.submit = seam_submit;
+    mia__webgpu_set_seam(&seam.type);
+    recording_set(NULL);
+    return 0;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    mia__webgpu_set_seam(NULL);
+    recording_set(NULL);
+    return 0;
+}
+
+/* --- devices ---------------------------------------------------------------------------------- */
+
+static mia_device *open_device(const recording_settings *settings, const mia_allocator *allocator) {
+    mia_device_options options = {.backend = "webgpu", .allocator = allocator};
+    mia_device *device = NULL;
+    mia_error error;
+    recording_set(settings);
+    OK(mia_device_open(&options, &device, &error));
+    recording_set(NULL);
+    return device;
+}
+
+static mia__webgpu *backend_of(const mia_device *device) {
+    return (mia__webgpu *)device->backend;
+}
+
+/* No rule was broken, and nothing is left, unless the GPU was lost. */
+static void close_device(mia_device *device) {
+    mia_error error;
+    OK(mia_device_close(device, &error));
+    assert_string_equal(seam.faults, "");
+    assert_int_equal(seam.left.buffers, 0);
+    assert_int_equal(seam.left.pipelines, 0);
+    assert_int_equal(seam.left.bindings, 0);
+}
+
+static uint32_t count_of(const char *text, const char *what) {
+    uint32_t count = 0;
+    for (const char *at = text; (at = strstr(at, what)) != NULL; at++) count++;
+    return count;
+}
+
+static mia_tensor_f32 vector(mia_device *device, int64_t count) {
+    float *numbers = calloc((size_t)count, sizeof *numbers);
+    if (numbers == NULL) abort();
+    mia_tensor_f32 made = mia_upload(f32, device, MIA_SHAPE(count), numbers);
+    free(numbers);
+    return made;
+}
+
+/* `layers` times a sum over all and a product: a dispatch or more each. */
+static mia_tensor_f32 chain(mia_device *device, int64_t count, int layers) {
+    mia_tensor_f32 x = vector(device, count);
+    for (int i = 0; i < layers; i++) {
+        mia_tensor_f32 y = mia_softmax(mia_ref(x));
+        x = mia_mul(x, y);
+    }
+    return x;
+}
+
+static mia_status eval(mia_tensor_f32 t, mia_error *error) {
+    const mia_tensor list[1] = {MIA_UNTYPED(t)};
+    *error = (mia_error){0};
+    return mia_tensor_eval(list, 1, error);
+}
+
+static mia_status read_one(mia_tensor_f32 t, mia_error *error) {
+    float numbers[4096];
+    int64_t count = mia_tensor_shape(MIA_UNTYPED(t)).extent[0];
+    *error = (mia_error){0};
+    return mia_read(t, numbers, (size_t)count, error);
+}
+
+/* --- order ------------------------------------------------------------------------------------ */
+
+/* A short plan is one submission, which nothing waits for; pipelines are all asked for before, at once; steps alike share
+ * them, and so do those of other lengths. */
+static void test_short_plan(void **state) {
+    (void)state;
+    const recording_settings late = {.late = 3};
+    mia_device *device = open_device(&late, NULL);
+    mia__gpu *gpu = recording_last();
+    mia_error error;
+    mia_tensor_f32 x = chain(device, 100, 3);
+    recording_clear(gpu);
+    OK(eval(x, &error));
+    const char *text = recording_text(gpu);
+    assert_int_equal(count_of(text, "submit\n"), 1);
+    assert_int_equal(count_of(text, "\nmap "), 0);
+    uint32_t pipelines = count_of(text, "pipeline ") - count_of(text, "to pipeline ");
+    assert_true(pipelines > 0 && pipelines < 6 && count_of(text, "dispatch ") >= 3);
+    const char *first = strstr(text, "dispatch ");
+    assert_null(strstr(first, "\npipeline "));
+    mia_unref(x);
+    x = chain(device, 333, 3);
+    recording_clear(gpu);
+    OK(eval(x, &error));
+    assert_int_equal(count_of(recording_text(gpu), "\npipeline "), 0);
+    OK(read_one(x, &error));
+    assert_int_equal(count_of(recording_text(gpu), "\nmap "), 1);
+    close_device(device);
+}
+
+/* A plan estimated to take long is submitted in pieces, of which two are on their way at a time; cancelled, the others are
+ * not submitted, and its value says why there is none. */
+static void test_long_plan(void **state) {
+    (void)state;
+    const recording_settings late = {.late = 4};
+    mia_device *device = open_device(&late, NULL);
+    mia__gpu *gpu = recording_last();
+    mia_error error;
+    backend_of(device)->speed = 1e6;
+    mia_tensor_f32 x = chain(device, 50, 10);
+    recording_clear(gpu);
+    OK(eval(x, &error));
+    uint32_t dispatches = count_of(recording_text(gpu), "dispatch ");
+    assert_true(dispatches >= 10);
+    assert_int_equal(count_of(recording_text(gpu), "submit\n"), dispatches);
+    assert_in_range(seam.most_submissions, 2, 2);
+    mia_unref(x);
+    x = chain(device, 50, 10);
+    recording_clear(gpu);
+    const mia_tensor list[1] = {MIA_UNTYPED(x)};
+    mia_ticket *ticket = mia_tensor_eval_begin(list, 1);
+    while (count_of(recording_text(gpu), "submit\n") < 3) assert_false(mia_ticket_poll(ticket));
+    mia_ticket_cancel(ticket);
+    mia_ticket_wait(ticket);
+    assert_int_equal(mia_ticket_finish(ticket, &error), MIA_ERROR_CANCELLED);
+    assert_in_range(count_of(recording_text(gpu), "dispatch "), 3, 5);
+    assert_int_equal(read_one(x, &error), MIA_ERROR_CANCELLED);
+    close_device(device);
+}
+
+static bool stop_at_half(void *user, double share) {
+    double *most = user;
+    assert_true(share >= *most);
+    *most = share;
+    return share < 0.5;
+}
+
+/* Progress covers pipelines under way, and may use the device. */
+static void test_progress(void **state) {
+    (void)state;
+    double most = 0;
+    const recording_settings slow = {.late = 1000000000};
+    mia_device_options options = {.backend = "webgpu", .progress = stop_at_half, .progress_user = &most};
+    mia_device *device = NULL;
+    mia_error error;
+    recording_set(&slow);
+    OK(mia_device_open(&options, &device, &error));
+    mia_tensor_f32 x = chain(device, 10, 3);
+    const mia_tensor list[1] = {MIA_UNTYPED(x)};
+    mia_ticket *ticket = mia_tensor_eval_begin(list, 1);
+    uint64_t until = mia__nanoseconds() + 200000000u;
+    while (mia__nanoseconds() < until) assert_false(mia_ticket_poll(ticket));
+    assert_true(most >= 0 && most < 0.5);
+    mia_ticket_cancel(ticket);
+    mia_ticket_wait(ticket);
+    assert_int_equal(mia_ticket_finish(ticket, &error), MIA_ERROR_CANCELLED);
+    mia_unref(x);
+    close_device(device);
+}
+
+/* While a value comes back, the run behind it begins; it ends in its turn. */
+static void test_run_behind_value(void **state) {
+    (void)state;
+    const recording_settings late = {.late = 5};
+    mia_device *device = open_device(&late, NULL);
+    mia__gpu *gpu = recording_last();
+    mia_error error;
+    float numbers[8];
+    mia_tensor_f32 x = chain(device, 8, 1);
+    OK(eval(x, &error));
+    mia_tensor_f32 y = mia_mul(mia_ref(x), vector(device, 8));
+    OK(eval(y, &error)); /* the pipeline is there */
+    mia_tensor_f32 z = mia_mul(mia_ref(y), mia_ref(x));
+    recording_clear(gpu);
+    mia_ticket *read = mia_tensor_read_begin(MIA_UNTYPED(x), numbers, sizeof numbers, NULL, 0);
+    const mia_tensor list[1] = {MIA_UNTYPED(z)};
+    mia_ticket *run = mia_tensor_eval_begin(list, 1);
+    mia_ticket_wait(run);
+    OK(mia_ticket_finish(run, &error));
+    assert_true(mia_ticket_poll(read));
+    OK(mia_ticket_finish(read, &error));
+    const char *text = recording_text(gpu), *map = strstr(text, "map "),
+               *dispatch = strstr(text, "dispatch "), *unmap = strstr(text, "unmap ");
+    assert_true(map != NULL && dispatch != NULL && unmap != NULL);
+    assert_true(map < dispatch && dispatch < unmap);
+    mia_unref(y);
+    mia_unref(z);
+    close_device(device);
+}
+
+/* --- memory ----------------------------------------------------------------------------------- */
+
+/* However much is written, and however late the GPU is, no more than 64 MiB are under way; runs in between change nothing. */
+static void test_uploads_bounded(void **state) {
+    (void)state;
+    const recording_settings late = {.late = 1000000};
+    const int64_t count = (int64_t)(20 << 20) / 4;
+    mia_device *device = open_device(&late, NULL);
+    mia_error error;
+    for (int i = 0; i < 8; i++) {
+        mia_tensor_f32 x = vector(device, count);
+        mia_tensor_f32 y = mia_add(mia_slice(mia_ref(x), 0, 0, 5, 1), mia_slice(mia_ref(x), 0, 5, 5, 1));
+        const mia_tensor list[1] = {MIA_UNTYPED(y)};
+        mia_ticket *ticket = mia_tensor_eval_begin(list, 1);
+        for (int n = 0; n < 3; n++) (void)mia_ticket_poll(ticket);
+        mia_ticket_cancel(ticket);
+        mia_ticket_wait(ticket);
+        mia_status status = mia_ticket_finish(ticket, &error);
+        assert_true(status == MIA_OK || status == MIA_ERROR_CANCELLED);
+        mia_unref(x);
+        mia_unref(y);
+    }
+    assert_true(seam.most_bytes > (uint64_t)(32 << 20) && seam.most_bytes <= (uint64_t)(64 << 20));
+    close_device(device);
+}
+
+/* What a GPU does not give at once is refused with both numbers; what it binds in parts is cut. */
+static void test_limits(void **state) {
+    (void)state;
+    mia__gpu_info info = recording_info();
+    info.limits.buffer_bytes = 1 << 20;
+    info.limits.binding_bytes = 4096;
+    const recording_settings small = {.info = &info};
+    mia_device *device = open_device(&small, NULL);
+    mia_error error;
+    mia_tensor_f32 x = mia_full(f32, device, MIA_SHAPE(1), 1);
+    mia_tensor_f32 y = mia_copy(mia_broadcast(x, MIA_SHAPE(1 << 20)));
+    assert_int_equal(eval(y, &error), MIA_ERROR_NO_MEMORY);
+    assert_non_null(strstr(error.message, "4194304 bytes is more than the 1048576"));
+    mia_unref(y);
+    y = mia_neg(vector(device, 10000));
+    recording_clear(recording_last());
+    OK(eval(y, &error));
+    assert_in_range(count_of(recording_text(recording_last()), "dispatch "), 10, 32);
+    mia_unref(y);
+    y = mia_sum(vector(device, 10000), MIA_ALL_MODES);
+    assert_int_equal(eval(y, &error), MIA_ERROR_UNSUPPORTED);
+    assert_non_null(strstr(error.message, "40000 bytes that it needs at once are more than the 4096"));
+    mia_unref(y);
+    close_device(device);
+}
+
+/* Each buffer of a program fails in turn: NO_MEMORY before anything of that run is dispatched. */
+static void test_no_gpu_memory(void **state) {
+    (void)state;
+    for (uint32_t n = 1;; n++) {
+        const recording_settings fails = {.fail_buffer = n};
+        mia_device *device = open_device(&fails, NULL);
+        mia__gpu *gpu = recording_last();
+        mia_error error;
+        mia_tensor_f32 x = chain(device, 50000, 2);
+        mia_status status = eval(x, &error);
+        if (status != MIA_OK) {
+            assert_int_equal(status, MIA_ERROR_NO_MEMORY);
+            assert_int_equal(count_of(recording_text(gpu), "dispatch "), 0);
+        }
+        mia_unref(x);
+        close_device(device);
+        if (status == MIA_OK) break;
+        assert_true(n < 20);
+    }
+}
+
+/* --- failures --------------------------------------------------------------------------------- */
+
+static void test_refused_shader(void **state) {
+    (void)state;
+    const recording_settings refuses = {.late = 2, .refuse = "sqrt"};
+    mia_device *device = open_device(&refuses, NULL);
+    mia_error error;
+    mia_tensor_f32 x = vector(device, 10), y = mia_sqrt(mia_ref(x));
+    for (int again = 0; again < 2; again++) {
+        assert_int_equal(again == 0 ? eval(y, &error) : read_one(mia_ref(y), &error), MIA_ERROR_UNSUPPORTED);
+        assert_non_null(strstr(error.message, "told to refuse this shader"));
+    }
+    OK(read_one(mia_neg(x), &error)); /* the device goes on */
+    mia_unref(y);
+    close_device(device);
+}
+
+/* The device is lost with each submission in turn: what is read says so, so does all later work, and closing works, as
+ * does opening again. */
+static void test_lost(void **state) {
+    (void)state;
+    for (uint32_t n = 1; n <= 4; n++) {
+        const recording_settings loses = {.late = 2, .lose_submit = n};
+        mia_device *device = open_device(&loses, NULL);
+        mia_error error;
+        backend_of(device)->speed = 1e6;
+        mia_tensor_f32 x = chain(device, 30, 3);
+        mia_status status = read_one(mia_ref(x), &error);
+        assert_int_equal(status, MIA_ERROR_DEVICE_LOST);
+        assert_non_null(strstr(error.message, "lost"));
+        assert_int_equal(read_one(mia_neg(mia_ref(x)), &error), MIA_ERROR_DEVICE_LOST);
+        mia_tensor_f32 later = vector(device, 3);
+        assert_int_equal(read_one(mia_exp(later), &error), MIA_ERROR_DEVICE_LOST);
+        mia_unref(x);
+        OK(mia_device_close(device, &error));
+        assert_string_equal(seam.faults, "");
+        device = open_device(NULL, NULL);
+        OK(read_one(chain(device, 30, 1), &error));
+        close_device(device);
+    }
+}
+
+/* Lost while pipelines are being made, and while nothing is. */
+static void test_lost_between(void **state) {
+    (void)state;
+    for (int pending = 0; pending < 2; pending++) {
+        const recording_settings late = {.late = 50};
+        mia_device *device = open_device(&late, NULL);
+        mia_error error;
+        mia_tensor_f32 x = chain(device, 30, 3);
+        const mia_tensor list[1] = {MIA_UNTYPED(x)};
+        mia_ticket *ticket = NULL;
+        if (pending != 0) {
+            ticket = mia_tensor_eval_begin(list, 1);
+            (void)mia_ticket_poll(ticket);
+        }
+        recording_lose(recording_last());
+        if (pending == 0) ticket = mia_tensor_eval_begin(list, 1);
+        mia_ticket_wait(ticket);
+        assert_int_equal(mia_ticket_finish(ticket, &error), MIA_ERROR_DEVICE_LOST);
+        assert_int_equal(read_one(x, &error), MIA_ERROR_DEVICE_LOST);
+        OK(mia_device_close(device, &error));
+        assert_string_equal(seam.faults, "");
+    }
+}
+
+static void test_no_adapter(void **state) {
+    (void)state;
+    const recording_settings none = {.no_adapter = true};
+    mia_device_options options = {.backend = "webgpu"};
+    mia_device *device = NULL;
+    mia_error error = {0};
+    recording_set(&none);
+    assert_int_equal(mia_device_open(&options, &device, &error), MIA_ERROR_NOT_FOUND);
+    assert_non_null(strstr(error.message, "told to find no adapter"));
+    assert_null(device);
+}
+
+/* Closed with pipelines still being made and work not waited for. */
+static void test_closed_early(void **state) {
+    (void)state;
+    const recording_settings late = {.late = 30};
+    mia_device *device = open_device(&late, NULL);
+    mia_tensor_f32 x = chain(device, 30, 3);
+    const mia_tensor list[1] = {MIA_UNTYPED(x)};
+    mia_ticket *ticket = mia_tensor_eval_begin(list, 1);
+    (void)mia_ticket_poll(ticket);
+    mia_ticket_cancel(ticket);
+    mia_ticket_wait(ticket);
+    assert_int_equal(mia_ticket_finish(ticket, NULL), MIA_ERROR_CANCELLED);
+    mia_unref(x);
+    close_device(device);
+}
+
+/* Every allocation fails in turn: a clean error, nothing lost. */
+static void test_without_memory(void **state) {
+    (void)state;
+    for (long n = 0;; n++) {
+        test_allocator allocator;
+        test_allocator_init(&allocator);
+        allocator.fail_at = n;
+        mia_device_options options = {.backend = "webgpu", .allocator = &allocator.hook};
+        mia_device *device = NULL;
+        mia_error error = {0};
+        mia_status status = mia_device_open(&options, &device, &error);
+        if (status == MIA_OK) {
+            status = read_one(chain(device, 40, 2), &error);
+            assert_int_equal(mia_device_close(device, NULL), MIA_OK);
+            assert_string_equal(seam.faults, "");
+            assert_int_equal(seam.left.buffers + seam.left.pipelines + seam.left.bindings, 0);
+        }
+        assert_int_equal(allocator.live_bytes, 0);
+        if (allocator.allocations <= n) {
+            assert_int_equal(status, MIA_OK);
+            break;
+        }
+        assert_true(status == MIA_OK || status == MIA_ERROR_NO_MEMORY);
+    }
+}
+
+/* --- threads ---------------------------------------------------------------------------------- */
+
+static void *work_along(void *user) {
+    static char failed[] = "failed";
+    mia_device *device = user;
+    mia_error error;
+    for (int i = 0; i < 30; i++) {
+        mia_tensor_f32 x = chain(device, 20 + i % 7, 1 + i % 3);
+        if (i % 3 == 0) {
+            mia_unref(x);
+            continue;
+        }
+        if (read_one(x, &error) != MIA_OK) return failed;
+        mia_tensor_f32 large = mia_neg(vector(device, 300000));
+        if (i % 2 == 0 && eval(large, &error) != MIA_OK) return failed;
+        mia_unref(large);
+    }
+    return NULL;
+}
+
+static void test_threads(void **state) {
+    (void)state;
+    enum { THREADS = 4 };
+    const recording_settings late = {.late = 2};
+    mia_device *device = open_device(&late, NULL);
+    pthread_t threads[THREADS];
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, work_along, device), 0);
+    for (int i = 0; i < THREADS; i++) {
+        void *fault = NULL;
+        (void)pthread_join(threads[i], &fault);
+        assert_null(fault);
+    }
+    close_device(device);
+}
+
+int main(void) {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(test_short_plan),       TEST(test_long_plan),       TEST(test_progress),
+        TEST(test_run_behind_value), TEST(test_uploads_bounded), TEST(test_limits),
+        TEST(test_no_gpu_memory),    TEST(test_refused_shader),  TEST(test_lost),
+        TEST(test_lost_between),     TEST(test_no_adapter),      TEST(test_closed_early),
+        TEST(test_without_memory),   TEST(test_threads),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
