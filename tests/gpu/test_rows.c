@@ -115,6 +115,31 @@ static mia_tensor record_attention(mia_device *device, const void *what) {
     return mia_op_attention_masked(q, k, v, mask, length, scale, NULL, 0);
 }
 
+typedef struct convolution_case {
+    mia_shape x, w;
+    mia_window window;
+    bool half;
+} convolution_case;
+
+static const convolution_case convolutions[] = {
+    {{4, {41, 37, 24, 2}}, {4, {3, 3, 24, 80}}, {.before = {1, 1}, .after = {1, 1}}, false},
+    {{4, {40, 38, 48, 1}}, {4, {3, 2, 24, 130}}, {.stride = {2, 1}, .dilation = {1, 2}, .groups = 2}, false},
+    {{3, {3000, 80, 1}}, {3, {3, 80, 96}}, {.stride = {2}, .before = {1}, .after = {1}}, false},
+    {{3, {1000, 32, 3}}, {3, {5, 32, 40}}, {.before = {2}, .after = {2}}, true},
+};
+
+static mia_tensor record_convolution(mia_device *device, const void *what) {
+    const convolution_case *c = what;
+    mia_tensor x = upload(device, c->x, 0), w = upload(device, c->w, 1);
+    if (c->half) {
+        x = mia_op_convert(x, MIA_f16, NULL, 0);
+        w = mia_op_convert(w, MIA_f16, NULL, 0);
+    }
+    mia_tensor y =
+        c->x.ndim == 3 ? mia_op_conv1d(x, w, c->window, NULL, 0) : mia_op_conv2d(x, w, c->window, NULL, 0);
+    return c->half ? mia_op_convert(y, MIA_f32, NULL, 0) : y;
+}
+
 /* --- comparing --------------------------------------------------------------------------------------- */
 
 typedef mia_tensor (*recorder)(mia_device *device, const void *what);
@@ -164,6 +189,12 @@ static void test_attention(void **state) {
         compare("attention", i, record_attention, &attentions[i], 4e-6);
 }
 
+static void test_convolutions(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof convolutions / sizeof *convolutions; i++)
+        compare("convolution", i, record_convolution, &convolutions[i], convolutions[i].half ? 0.05 : 1e-3);
+}
+
 /* --- devices ----------------------------------------------------------------------------------------- */
 
 static int open_devices(void **state) {
@@ -197,6 +228,7 @@ static int close_devices(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows), cmocka_unit_test(test_attention)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows), cmocka_unit_test(test_attention),
+                                       cmocka_unit_test(test_convolutions)};
     return cmocka_run_group_tests_name("rows", tests, open_devices, close_devices);
 }
