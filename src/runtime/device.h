@@ -309,6 +309,7 @@ struct mia_device {
     const mia__backend_type *type;
     mia__backend *backend;
     unsigned debug;
+    bool told_unchecked; /* that MIA_DEBUG=check is without effect */
     bool closed;
 
     pthread_mutex_t lock;
