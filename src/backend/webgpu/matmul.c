@@ -29,6 +29,9 @@ static bool each_alone(mia__kernel *k) {
 static bool in_tiles(mia__kernel *k) {
     mia__product product;
     if (!mia__product_of(k->plan, k->step, &product) || product.columns <= FEW_COLUMNS) return false;
+    if (mia__kernel_matrices(k, &product)) return true;
+    if (k->status != MIA_OK) return false;
+    mia__kernel_again(k);
     if (mia__kernel_tiles(k, &product)) return true;
     if (k->status == MIA_OK) mia__kernel_again(k);
     return false;

@@ -153,7 +153,7 @@ static void put_exponentials(mia__kernel *k, const mia__teams *teams) {
 }
 
 /* Of l2_norm the largest of the norm and epsilon, of the others the root of mean square and epsilon, which very small squares
- * do not reach. */
+ * do not reach. A large weight comes before the factor where that could leave too little of the number. */
 static void put_norms(mia__kernel *k, const mia__teams *teams, const norm *n) {
     mia_op op = k->step->op;
     bool centred = op == MIA_OP_layer_norm || op == MIA_OP_group_norm;
@@ -181,8 +181,14 @@ static void put_norms(mia__kernel *k, const mia__teams *teams, const norm *n) {
                        "    let x = x_value(r, i);\n"
                        "    var rest = (x - stat.x) * stat.y;\n"
                        "    if (stat.y < 1.0) { rest = lowered(x, 80u) - lowered(stat.x, 80u); }\n");
-    mia__kernel_add(k, "    return rest * stat.z%s%s;\n}\n", n->weights > 0 ? " * weight_value(r, i)" : "",
-                    n->weights > 1 ? " + bias_value(r, i)" : "");
+    if (n->weights == 0)
+        mia__kernel_put(k, "    return rest * stat.z;\n}\n");
+    else
+        mia__kernel_add(k,
+                        "    let w = weight_value(r, i);\n"
+                        "    let early = abs(w) > 1.0 && abs(rest) < 1.0;\n"
+                        "    return select((rest * stat.z) * w, (rest * w) * stat.z, early)%s;\n}\n",
+                        n->weights > 1 ? " + bias_value(r, i)" : "");
 }
 
 /* --- a workgroup -------------------------------------------------------------------------------- */

@@ -11,8 +11,10 @@
 #include <string.h>
 
 #define PIECE_NANOSECONDS 5e6
-#define MOST_IN_FLIGHT    2 /* pieces of one run */
-#define MOST_SUBMISSIONS  8 /* of all */
+#define PIECE_DISPATCHES  48 /* the GPU works on these while those behind them are gathered */
+#define FIRST_DISPATCHES  16 /* the same of a run's first piece, so that it begins soon */
+#define MOST_IN_FLIGHT    2  /* pieces of one run */
+#define MOST_SUBMISSIONS  24 /* of all */
 #define DOWNLOAD_PIECE    ((size_t)32 << 20)
 
 typedef enum work_kind { WORK_RUN, WORK_DOWNLOAD } work_kind;
@@ -161,7 +163,7 @@ static bool gather(mia__webgpu *webgpu, mia__webgpu_work *work, mia__webgpu_prog
         mia__webgpu_dispatch *dispatch = &program->dispatches[work->next_dispatch];
         nanoseconds += dispatch->nanoseconds * webgpu->speed;
         if (work->next_dispatch > first && nanoseconds > PIECE_NANOSECONDS) break;
-        if (timed && work->next_dispatch - first == MIA__GPU_MOST_STAMPS) break;
+        if (work->next_dispatch - first == (first == 0 ? FIRST_DISPATCHES : PIECE_DISPATCHES)) break;
         mia__gpu_bindings *bindings = bindings_of(webgpu, program, dispatch, work->run);
         if (bindings == NULL) return false;
         webgpu->gpu->type->dispatch(webgpu->gpu, dispatch->pipeline->gpu, bindings, dispatch->groups,

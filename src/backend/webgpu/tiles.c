@@ -35,18 +35,22 @@ bool mia__tiles_take(const mia__kernel *k, const mia__product *product) {
 }
 
 static void put_scalars(mia__kernel *k, mia_dtype dtype, uint32_t slot) {
-    if (dtype == MIA_f32)
-        mia__kernel_add(
-            k, "fn w_quad(row: u32, t: u32) -> vec4<f32> { return bitcast<vec4<f32>>(b%u[row / 4u + t]); }\n",
-            slot);
-    else
-        mia__kernel_add(
-            k,
-            "fn w_quad(row: u32, t: u32) -> vec4<f32> {\n    let q = b%u[row / 4u + t];\n    return %s;\n}\n",
-            slot,
-            dtype == MIA_f16 ? "vec4<f32>(unpack2x16float(q.x), unpack2x16float(q.y))"
-                             : "bitcast<vec4<f32>>(vec4<u32>(q.x << 16u, q.x & 0xffff0000u, q.y << 16u, "
-                               "q.y & 0xffff0000u))");
+    const char *guard =
+        "    if (t >= p.quads) { return vec4<f32>(0.0); }\n"; /* the next row's may be infinite */
+    if (dtype == MIA_f32) {
+        mia__kernel_add(k, "fn w_quad(row: u32, t: u32) -> vec4<f32> {\n%s", guard);
+        mia__kernel_add(k, "    return bitcast<vec4<f32>>(b%u[row / 4u + t]);\n}\n", slot);
+    } else {
+        mia__kernel_add(k,
+                        "fn w_two(i: u32) -> vec2<u32> { return b%u[i]; }\n"
+                        "fn w_quad(row: u32, t: u32) -> vec4<f32> {\n%s    let q = w_two(row / 4u + t);\n    "
+                        "return %s;\n}\n",
+                        slot, guard,
+                        dtype == MIA_f16
+                            ? "vec4<f32>(unpack2x16float(q.x), unpack2x16float(q.y))"
+                            : "bitcast<vec4<f32>>(vec4<u32>(q.x << 16u, q.x & 0xffff0000u, q.y << 16u, "
+                              "q.y & 0xffff0000u))");
+    }
     mia__kernel_put(k, "fn place(t: u32) -> u32 { return t; }\n");
 }
 

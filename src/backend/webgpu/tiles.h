@@ -10,6 +10,7 @@ bool mia__tiles_take(const mia__kernel *k, const mia__product *product);
 
 /* Binds weights, x and the norm's weights, and makes
  *     fn w_quad(row: u32, t: u32) -> vec4<f32>     quad t of a row of core 0 that w_row(n, batch) gives
+ *     fn w_two(i: u32) -> vec2<u32>                four f16 or bf16 as they lie
  *     fn x_quad(row: u32, t: u32) -> vec4<f32>     of x, of a row that x_row(m, batch) gives; zeros past its end
  *     fn g_quad(t: u32) -> vec4<f32>               of the norm's weights, where there is one
  * and p.quads, how many a row has (of prepared weights, filled up to whole groups). */

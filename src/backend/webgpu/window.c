@@ -3,6 +3,7 @@
 #include "backend/window.h"
 
 #include "backend/webgpu/families.h"
+#include "backend/webgpu/window.h"
 
 #include <stdio.h>
 
@@ -67,6 +68,11 @@ bool mia__kernel_convolve(mia__kernel *k) {
     mia__kernel_get(k, "x", x->dtype);
     mia__kernel_get(k, "w", w->dtype);
     put_convolution(k, x->view.ndim - 2);
+    double windows = (double)mia__view_count(&k->step->output.view);
+    double each = (double)mia__view_count(&w->view) / (double)w->view.extent[w->view.ndim - 1];
+    bool tiles = mia__convolve_in_tiles(k->step);
+    k->nanoseconds = 5000 + windows * each / (tiles ? 3000 : 500);
+    if (tiles) return mia__convolve_tiles(k);
     mia__kernel_add(k,
                     "fn value(i: u32) -> f32 {\n%s"
                     "    let o = behind %% p.outputs;\n"
@@ -89,9 +95,6 @@ bool mia__kernel_convolve(mia__kernel *k) {
            "                let v = x_get(x_row + select(0u, u32(z), across_inside(z)) * p.across_step);\n"
            "                sum += w_get(w_row + n * p.w_across) * select(0.0, v, inside);\n"
            "            }\n        }\n        all += sum;\n    }\n    return all;\n}\n");
-    double windows = (double)mia__view_count(&k->step->output.view);
-    double each = (double)mia__view_count(&w->view) / (double)w->view.extent[w->view.ndim - 1];
-    k->nanoseconds = 5000 + windows * each / 500;
     return mia__kernel_map(k);
 }
 
