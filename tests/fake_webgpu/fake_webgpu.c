@@ -193,7 +193,7 @@ EXPORT WGPUStatus wgpuAdapterGetInfo(WGPUAdapter adapter, WGPUAdapterInfo *info)
     if (info->nextInChain != NULL && info->nextInChain->sType == (WGPUSType)MIA__DAWN_MATRICES) {
         mia__dawn_matrices *matrices = (mia__dawn_matrices *)info->nextInChain;
         matrices->count = fake.matrix_count;
-        matrices->list = fake.matrix_list;
+        matrices->list = (const mia__dawn_matrix *)fake.matrix_list;
     }
     info->device = view(fake.adapters[number].name);
     info->description = view("fake driver");

@@ -34,14 +34,16 @@ WGPUFeatureName mia__webgpu_feature(const mia__webgpu_library *library, WGPUFeat
 /* Dawn's feature of experimental subgroup matrices, whose number moves; 0 elsewhere. */
 WGPUFeatureName mia__webgpu_subgroup_matrix(const mia__webgpu_library *library);
 
-/* Dawn's list of the shapes of subgroup matrices, in the chain of an adapter's info; its memory is the library's. A shape
- * is five words, and from some version on a sixth. */
-enum { MIA__DAWN_COMPONENT, MIA__DAWN_RESULT, MIA__DAWN_M, MIA__DAWN_N, MIA__DAWN_K, MIA__DAWN_MATRIX_WORDS };
+/* Dawn's list of the shapes of subgroup matrices, in the chain of an adapter's info; its memory is the library's. */
+typedef struct mia__dawn_matrix {
+    uint32_t component, result; /* 1: f32, 2: f16, then integers */
+    uint32_t m, n, k;
+} mia__dawn_matrix;
 
 typedef struct mia__dawn_matrices {
     WGPUChainedStruct chain; /* sType: MIA__DAWN_MATRICES */
     size_t count;
-    const uint32_t *list; /* components: 1: f32, 2: f16, then integers */
+    const mia__dawn_matrix *list;
 } mia__dawn_matrices;
 
 /* Dawn's switches, in the chain of what makes an instance, an adapter and a device. */

@@ -63,27 +63,12 @@ static bool as_dtype(uint32_t component, mia_dtype *dtype) {
     return true;
 }
 
-/* Whether all of the list are shapes, if each is that many words. */
-static bool are_shapes(const mia__dawn_matrices *from, size_t words) {
-    for (size_t i = 0; i < from->count; i++) {
-        const uint32_t *shape = from->list + i * words;
-        bool types = shape[MIA__DAWN_COMPONENT] - 1 < 6 && shape[MIA__DAWN_RESULT] - 1 < 6;
-        bool sides = shape[MIA__DAWN_M] >= 4 && shape[MIA__DAWN_N] >= 4 && shape[MIA__DAWN_K] >= 4;
-        if (!types || !sides) return false;
-    }
-    return true;
-}
-
 /* Those of f16 and f32. Without one the feature is of no use. */
 static void read_matrices(const mia__dawn_matrices *from, mia__gpu_info *info) {
-    size_t words = MIA__DAWN_MATRIX_WORDS;
-    if (!are_shapes(from, words)) words++;
-    bool known = are_shapes(from, words);
-    for (size_t i = 0; known && i < from->count && info->matrix_count < MIA__GPU_MOST_MATRICES; i++) {
-        const uint32_t *shape = from->list + i * words;
-        mia__gpu_matrix matrix = {.m = shape[MIA__DAWN_M], .n = shape[MIA__DAWN_N], .k = shape[MIA__DAWN_K]};
-        if (as_dtype(shape[MIA__DAWN_COMPONENT], &matrix.component) &&
-            as_dtype(shape[MIA__DAWN_RESULT], &matrix.result))
+    for (size_t i = 0; i < from->count && info->matrix_count < MIA__GPU_MOST_MATRICES; i++) {
+        const mia__dawn_matrix *shape = &from->list[i];
+        mia__gpu_matrix matrix = {.m = shape->m, .n = shape->n, .k = shape->k};
+        if (as_dtype(shape->component, &matrix.component) && as_dtype(shape->result, &matrix.result))
             info->matrices[info->matrix_count++] = matrix;
     }
     if (info->matrix_count == 0) info->features &= ~(uint32_t)MIA__GPU_SUBGROUP_MATRIX;
