@@ -152,13 +152,13 @@ static void try_features(mia__native *gpu) {
         "    subgroupMatrixStore<row_major>(&y, 0u, c, 16u);\n}\n";
     static const mia__gpu_matrix sixteen = {MIA_f16, MIA_f32, 16, 16, 16};
     mia__gpu_info *info = &gpu->base.info;
-    if (mia__native_takes(gpu, packed)) info->features |= MIA__GPU_PACKED_DOT;
-    if ((info->features & MIA__GPU_SUBGROUP_MATRIX) != 0 && !mia__native_takes(gpu, matrix))
+    if (mia__native_takes(gpu, packed, false)) info->features |= MIA__GPU_PACKED_DOT;
+    if ((info->features & MIA__GPU_SUBGROUP_MATRIX) != 0 && !mia__native_takes(gpu, matrix, false))
         info->features &= ~(uint32_t)MIA__GPU_SUBGROUP_MATRIX;
     const uint32_t needed = MIA__GPU_SUBGROUP_MATRIX | MIA__GPU_F16 | MIA__GPU_SUBGROUPS;
     if ((info->features & needed) == needed && info->subgroup_least == 32 &&
         info->matrix_count < MIA__GPU_MOST_MATRICES && !has_matrix(info, &sixteen) &&
-        mia__native_takes(gpu, square))
+        mia__native_takes(gpu, square, true))
         info->matrices[info->matrix_count++] = sixteen;
 }
 
