@@ -56,8 +56,8 @@ bool mia__attention_few_of(mia__attention *a, const mia__gpu_info *info) {
     a->heads_at_once = 1;
     if (a->held > knob("ATT_DIRECT", 512)) {
         a->splits = knob("ATT_SPLITS", 16);
-        while (a->heads_at_once < knob("ATT_R", 1) && a->fellows % (a->heads_at_once * 2) == 0) a->heads_at_once *= 2;
     }
+    while (a->heads_at_once < knob("ATT_R", 1) && a->fellows % (a->heads_at_once * 2) == 0) a->heads_at_once *= 2;
     a->key_lanes = lanes_for(a->d4, a->subgroup < 32 ? a->subgroup : 32);
     a->key_fours = (a->d4 + a->key_lanes - 1) / a->key_lanes;
     a->value_lanes = lanes_for(a->e4, 32);
