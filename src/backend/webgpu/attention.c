@@ -106,10 +106,13 @@ static void put_store(mia__kernel *k, const mia__attention *g, const char *name)
 static void put_scores(mia__kernel *k, const mia__attention *g) {
     bool masked = k->step->op == MIA_OP_attention_masked;
     EACH(m) mia__kernel_add(k, "        var score%u = 0.0;\n", m);
+    /* not unrolled where that takes a compiler long */
+    if (k->info.processor) mia__kernel_u32(k, "d4", g->d4);
+    mia__kernel_add(k, "        let depth = %s;\n", k->info.processor ? "p.d4" : "D4");
     mia__kernel_put(k, "        let key = first + local;\n"
                        "        if (key < end) {\n"
                        "            let at = k_row(key, group);\n"
-                       "            for (var d = 0u; d < D4; d++) {\n"
+                       "            for (var d = 0u; d < depth; d++) {\n"
                        "                let x = k_four(at, d * 4u);\n");
     EACH(m) mia__kernel_add(k, "                score%u += dot(query(tile, group, %uu, d), x);\n", m, m);
     mia__kernel_put(k, "            }\n        }\n");
@@ -208,7 +211,7 @@ static void put_results(mia__kernel *k, const mia__attention *g) {
             k,
             "    if (works && slice == 0u && tile * ROWS + %uu < p.rows) {\n"
             "        var x = room[local];\n"
-            "        for (var i = 1u; i < SLICES; i++) { x += room[i * COLUMNS + local]; }\n"
+            "        for (var i = 1u; i < p.slices; i++) { x += room[i * COLUMNS + local]; }\n"
             "        var sum = 0.0;\n"
             "        for (var i = 0u; i < SHARES; i++) { sum += sums[%uu * SHARES + i]; }\n"
             "        let row = tile * ROWS + %uu;\n"
