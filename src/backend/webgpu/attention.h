@@ -26,8 +26,8 @@ typedef struct mia__attention {
 
     /* attention_few.c */
     uint32_t heads_at_once, lanes;
-    uint32_t subgroup;               /* its size, 1 where none are of use */
-    uint32_t key_lanes, key_fours;   /* lanes that share a key, and fours of each */
+    uint32_t subgroup;             /* its size, 1 where none are of use */
+    uint32_t key_lanes, key_fours; /* lanes that share a key, and fours of each */
     uint32_t value_lanes, value_fours;
 } mia__attention;
 

@@ -18,7 +18,7 @@
 #define KEYS     64
 #define MARKS    68
 #define SHARES   72
-#define SLACK    8 /* exp(8) is far from the largest f16 */
+#define SLACK    8   /* exp(8) is far from the largest f16 */
 #define MOST     128 /* numbers of a row */
 
 #define COUNTED(i, end) for (uint32_t i = 0; i < (end); i++)
@@ -51,8 +51,8 @@ static void put_fetch(mia__kernel *k, const char *name, uint32_t fours, const ch
 
 static void put_stage(mia__kernel *k, uint32_t fours) {
     COUNTED(j, KEYS * fours / LANES)
-    mia__kernel_add(k, "        stage((local + %uu) / %uu, (local + %uu) %% %uu, next%u);\n", j * LANES, fours,
-                    j * LANES, fours, j);
+    mia__kernel_add(k, "        stage((local + %uu) / %uu, (local + %uu) %% %uu, next%u);\n", j * LANES,
+                    fours, j * LANES, fours, j);
 }
 
 /* Matrices of results to marks and back, four at a time, with `change` of marks[at + c] between, c of a lane's columns. */
@@ -62,7 +62,8 @@ static void put_through_marks(mia__kernel *k, const mia__attention *a, const cha
         uint32_t end = first + KEYS / SIDE < tiles ? first + KEYS / SIDE : tiles;
         mia__kernel_put(k, "            workgroupBarrier();\n");
         for (uint32_t t = first; t < end; t++)
-            mia__kernel_add(k, "            subgroupMatrixStore<row_major>(&marks, base + %uu, all%u, %du);\n",
+            mia__kernel_add(k,
+                            "            subgroupMatrixStore<row_major>(&marks, base + %uu, all%u, %du);\n",
                             (t - first) * SIDE, t, MARKS);
         mia__kernel_put(k, "            workgroupBarrier();\n");
         mia__kernel_add(k, change, (end - first) * SIDE / 4, first * SIDE / 4);
@@ -93,7 +94,8 @@ static void put_start(mia__kernel *k, const mia__attention *a) {
         "fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) local: u32,\n"
         "        @builtin(subgroup_id) subgroup: u32, @builtin(subgroup_invocation_id) lane: u32) {\n"
         "    let tile = (p.tiles - 1u - id.x) * %du;\n    let group = id.y;\n"
-        "    let base = subgroup * %du;\n    let own = subgroup * 16u + lane / 2u;\n    let half = lane %% 2u;\n"
+        "    let base = subgroup * %du;\n    let own = subgroup * 16u + lane / 2u;\n    let half = lane %% "
+        "2u;\n"
         "    let at = own * %du;\n"
         "    let row = tile + own;\n"
         "    let query = min(row, p.rows - 1u) / p.fellows;\n"
@@ -123,12 +125,13 @@ static void put_marks(mia__kernel *k, const mia__attention *a) {
     COUNTED(t, KEYS / SIDE) {
         mia__kernel_add(k, "        { var c = subgroup_matrix_result<f32, 16, 16>();\n");
         COUNTED(d, (uint32_t)a->d / SIDE)
-        mia__kernel_add(k,
-                        "        c = subgroupMatrixMultiplyAccumulate(q%u, "
-                        "subgroupMatrixLoad<subgroup_matrix_right<f16, 16, 16>, col_major>(&staged, %uu, %uu), c);\n",
-                        d, t * SIDE * pitch_of(a) + d * SIDE, pitch_of(a));
-        mia__kernel_add(k, "        subgroupMatrixStore<row_major>(&marks, base + %uu, c, %du); }\n", t * SIDE,
-                        MARKS);
+        mia__kernel_add(
+            k,
+            "        c = subgroupMatrixMultiplyAccumulate(q%u, "
+            "subgroupMatrixLoad<subgroup_matrix_right<f16, 16, 16>, col_major>(&staged, %uu, %uu), c);\n",
+            d, t * SIDE * pitch_of(a) + d * SIDE, pitch_of(a));
+        mia__kernel_add(k, "        subgroupMatrixStore<row_major>(&marks, base + %uu, c, %du); }\n",
+                        t * SIDE, MARKS);
     }
     mia__kernel_put(k, "        workgroupBarrier();\n");
 }
@@ -155,16 +158,18 @@ static void put_shares(mia__kernel *k) {
 
 static void put_values(mia__kernel *k, const mia__attention *a) {
     COUNTED(t, KEYS / SIDE) {
-        mia__kernel_add(k,
-                        "        { let w = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, row_major>(&shares, "
-                        "subgroup * %uu + %uu, %du);\n",
-                        SIDE * SHARES, t * SIDE, SHARES);
+        mia__kernel_add(
+            k,
+            "        { let w = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, row_major>(&shares, "
+            "subgroup * %uu + %uu, %du);\n",
+            SIDE * SHARES, t * SIDE, SHARES);
         COUNTED(e, (uint32_t)a->e / SIDE)
-        mia__kernel_add(k,
-                        "        all%u = subgroupMatrixMultiplyAccumulate(w, "
-                        "subgroupMatrixLoad<subgroup_matrix_right<f16, 16, 16>, row_major>(&staged, %uu, %uu), "
-                        "all%u);\n",
-                        e, t * SIDE * pitch_of(a) + e * SIDE, pitch_of(a), e);
+        mia__kernel_add(
+            k,
+            "        all%u = subgroupMatrixMultiplyAccumulate(w, "
+            "subgroupMatrixLoad<subgroup_matrix_right<f16, 16, 16>, row_major>(&staged, %uu, %uu), "
+            "all%u);\n",
+            e, t * SIDE * pitch_of(a) + e * SIDE, pitch_of(a), e);
         mia__kernel_put(k, "        }\n");
     }
 }
@@ -179,7 +184,8 @@ bool mia__attention_matrices(mia__kernel *k, const mia__attention *a) {
     put_start(k, a);
     mia__kernel_put(k, "    if (end > 0u) {\n");
     put_fetch(k, "k", a->d4, "0u");
-    mia__kernel_put(k, "    }\n    for (var first = 0u; first < end; first += 64u) {\n        workgroupBarrier();\n");
+    mia__kernel_put(
+        k, "    }\n    for (var first = 0u; first < end; first += 64u) {\n        workgroupBarrier();\n");
     put_stage(k, a->d4);
     put_fetch(k, "v", a->e4, "first");
     mia__kernel_put(k, "        workgroupBarrier();\n");
@@ -189,20 +195,23 @@ bool mia__attention_matrices(mia__kernel *k, const mia__attention *a) {
     mia__kernel_put(k, "        if (first + 64u < end) {\n");
     put_fetch(k, "k", a->d4, "first + 64u");
     mia__kernel_put(k, "        }\n        if (workgroupUniformLoad(&grows) != 0u) {\n");
-    put_through_marks(k, a,
-                      "            for (var j = 0u; j < %uu * 2u; j++) { marks[at + j * 2u + half] *= shrink; } "
-                      "// of four %u on\n",
-                      true);
-    mia__kernel_put(k, "            if (local == 0u) { grows = 0u; }\n            workgroupBarrier();\n        }\n");
+    put_through_marks(
+        k, a,
+        "            for (var j = 0u; j < %uu * 2u; j++) { marks[at + j * 2u + half] *= shrink; } "
+        "// of four %u on\n",
+        true);
+    mia__kernel_put(
+        k, "            if (local == 0u) { grows = 0u; }\n            workgroupBarrier();\n        }\n");
     put_values(k, a);
     mia__kernel_put(k, "    }\n    sum += subgroupShuffleXor(sum, 1u);\n");
-    put_through_marks(k, a,
-                      "            for (var j = half; j < %uu; j += 2u) {\n"
-                      "                let m = at + j * 4u;\n"
-                      "                let x = vec4<f32>(marks[m], marks[m + 1u], marks[m + 2u], marks[m + 3u]);\n"
-                      "                if (row < p.rows) { leave(0u, query * p.heads + head, %uu + j, x, top, sum); "
-                      "}\n            }\n",
-                      false);
+    put_through_marks(
+        k, a,
+        "            for (var j = half; j < %uu; j += 2u) {\n"
+        "                let m = at + j * 4u;\n"
+        "                let x = vec4<f32>(marks[m], marks[m + 1u], marks[m + 2u], marks[m + 3u]);\n"
+        "                if (row < p.rows) { leave(0u, query * p.heads + head, %uu + j, x, top, sum); "
+        "}\n            }\n",
+        false);
     mia__kernel_put(k, "}\n");
     k->nanoseconds = 5000 + (double)(a->heads * a->queries) * (double)a->held * (double)(a->d + a->e) / 30000;
     return mia__kernel_end(k, tiles, a->groups, 1);
