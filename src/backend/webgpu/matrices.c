@@ -203,7 +203,7 @@ static void put_chunks(mia__kernel *k, const mia__product *product, const tile *
 
 /* --- the dispatch ----------------------------------------------------------------------------- */
 
-static bool has_matrices(const mia__kernel *k) {
+bool mia__kernel_has_matrices(const mia__kernel *k) {
     const uint32_t needed = MIA__GPU_F16 | MIA__GPU_SUBGROUPS | MIA__GPU_SUBGROUP_MATRIX;
     const mia__gpu_info *info = &k->info;
     if ((info->features & needed) != needed || info->subgroup_least != SUBGROUP ||
@@ -233,7 +233,7 @@ static tile choose(const mia__kernel *k, const mia__product *product) {
 
 bool mia__kernel_matrices(mia__kernel *k, const mia__product *product) {
     mia_dtype dtype = product->weights[0]->dtype;
-    if (k->webgpu->precision == MIA_PRECISION_EXACT || !has_matrices(k) || !mia__tiles_take(k, product))
+    if (k->webgpu->precision == MIA_PRECISION_EXACT || !mia__kernel_has_matrices(k) || !mia__tiles_take(k, product))
         return false;
     bool prepared = mia__is_prepared(k->plan, product->weights[0]);
     if (!prepared && (dtype != MIA_f16 || product->depth % 8 != 0)) return false;

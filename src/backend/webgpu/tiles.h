@@ -20,4 +20,7 @@ bool mia__tiles_put(mia__kernel *k, const mia__product *product);
 bool mia__kernel_tiles(mia__kernel *k, const mia__product *product);
 bool mia__kernel_matrices(mia__kernel *k, const mia__product *product);
 
+/* Whether the GPU multiplies subgroup matrices of f16, 16 by 16 by 16, into f32, with subgroups of 32. */
+bool mia__kernel_has_matrices(const mia__kernel *k);
+
 #endif
