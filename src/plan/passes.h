@@ -64,10 +64,6 @@ mia_status mia__plan_split(mia__planner *planner, mia_error *error);
 /* Whether a step may write its result over input i if it is the last to read it. Operands still name values. */
 bool mia__plan_can_overwrite(const mia__planner *planner, const mia__step *step, uint32_t i);
 
-/* Whether a step writes a part of its result and takes the rest from input 0: an update, a scatter, or one that has
- * such a core. */
-bool mia__step_writes_part(const mia__plan *plan, const mia__step *step);
-
 /* Whether an operand is all of a constant, so that a backend may be asked for a form of it. It names a value. */
 bool mia__plan_may_prepare(const mia__planner *planner, const mia__operand *input);
 

@@ -174,6 +174,10 @@ typedef struct mia__plan_rules {
                                               matmuls of one x, which are never asked for; NULL: none */
 } mia__plan_rules;
 
+/* Whether a step writes a part of its result and takes the rest from input 0: an update, a scatter, or one that has
+ * such a core. */
+bool mia__step_writes_part(const mia__plan *plan, const mia__step *step);
+
 /* Makes a plan. Fails with NO_MEMORY, UNSUPPORTED for an operand that is larger than binding_bytes and cannot be cut, or
  * INTERNAL for a malformed tape. */
 mia_status mia__plan_make(const mia__tape *tape, const mia__plan_rules *rules, const mia_allocator *allocator,
