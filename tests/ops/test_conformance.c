@@ -47,10 +47,6 @@ static bool on_gpu;
 /* Opened once: rows find the pipelines of others. */
 static session gpus;
 
-/* WGSL lets a division and a square root be off by 2.5 units in the last place; a unit is up to one epsilon. */
-static const bound_of_backend webgpu_bounds[] = {
-    {MIA_OP_div, 2.5}, {MIA_OP_sqrt, 2.5}, {MIA_OP_reciprocal, 2.5}, {0, 0}};
-
 static mia_device *open_device(const char *backend, uint32_t threads, bool exact) {
     mia_device_options options = {.backend = backend,
                                   .threads = threads,
@@ -72,7 +68,6 @@ static void open_gpus(session *s) {
     } ways[] = {{"webgpu", NULL, MIA_PRECISION_DEFAULT},
                 {"webgpu with the least", &least, MIA_PRECISION_EXACT}};
     only_normal_numbers = results_may_be_flushed = true;
-    bounds_of_backend = webgpu_bounds;
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
         tested *t = &s->devices[s->count++];
         mia_device_options options = {

@@ -345,26 +345,14 @@ static inline void magnitudes_creation(const program *p, const double *numbers, 
     }
 }
 
-/* What a backend is held to in place of the table's bounds; and whether it may take results below the normal numbers
- * for 0. */
-typedef struct bound_of_backend {
-    mia_op op;
-    double bound;
-} bound_of_backend;
-static const bound_of_backend *bounds_of_backend; /* up to one of no operation; NULL: the table's */
+/* Whether a backend may take results below the normal numbers for 0. */
 static bool results_may_be_flushed;
-
-static inline double bound_of(mia_op op) {
-    for (const bound_of_backend *b = bounds_of_backend; b != NULL && b->op != 0; b++)
-        if (b->op == op) return b->bound;
-    return mia_op_describe(op)->bound;
-}
 
 /* Fills `slack` with how far each number may be off; infinite where sums in f32 may have overflowed. */
 static inline void tolerances(const program *p, const result *r, const double *numbers, int64_t count,
                               bool eight_bits, double *slack) {
     const mia_op_info *info = mia_op_describe(p->row->op);
-    double bound = bound_of(p->row->op), unit = bound * epsilon_of(r->dtype),
+    double bound = info->bound, unit = bound * epsilon_of(r->dtype),
            *extra = calloc((size_t)count + 1, sizeof *extra);
     bool sums = true;
     if (extra == NULL) abort();

@@ -45,6 +45,11 @@ void mia__gpu_describe_features(const mia__gpu_info *info, char *text, size_t by
         if ((info->features & others[i].feature) == 0) continue;
         add(text, bytes, "%s%s", comma, others[i].name);
         comma = ", ";
+        for (uint32_t m = 0; m < (i == 0 ? info->matrix_count : 0); m++) {
+            const mia__gpu_matrix *matrix = &info->matrices[m];
+            add(text, bytes, " %" PRIu32 "x%" PRIu32 "x%" PRIu32 " %s to %s", matrix->m, matrix->n, matrix->k,
+                mia_dtype_describe(matrix->component)->name, mia_dtype_describe(matrix->result)->name);
+        }
     }
     if (text[0] == '\0') add(text, bytes, "no optional features");
 }

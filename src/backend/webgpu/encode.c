@@ -85,5 +85,5 @@ bool mia__kernel_encode(mia__kernel *k) {
     put_quants(k, output->dtype);
     put_bits(k, output->dtype);
     mia__kernel_put(k, "}\n");
-    return mia__units_each(k, (uint64_t)mia__view_count(&output->view) / info->elements);
+    return mia__units_each(k, (uint64_t)mia__view_count(&output->view) / info->elements, 128.0 + info->bytes);
 }

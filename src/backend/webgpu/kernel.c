@@ -195,11 +195,15 @@ static void write_module(mia__kernel *k, mia__text *module, mia__gpu_shader *sha
     mia__text_put(module, mia__text_get(&k->code));
 }
 
-static double estimate(const mia__kernel *k) {
+double mia__kernel_estimate(double bytes) {
     const double launch = 3000, bytes_a_nanosecond = 1000;
+    return launch + bytes / bytes_a_nanosecond;
+}
+
+static double estimate(const mia__kernel *k) {
     double bytes = 0;
     for (uint32_t s = 0; s < k->slot_count; s++) bytes += (double)k->plan->buffers[k->slots[s].buffer].bytes;
-    return launch + bytes / bytes_a_nanosecond;
+    return mia__kernel_estimate(bytes);
 }
 
 bool mia__kernel_end(mia__kernel *k, uint64_t x, uint64_t y, uint64_t z) {

@@ -89,6 +89,9 @@ void mia__kernel_once(mia__kernel *k, const char *wgsl);
 /* A line at the top, "enable f16;", once. */
 void mia__kernel_enable(mia__kernel *k, const char *directive);
 
+/* What a dispatch that moves so many bytes may take, for k->nanoseconds where it touches a part of what it binds. */
+double mia__kernel_estimate(double bytes);
+
 /* Ends it: the text has a function `main` with a workgroup size, and this many workgroups are dispatched, none of them zero. */
 bool mia__kernel_end(mia__kernel *k, uint64_t x, uint64_t y, uint64_t z);
 

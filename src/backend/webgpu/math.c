@@ -172,10 +172,27 @@ static const function functions[] = {
 
     /* --- rests of a division -------------------------------------------------------------------- */
 
-    /* WGSL says how good a division is for divisors up to 2^126 only */
+    /* WGSL's division may be off by 2.5 units in the last place, and is only good for divisors up to 2^126. What a quotient
+     * leaves of a is taken into it: off by little more than one unit, whether product and difference are fused or not. a and
+     * b are brought to where none of it leaves the range. */
     {"m_divide", NULL,
      "fn m_divide(a: f32, b: f32) -> f32 {\n"
-     "    let s = select(1.0f, 0.25f, abs(b) > 0x1p126f);\n    return (a * s) / (b * s);\n}\n"},
+     "    let x = bitcast<u32>(a) & 0x7fffffffu;\n    let y = bitcast<u32>(b) & 0x7fffffffu;\n"
+     "    if (x == 0u || x >= 0x7f800000u || y == 0u || y >= 0x7f800000u) { return a / b; }\n"
+     "    let s = select(select(1.0f, 0.25f, x > 0x7e800000u), 0x1p32f, x < 0x21800000u);\n"
+     "    let t = select(1.0f, 0.25f, y > 0x7e800000u);\n"
+     "    let c = a * s;\n    let d = b * t;\n    let r = 1.0f / d;\n    let q = c * r;\n"
+     "    if ((bitcast<u32>(q) & 0x7fffffffu) >= 0x7f800000u) { return q; }\n"
+     "    return (q + fma(-q, d, c) * r) * t * (1.0f / s);\n}\n"},
+    /* the same of the root that comes of WGSL's inverse one */
+    {"m_sqrt", NULL,
+     "fn m_sqrt(a: f32) -> f32 {\n"
+     "    let b = bitcast<u32>(a);\n"
+     "    if (b < 0x00800000u || b >= 0x7f800000u) { return sqrt(a); }\n"
+     "    let s = select(select(1.0f, 0.25f, b > 0x7e800000u), 0x1p64f, b < 0x21800000u);\n"
+     "    let c = a * s;\n    let r = inverseSqrt(c);\n    let q = c * r;\n"
+     "    let root = q + fma(-q, q, c) * (0.5f * r);\n"
+     "    return root * select(select(1.0f, 2.0f, s < 1.0f), 0x1p-32f, s > 1.0f);\n}\n"},
     /* with whole numbers, 8 digits of the quotient at a time: exact */
     {"m_fmod", "m_is_nan m_nan",
      "fn m_normal(b: u32) -> vec2<i32> {\n" /* mantissa with its first bit at 23, and exponent */

@@ -18,7 +18,7 @@
  *     m_exp(x) m_expm1(x <= 0) m_log(x) m_softplus(x) m_pow(a, b)
  *     m_sigmoid(x) m_tanh(x) m_erf(x) m_gelu(x) m_gelu_tanh(x)
  *     m_sin(x) m_cos(x) m_sine(r, q)      of any x; sine of r + q quarter turns, |r| <= pi / 4
- *     m_divide(a, b) m_fmod(a, b) m_mod(a, b)
+ *     m_divide(a, b) m_sqrt(a) m_fmod(a, b) m_mod(a, b)
  *     m_kept(x)                                    x, through which no compiler can see
  *     m_product(a, b) m_sum(a, b) -> vec2<f32>     rounded, and what was lost
  *     m_mul_high(a: u32, b: u32) -> u32            upper half of the product

@@ -362,6 +362,9 @@ static bool put_all(mia__kernel *k, matvec *v) {
 
 /* Jobs [0, count): false when they cannot be one dispatch. */
 static bool put_jobs(mia__kernel *k, const mia__product *jobs, uint32_t count) {
+    if (mia__kernel_matvec_bytes(k, jobs, count)) return true;
+    if (k->status != MIA_OK) return false;
+    mia__kernel_again(k);
     matvec v = {.job_count = count};
     const mia__product *first = &jobs[0];
     v.x_vectors = first->x->dtype == MIA_f32 && in_pieces(&first->x->view, 4) &&

@@ -56,6 +56,12 @@ bool mia__prepared_readers(mia__kernel *k, const char *name, uint32_t slot, mia_
                            uint64_t rows);
 bool mia__prepared_has_least(mia_dtype dtype);
 
+/* Behind those:
+ *     fn w_bytes_dot(row: u32, chunk: u32) -> f32
+ * the products of a chunk's numbers with an x that was rounded to 8 bits a block of 32 and lies in workgroup memory: xq[group *
+ * group_words + quad of the group], four signed bytes a word, each block's scale in xe and its sum in xs. */
+void mia__prepared_bytes(mia__kernel *k, const char *name, mia_dtype dtype, uint32_t group_words);
+
 /* The host's part of mia__webgpu_prepare. */
 mia_status mia__prepared_fill(mia__webgpu *webgpu, mia_dtype dtype, uint64_t depth, uint64_t rows,
                               const void *raw, const mia__buffer *into, mia_error *error);

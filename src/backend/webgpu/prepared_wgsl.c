@@ -56,6 +56,29 @@ static const char vector_6[] =
     "    if (j < 4u) { return W_bytes((q[j] & 0x0f0f0f0fu) | high); }\n"
     "    return W_bytes(((q[j - 4u] >> 4u) & 0x0f0f0f0fu) | high);\n}\n";
 
+/* Vector j of a chunk's quants, less their offset, as four signed bytes. The first adds what no byte carries over, the second
+ * takes it back. */
+static const char ints_8[] =
+    "fn W_ints(at: u32, q: vec4<u32>, j: u32) -> u32 { return q[j] ^ 0x80808080u; }\n";
+
+static const char signed_bytes[] = "fn W_signed(q: u32) -> u32 {\n"
+                                   "    return ((q | 0x80808080u) - 0x01010101u * LESSu) ^ 0x80808080u;\n}\n";
+
+static const char ints_4[] = "fn W_ints(at: u32, q: vec4<u32>, j: u32) -> u32 {\n"
+                             "    if (j < 4u) { return W_signed(q[j] & 0x0f0f0f0fu); }\n"
+                             "    return W_signed((q[j - 4u] >> 4u) & 0x0f0f0f0fu);\n}\n";
+
+static const char ints_5[] = "fn W_ints(at: u32, q: vec4<u32>, j: u32) -> u32 {\n"
+                             "    let high = ((W_word(p.W_highs + at) >> j) & 0x01010101u) << 4u;\n"
+                             "    if (j < 4u) { return W_signed((q[j] & 0x0f0f0f0fu) | high); }\n"
+                             "    return W_signed(((q[j - 4u] >> 4u) & 0x0f0f0f0fu) | high);\n}\n";
+
+static const char ints_6[] =
+    "fn W_ints(at: u32, q: vec4<u32>, j: u32) -> u32 {\n"
+    "    let high = ((W_word(p.W_highs + at * 2u + (j >> 2u)) >> ((j & 3u) * 2u)) & 0x03030303u) << 4u;\n"
+    "    if (j < 4u) { return W_signed((q[j] & 0x0f0f0f0fu) | high); }\n"
+    "    return W_signed(((q[j - 4u] >> 4u) & 0x0f0f0f0fu) | high);\n}\n";
+
 /* d and m of vector j of chunk l of the group whose number, of all rows' together, is given. */
 static const char scale_8[] = "fn W_scale(group: u32, l: u32, j: u32) -> vec2<f32> {\n"
                               "    let w = W_word(p.W_scales + group * 4u + (l >> 3u) * 2u + (j >> 1u));\n"
@@ -93,14 +116,14 @@ static const char number[] = "fn W_number(row: u32, i: u32) -> f32 {\n"
 
 typedef struct reader {
     mia_dtype dtype;
-    const char *unpack, *vector, *scale;
+    const char *unpack, *vector, *scale, *ints;
 } reader;
 
 static const reader readers[] = {
-    {MIA_q8_0, bytes, vector_8, scale_8},      {MIA_q4_0, halves, vector_4, scale_halves},
-    {MIA_q4_1, halves, vector_4, scale_pairs}, {MIA_q5_0, bytes, vector_5, scale_halves},
-    {MIA_q5_1, bytes, vector_5, scale_pairs},  {MIA_q4_K, halves, vector_4, scale_k},
-    {MIA_q5_K, bytes, vector_5, scale_k},      {MIA_q6_K, bytes, vector_6, scale_6},
+    {MIA_q8_0, bytes, vector_8, scale_8, ints_8},      {MIA_q4_0, halves, vector_4, scale_halves, ints_4},
+    {MIA_q4_1, halves, vector_4, scale_pairs, ints_4}, {MIA_q5_0, bytes, vector_5, scale_halves, ints_5},
+    {MIA_q5_1, bytes, vector_5, scale_pairs, ints_5},  {MIA_q4_K, halves, vector_4, scale_k, ints_4},
+    {MIA_q5_K, bytes, vector_5, scale_k, ints_5},      {MIA_q6_K, bytes, vector_6, scale_6, ints_6},
 };
 
 bool mia__prepared_has_least(mia_dtype dtype) {
@@ -129,12 +152,48 @@ static void put_dot(mia__kernel *k, const char *name, mia_dtype dtype) {
     mia__kernel_put(k, "    return sum;\n}\n");
 }
 
+static const reader *find_reader(mia_dtype dtype) {
+    for (size_t i = 0; i < sizeof readers / sizeof readers[0]; i++)
+        if (readers[i].dtype == dtype) return &readers[i];
+    return NULL;
+}
+
+/* The block, of 8 in a group, of vector j of chunk l. */
+static const char *const blocks[] = {"0u", "1u", "2u", "3u", "4u", "5u", "6u", "7u"};
+static const char *const blocks_8[] = {"(l >> 3u)", "2u + (l >> 3u)", "4u + (l >> 3u)", "6u + (l >> 3u)"};
+
+/* The function that multiplies a chunk by x rounded to bytes, unrolled. */
+void mia__prepared_bytes(mia__kernel *k, const char *name, mia_dtype dtype, uint32_t group_words) {
+    const reader *found = find_reader(dtype);
+    const mia__block_format *format = mia__block_find(dtype);
+    char prefix[32], less[16];
+    (void)snprintf(prefix, sizeof prefix, "%s_", name);
+    (void)snprintf(less, sizeof less, "%d", (int)format->offset);
+    const mia__kernel_word words[] = {{"W_", prefix}, {"LESS", less}};
+    uint32_t vectors = mia__prepared_vectors(dtype), chunks = mia__prepared_chunks(dtype);
+    if (dtype != MIA_q8_0) mia__kernel_put_with(k, signed_bytes, words, 2);
+    mia__kernel_put_with(k, found->ints, words, 2);
+    mia__kernel_add(k,
+                    "fn %s_bytes_dot(row: u32, chunk: u32) -> f32 {\n"
+                    "    let group = chunk / %uu;\n    let l = chunk %% %uu;\n"
+                    "    let all = row * p.groups + group;\n    let at = all * %uu + l;\n"
+                    "    let q = %s_quads(at);\n    let first = group * %uu + l;\n    var sum = 0.0;\n",
+                    name, chunks, chunks, chunks, name, group_words);
+    for (uint32_t j = 0; j < vectors; j++)
+        mia__kernel_add(k,
+                        "    sum += %s_scale(all, l, %uu).x * xe[group * 8u + %s] * "
+                        "f32(dot4I8Packed(%s_ints(at, q, %uu), xq[first + %uu]));\n",
+                        name, j, (dtype == MIA_q8_0 ? blocks_8 : blocks)[j], name, j, j * chunks);
+    /* a run of 32 has a least number, and its sum is met once, by the chunk of its number */
+    if (format->has_least)
+        mia__kernel_add(k, "    sum -= %s_scale(all, l, l).y * xs[group * 8u + l];\n", name);
+    mia__kernel_put(k, "    return sum;\n}\n");
+}
+
 bool mia__prepared_readers(mia__kernel *k, const char *name, uint32_t slot, mia_dtype dtype, uint64_t depth,
                            uint64_t rows) {
     const mia__block_format *format = mia__block_find(dtype);
-    const reader *found = NULL;
-    for (size_t i = 0; i < sizeof readers / sizeof readers[0]; i++)
-        if (readers[i].dtype == dtype) found = &readers[i];
+    const reader *found = find_reader(dtype);
     if (found == NULL || format == NULL) return mia__kernel_refuse(k, "its weights have no readers");
     char prefix[32], offset[16], chunks[16], field[64];
     (void)snprintf(prefix, sizeof prefix, "%s_", name);

@@ -34,6 +34,9 @@ bool mia__product_same_x(const mia__product *a, const mia__product *b);
  * Results of 4 bytes alone. */
 bool mia__product_finish(mia__kernel *k, const mia__product *product, const char *prefix);
 
+/* matvec_bytes.c: products of one column, count of them at once; false when it does not take them. */
+bool mia__kernel_matvec_bytes(mia__kernel *k, const mia__product *jobs, uint32_t count);
+
 /* rules.fuses: which steps with cores this backend takes. */
 bool mia__webgpu_fuses(const void *context, const mia__plan *plan, const mia__step *step);
 

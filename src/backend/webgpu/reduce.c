@@ -11,7 +11,7 @@
 #include "backend/webgpu/teams.h"
 
 #define WORKGROUPS 512 /* that keep a GPU busy */
-#define PART       16  /* elements of an invocation that are worth a part */
+#define PART       8   /* elements of an invocation that are worth a part */
 #define MOST_PARTS 512
 #define SIDE       32 /* neighbouring results that are read together */
 
@@ -193,6 +193,7 @@ static bool combine(mia__kernel *k, const geometry *g) {
 bool mia__kernel_reduce(mia__kernel *k) {
     const geometry g = geometry_of(k->step);
     if (g.results == 0) return true;
+    if (g.count > UINT32_MAX - 65536) return mia__kernel_refuse(k, "it reduces more than 2^32 elements");
     if (g.count == 0) { /* of nothing */
         if (!mia__kernel_output(k)) return false;
         mia__reduce_put(k, 0);

@@ -45,7 +45,7 @@ bool mia__kernel_update(mia__kernel *k) {
     mia__kernel_add(k, " + start * p.y_s%u, x_unit(p.x_o", mode);
     mia__units_offset(k, "x", 0, units.views[1].ndim, 0);
     mia__kernel_put(k, "));\n}\n");
-    return mia__units_each(k, (uint64_t)mia__view_count(&units.views[1]));
+    return mia__units_each(k, (uint64_t)mia__view_count(&units.views[1]), 2.0 * units.bytes);
 }
 
 /* --- scatter --------------------------------------------------------------------------------------- */
@@ -100,12 +100,10 @@ static void put_combination(mia__kernel *k, mia_scatter_style style, mia_dtype d
     if (dtype == MIA_bool8) mia__kernel_put(k, "    there = min(there, 1u);\n");
 }
 
-/* Lines of the mode, of `p.n` indices each: the first part that comes to a place does for all of them. */
-static bool put_scatter(mia__kernel *k, bool along) {
+/* Begins "fn each": part i is the k-th of a line of p.n indices and goes to place `to`; out unless it is the first to. */
+static void put_place(mia__kernel *k, bool along) {
     const mia__step *step = k->step;
-    mia_dtype dtype = step->output.dtype;
     uint32_t mode = (uint32_t)step->attributes.i[0], ndim = step->output.view.ndim;
-    mia_scatter_style style = (mia_scatter_style)step->attributes.i[1];
     mia__kernel_put(
         k, "fn index(line: u32, j: u32) -> u32 { return bitcast<u32>(ids_get(line + j * p.ids_step)); }\n"
            "fn each(i: u32) {\n");
@@ -125,17 +123,28 @@ static bool put_scatter(mia__kernel *k, bool along) {
     mia__units_offset(k, "y", 0, mode, 0);
     mia__units_offset(k, "y", mode + 1, ndim, mode + 1);
     mia__kernel_add(k, " + id * p.y_s%u;\n", mode);
+}
+
+/* The first part that comes to a place does for all of them. */
+static bool put_scatter(mia__kernel *k, bool along) {
+    const mia__operand *output = &k->step->output, *part = &k->step->inputs[2];
+    const mia__attributes *attributes = &k->step->attributes;
+    mia_scatter_style style = (mia_scatter_style)attributes->i[1];
+    uint64_t count = (uint64_t)mia__view_count(&part->view);
+    double bytes =
+        4.0 * (double)part->view.extent[attributes->i[0]]; /* all of a line's indices are looked at */
+    put_place(k, along);
     if (style == MIA_SCATTER_SET) {
         mia__kernel_put(k,
                         "    var last = k;\n"
                         "    for (var j = k + 1u; j < p.n; j++) { if (index(line, j) == id) { last = j; } }\n"
                         "    y_set(to, part_unit(source + last * p.part_step));\n}\n");
-        return mia__units_each(k, (uint64_t)mia__view_count(&step->inputs[2].view));
+        return mia__units_each(k, count, bytes);
     }
     mia__kernel_put(k, "    var there = y_get(to);\n");
-    put_combination(k, style, dtype);
+    put_combination(k, style, output->dtype);
     mia__kernel_put(k, "    y_set(to, bits(there));\n}\n");
-    return mia__units_each(k, (uint64_t)mia__view_count(&step->inputs[2].view));
+    return mia__units_each(k, count, bytes);
 }
 
 /* Integers of 8 bits may leave their range while they are combined: they wrap at the end. */

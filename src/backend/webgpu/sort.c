@@ -190,9 +190,11 @@ static bool exchange_near(mia__kernel *k, const geometry *g, uint64_t size) {
     if (!put_pairs(k)) return false;
     mia__kernel_u32(k, "mask", g->padded - 1);
     mia__kernel_u32(k, "size", size);
+    mia__kernel_u32(k, "tiles", g->lines * g->padded / TILE);
     put_tile(k);
     mia__kernel_add(k,
                     MAIN
+                    "    if (number >= p.tiles) { return; }\n"
                     "    let first = number * TILE;\n"
                     "    for (var s = local; s < TILE; s += LANES) { tile[s] = pair(first + s); }\n"
                     "    workgroupBarrier();\n"

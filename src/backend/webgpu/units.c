@@ -99,9 +99,10 @@ void mia__units_offset(mia__kernel *k, const char *name, uint32_t from, uint32_t
 
 /* --- writing -------------------------------------------------------------------------------------- */
 
-bool mia__units_each(mia__kernel *k, uint64_t count) {
+bool mia__units_each(mia__kernel *k, uint64_t count, double bytes) {
     if (count > UINT32_MAX - 256) return mia__kernel_refuse(k, "its result has more than 2^32 elements");
     mia__kernel_u32(k, "each", count);
+    k->nanoseconds = mia__kernel_estimate((double)count * bytes);
     mia__kernel_add(
         k,
         "@compute @workgroup_size(%d)\n"
@@ -129,7 +130,7 @@ bool mia__units_map(mia__kernel *k, const mia__units *units) {
     case 2: mia__kernel_put(k, "unit(w * 2u) | (unit(min(w * 2u + 1u, p.last)) << 16u);\n}\n"); break;
     default: mia__kernel_put(k, "unit(w);\n}\n"); break;
     }
-    return mia__units_each(k, (count + per_word - 1) / per_word);
+    return mia__units_each(k, (count + per_word - 1) / per_word, 2.0 * units->bytes * (double)per_word);
 }
 
 /* Others of a word may be written at once: first the unit's bits are cleared, then set, and neither touches the others. */

@@ -35,8 +35,8 @@ void mia__units_offset(mia__kernel *k, const char *name, uint32_t from, uint32_t
 /* Ends a dispatch whose text has fn unit(i: u32) -> U: called for every unit of the output, which is operand 0. */
 bool mia__units_map(mia__kernel *k, const mia__units *units);
 
-/* Ends a dispatch whose text has fn each(i: u32): called for i below `count`. */
-bool mia__units_each(mia__kernel *k, uint64_t count);
+/* Ends a dispatch whose text has fn each(i: u32): called for i below `count`, each of which moves so many bytes. */
+bool mia__units_each(mia__kernel *k, uint64_t count, double bytes);
 
 /* Binds a buffer whose units are written in any order: fn <name>_set(offset: u32, v: U), and fn <name>_word(i: u32) -> u32 for
  * units up to 4 bytes. Units smaller than words are put into theirs so that others of it may be written meanwhile. */
