@@ -34,9 +34,13 @@ bool mia__tiles_take(const mia__kernel *k, const mia__product *product) {
            in_quads(&x->view, 4) && norm && mia_dtype_describe(product->step->output.dtype)->bytes == 4;
 }
 
-static void put_scalars(mia__kernel *k, mia_dtype dtype, uint32_t slot) {
-    const char *guard =
-        "    if (t >= p.quads) { return vec4<f32>(0.0); }\n"; /* the next row's may be infinite */
+bool mia__tiles_whole(const mia__kernel *k, const mia__product *product) {
+    return product->depth % (mia__is_prepared(k->plan, product->weights[0]) ? MIA__PREPARED_GROUP : 64) == 0;
+}
+
+static void put_scalars(mia__kernel *k, mia_dtype dtype, uint32_t slot, bool whole) {
+    /* past a row's end lies the next one, which may be infinite */
+    const char *guard = whole ? "" : "    if (t >= p.quads) { return vec4<f32>(0.0); }\n";
     if (dtype == MIA_f32) {
         mia__kernel_add(k, "fn w_quad(row: u32, t: u32) -> vec4<f32> {\n%s", guard);
         mia__kernel_add(k, "    return bitcast<vec4<f32>>(b%u[row / 4u + t]);\n}\n", slot);
@@ -84,18 +88,19 @@ bool mia__tiles_put(mia__kernel *k, const mia__product *product) {
     } else {
         if (!mia__kernel_bind(k, w->buffer, w->dtype == MIA_f32 ? "vec4<u32>" : "vec2<u32>", false, &slot))
             return false;
-        put_scalars(k, w->dtype, slot);
+        put_scalars(k, w->dtype, slot, mia__tiles_whole(k, product));
         mia__kernel_view(k, "w", &w->view);
         mia__kernel_row(k, "w", &w->view, out);
     }
     if (!mia__kernel_bind(k, product->x->buffer, "vec4<u32>", false, &slot)) return false;
     mia__kernel_view(k, "x", &product->x->view);
     mia__kernel_row(k, "x", &product->x->view, out);
-    mia__kernel_add(k,
-                    "fn x_quad(row: u32, t: u32) -> vec4<f32> {\n    let i = place(t);\n"
-                    "    if (i * 4u >= p.depth) { return vec4<f32>(0.0); }\n"
-                    "    return bitcast<vec4<f32>>(b%u[row / 4u + i]);\n}\n",
-                    slot);
+    mia__kernel_add(
+        k,
+        "fn x_quad(row: u32, t: u32) -> vec4<f32> { return x_quad_at(row, place(t)); }\n"
+        "fn x_quad_at(row: u32, i: u32) -> vec4<f32> {\n"
+        "%s    return bitcast<vec4<f32>>(b%u[row / 4u + i]);\n}\n",
+        mia__tiles_whole(k, product) ? "" : "    if (i * 4u >= p.depth) { return vec4<f32>(0.0); }\n", slot);
     if (product->norm_weight == NULL) return true;
     if (!mia__kernel_bind(k, product->norm_weight->buffer, "vec4<u32>", false, &slot)) return false;
     mia__kernel_view(k, "g", &product->norm_weight->view);
