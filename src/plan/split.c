@@ -57,10 +57,8 @@ static uint64_t common_multiple(uint64_t a, uint64_t b) {
 
 /* Kernels write their result from the beginning of what is bound on, but for those that change a part of their first
  * operand. */
-static bool writes_from_begin(const mia__step *step) {
-    bool changes =
-        step->op == MIA_OP_update || step->op == MIA_OP_scatter || step->op == MIA_OP_scatter_along;
-    return !changes || step->output.buffer != step->inputs[0].buffer;
+static bool writes_from_begin(const splitter *s, const mia__step *step) {
+    return !mia__step_writes_part(s->plan, step) || step->output.buffer != step->inputs[0].buffer;
 }
 
 /* From the first to the last unit of a view; it begins where both a binding and a unit of the type may. Small buffers are
@@ -70,7 +68,7 @@ static window window_of(const splitter *s, const mia__step *step, const mia__ope
     const mia__view *view = &operand->view;
     size_t bytes = s->plan->buffers[operand->buffer].bytes;
     bool apart =
-        operand->buffer == step->output.buffer && step->output.view.offset != 0 && writes_from_begin(step);
+        operand->buffer == step->output.buffer && step->output.view.offset != 0 && writes_from_begin(s, step);
     if (bytes <= s->limit && !apart) return (window){.root = operand->buffer, .end = bytes, .whole = true};
     int64_t first = view->offset, last = view->offset;
     for (uint32_t m = 0; m < view->ndim; m++) {
@@ -144,7 +142,7 @@ static size_t scratch_of(const splitter *s, const mia__step *step) {
 
 static bool fits(const splitter *s, const mia__step *step, const windows *w) {
     uint64_t begin = (uint64_t)step->output.view.offset * mia_dtype_describe(step->output.dtype)->bytes;
-    if (begin != w->at[step->input_count].begin && writes_from_begin(step)) return false;
+    if (begin != w->at[step->input_count].begin && writes_from_begin(s, step)) return false;
     for (uint32_t i = 0; i < w->count; i++)
         if (bound_bytes(&w->at[i]) > s->limit) return false;
     return scratch_of(s, step) <= s->limit;

@@ -80,9 +80,9 @@ bool mia__attention_operands(mia__kernel *k, const mia__attention *a) {
     mia__kernel_u32(k, "fellows", a->fellows);
     mia__kernel_u32(k, "held", a->held);
     mia__kernel_f32(k, "scale", step->attributes.f[0]);
-    mia__kernel_add(k,
-                    "const D4 = %uu;\nconst E4 = %uu;\nconst SPLITS = %uu;\nconst LOWEST = -0x1.fffffep127f;\n",
-                    a->d4, a->e4, a->splits);
+    mia__kernel_add(
+        k, "const D4 = %uu;\nconst E4 = %uu;\nconst SPLITS = %uu;\nconst LOWEST = -0x1.fffffep127f;\n", a->d4,
+        a->e4, a->splits);
     mia__kernel_add(k,
                     "fn visible(query: u32) -> u32 {\n"
                     "    let rows = length_get(length_at(0u))%s;\n"
