@@ -12,11 +12,13 @@
 
 #define CHUNK           1024 /* scores in workgroup memory, of all heads together */
 #define MOST_LINES      1024 /* heads of all queries */
+#define MOST_ON_CPU     64 /* the same of a processor, where tiles, which read keys once for many, pay earlier */
+#define MOST_FOURS      8    /* that a lane keeps in registers */
 #define ALONE           8192 /* fours of a head's keys that one workgroup goes through */
 #define EACH_FOURS      512  /* of a range, at least */
+#define LEAST_SPLITS    8
 #define MOST_SPLITS     32
 #define MOST_WORKGROUPS 1024
-#define MOST_FOURS      8 /* that a lane keeps in registers */
 
 /* The most lanes, a power of two, of which few have nothing to do. */
 static uint32_t lanes_for(uint32_t fours, uint32_t most) {
@@ -47,16 +49,15 @@ static uint32_t workgroup_bytes(const mia__attention *a) {
 static uint32_t lanes_of(const mia__attention *a, const mia__gpu_info *info) {
     const mia__gpu_limits *limits = &info->limits;
     if (info->processor) return 64;
-    return a->splits == 1 && a->held > 128 && limits->workgroup_invocations >= 512 &&
-                   limits->workgroup_size[0] >= 512
-               ? 512
-               : 256;
+    if (a->splits > 1) return 128;
+    bool large = limits->workgroup_invocations >= 512 && limits->workgroup_size[0] >= 512;
+    return a->held > 128 && a->heads * a->queries < 512 && large ? 512 : 256;
 }
 
 /* Ranges of keys: enough workgroups, of which each has some to do. The cache's room stands for its length. */
 static uint32_t splits_of(const mia__attention *a) {
     uint64_t fours = a->held * (a->d4 + a->e4) / 2;
-    uint32_t splits = 8;
+    uint32_t splits = LEAST_SPLITS;
     if (fours <= ALONE || a->heads * a->queries >= MOST_WORKGROUPS) return 1;
     while (splits < MOST_SPLITS && splits * 2 * EACH_FOURS <= fours &&
            splits * 2 * a->heads * a->queries <= MOST_WORKGROUPS)
@@ -65,15 +66,15 @@ static uint32_t splits_of(const mia__attention *a) {
 }
 
 bool mia__attention_few_of(mia__attention *a, const mia__gpu_info *info) {
-    if (a->heads * a->queries > MOST_LINES || a->held == 0 || a->d == 0) return false;
+    uint64_t lines = a->heads * a->queries;
+    if (lines > (info->processor ? MOST_ON_CPU : MOST_LINES) || a->held == 0 || a->d == 0) return false;
     bool subgroups = (info->features & MIA__GPU_SUBGROUPS) != 0 && info->subgroup_least >= 4 &&
                      info->subgroup_least == info->subgroup_most && power_of_two(info->subgroup_least) &&
                      info->subgroup_least <= 64;
     a->subgroup = subgroups ? info->subgroup_least : 1;
     a->splits = splits_of(a);
     a->lanes = lanes_of(a, info);
-    a->heads_at_once =
-        a->fellows % 2 == 0 && (a->heads * a->queries >= 512 || (a->splits > 1 && a->held >= 2048)) ? 2 : 1;
+    a->heads_at_once = a->fellows % 2 == 0 && lines >= 512 ? 2 : 1;
     a->key_lanes = lanes_for(a->d4, a->subgroup < 32 ? a->subgroup : 32);
     a->key_fours = (a->d4 + a->key_lanes - 1) / a->key_lanes;
     a->value_lanes = lanes_for(a->e4, 32);
@@ -90,8 +91,9 @@ bool mia__attention_few_of(mia__attention *a, const mia__gpu_info *info) {
 #define COUNTED(i, end) for (uint32_t i = 0; i < (end); i++)
 
 /* Keys of a lane at a time, so that enough is on its way from memory. */
-static uint32_t ahead(uint32_t fours) {
-    return fours >= 8 ? 1 : fours >= 4 ? 2 : fours >= 2 ? 4 : 8;
+static uint32_t ahead(const mia__attention *a, uint32_t fours) {
+    uint32_t most = a->splits > 1 ? 4 : 8;
+    return fours < most ? most / fours : 1;
 }
 
 static void put_start(mia__kernel *k, const mia__attention *a) {
@@ -148,7 +150,7 @@ static void put_score(mia__kernel *k, const mia__attention *a, uint32_t h, uint3
 }
 
 static void put_scores(mia__kernel *k, const mia__attention *a) {
-    uint32_t keys = ahead(a->key_fours);
+    uint32_t keys = ahead(a, a->key_fours);
     HEADS(h) mia__kernel_add(k, "        var most%u = LOWEST;\n", h);
     mia__kernel_add(k, "        for (var at = 0u; at < count; at += KEY_SLOTS * %uu) {\n", keys);
     COUNTED(u, keys) {
@@ -199,7 +201,7 @@ static void put_tops(mia__kernel *k, const mia__attention *a) {
 }
 
 static void put_values(mia__kernel *k, const mia__attention *a) {
-    uint32_t keys = ahead(a->value_fours);
+    uint32_t keys = ahead(a, a->value_fours);
     mia__kernel_add(k, "        for (var at = value_slot; at < count; at += VALUE_SLOTS * %uu) {\n", keys);
     COUNTED(u, keys) {
         mia__kernel_add(k,
