@@ -58,6 +58,7 @@ struct mia__backend_type {
     const char *name;
     const char *description;
     bool synchronous; /* run and download complete before they return, and may take long */
+    bool checks;      /* obeys mia__run.check */
     /* Opens; completes through the completion, after setting *out. `out` stays valid until then. The options
      * (their strings and allocator too) stay valid for the backend's life. */
     void (*open)(const mia_device_options *options, mia__backend **out, mia__completion completion);

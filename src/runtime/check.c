@@ -27,7 +27,15 @@ static void report(void *user, const char *line) {
 }
 
 void mia__check_begin(mia_ticket *ticket) {
-    if ((ticket->device->debug & MIA__DEBUG_CHECK) == 0) return;
+    mia_device *device = ticket->device;
+    if ((device->debug & MIA__DEBUG_CHECK) == 0) return;
+    if (!device->type->checks) {
+        if (!device->told_unchecked)
+            mia__device_log(device, "check: steps of the %s backend cannot be checked; none is",
+                            device->type->name);
+        device->told_unchecked = true;
+        return;
+    }
     ticket->check = (mia__check){raw, report, ticket};
     ticket->run.check = &ticket->check;
 }

@@ -40,7 +40,8 @@ typedef struct mia__constant {
     mia__storage **link;  /* what points to this one: the list's head or the next of the one before */
     mia_weights *weights; /* retained; NULL when made from host memory */
     const mia_tensor_info *info;
-    void *copy; /* its bytes, where the device cannot give them back and a form of them may be wanted: block types made
+    void *
+        copy; /* its bytes, where the device cannot give them back and a form of them may be wanted: block types made
                    from host memory */
     mia_dtype dtype;
     mia_shape shape;
@@ -309,6 +310,7 @@ struct mia_device {
     const mia__backend_type *type;
     mia__backend *backend;
     unsigned debug;
+    bool told_unchecked; /* that MIA_DEBUG=check is without effect */
     bool closed;
 
     pthread_mutex_t lock;

@@ -122,10 +122,10 @@ typedef struct convolution_case {
 } convolution_case;
 
 static const convolution_case convolutions[] = {
-    {{4, {41, 37, 24, 2}}, {4, {3, 3, 24, 80}}, {.before = {1, 1}, .after = {1, 1}}, false},
-    {{4, {40, 38, 48, 1}}, {4, {3, 2, 24, 130}}, {.stride = {2, 1}, .dilation = {1, 2}, .groups = 2}, false},
-    {{3, {3000, 80, 1}}, {3, {3, 80, 96}}, {.stride = {2}, .before = {1}, .after = {1}}, false},
-    {{3, {1000, 32, 3}}, {3, {5, 32, 40}}, {.before = {2}, .after = {2}}, true},
+    {{4, {13, 11, 12, 2}}, {4, {3, 3, 12, 70}}, {.before = {1, 1}, .after = {1, 1}}, false},
+    {{4, {20, 18, 16, 1}}, {4, {3, 2, 8, 50}}, {.stride = {2, 1}, .dilation = {1, 2}, .groups = 2}, false},
+    {{3, {301, 20, 1}}, {3, {3, 20, 40}}, {.stride = {2}, .before = {1}, .after = {1}}, false},
+    {{3, {200, 8, 3}}, {3, {5, 8, 20}}, {.before = {2}, .after = {2}}, true},
 };
 
 static mia_tensor record_convolution(mia_device *device, const void *what) {

@@ -282,7 +282,7 @@ static void an_unknown_backend(void **state) {
     mia_error error = {0};
     assert_int_equal(mia_device_open(&options, &device, &error), MIA_ERROR_NOT_FOUND);
     assert_null(device);
-    assert_string_equal(error.message, "no backend \"gpu\"; this build has cpu, reference, null");
+    assert_string_equal(error.message, "no backend \"gpu\"; this build has cpu, reference, webgpu, null");
 }
 
 /* What has no device to tell it: a tensor that was never made. */

@@ -405,8 +405,16 @@ static void test_backend(void **state) {
     for (uint32_t i = 0; i < 3; i++)
         operands[i] = (mia__operand){i, MIA_f32, {.ndim = 1, .extent = {4}, .stride = {1}}};
     mia__step steps[2] = {
-        {MIA_OP_add, 2, 0, none, operands[1], {operands[0], operands[0]}, MIA__NO_BUFFER, 0, 0, 0, NULL},
-        {MIA_OP_neg, 1, 0, none, operands[2], {operands[1]}, MIA__NO_BUFFER, 0, 0, 0, NULL},
+        {.op = MIA_OP_add,
+         .input_count = 2,
+         .output = operands[1],
+         .inputs = {operands[0], operands[0]},
+         .scratch = MIA__NO_BUFFER},
+        {.op = MIA_OP_neg,
+         .input_count = 1,
+         .output = operands[2],
+         .inputs = {operands[1]},
+         .scratch = MIA__NO_BUFFER},
     };
     mia__plan plan = {.steps = steps, .step_count = 2};
     const mia__place places[3] = {{&memory, 64}, {&memory, 0}, {&memory, 128}};
@@ -425,7 +433,11 @@ static void test_backend(void **state) {
 static void test_backend_refuses(void **state) {
     (void)state;
     mia__operand numbers = {0, MIA_f32, {.ndim = 1, .extent = {256}, .stride = {1}}};
-    mia__step step = {MIA_OP_convert, 1, 0, none, numbers, {numbers}, MIA__NO_BUFFER, 0, 0, 0, NULL};
+    mia__step step = {.op = MIA_OP_convert,
+                      .input_count = 1,
+                      .output = numbers,
+                      .inputs = {numbers},
+                      .scratch = MIA__NO_BUFFER};
     mia_error error = {0};
     assert_int_equal(mia__reference_check(&step, "reference", &error), MIA_OK);
     step.op = MIA_OP_permute;

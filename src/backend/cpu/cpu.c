@@ -74,6 +74,7 @@ const mia__backend_type mia__backend_cpu = {
     .name = "cpu",
     .description = "this machine's processors, with its vector instructions",
     .synchronous = true,
+    .checks = true,
     .open = cpu_open,
     .close = cpu_close,
     .describe = cpu_describe,

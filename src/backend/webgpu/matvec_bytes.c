@@ -13,9 +13,15 @@
 
 #include <stdio.h>
 
-#define INVOCATIONS 128
-#define GROUP_WORDS 72
-#define WORKGROUPS  1024 /* about as many as keep a large GPU busy */
+#define MOST_INVOCATIONS 512
+#define GROUP_WORDS      72
+#define WORKGROUPS       512 /* about as many as keep a large GPU busy */
+
+/* Of a workgroup: many, since each rounds x. */
+static uint32_t invocations_of(const mia__kernel *k) {
+    uint32_t most = k->info.limits.workgroup_invocations;
+    return most >= MOST_INVOCATIONS ? MOST_INVOCATIONS : 128;
+}
 
 /* --- what it takes ---------------------------------------------------------------------------- */
 
@@ -31,7 +37,7 @@ static bool is_vector(const mia__operand *operand) {
 static bool takes(const mia__kernel *k, const mia__product *product) {
     const mia__gpu_info *info = &k->info;
     bool lanes = (info->features & MIA__GPU_SUBGROUPS) != 0 && info->subgroup_least == info->subgroup_most &&
-                 info->subgroup_least >= 8 && info->subgroup_least <= INVOCATIONS;
+                 info->subgroup_least >= 8 && info->subgroup_least <= 128;
     if (!lanes || (info->features & MIA__GPU_PACKED_DOT) == 0 || k->webgpu->precision == MIA_PRECISION_EXACT)
         return false;
     if (product->columns != 1 || product->batches != 1 || !is_vector(product->x) ||
@@ -62,19 +68,18 @@ static bool put_x(mia__kernel *k, const mia__product *product) {
 /* fn round_x(li): all of x; afterwards `by` is what the norm multiplies sums by. */
 static void put_rounding(mia__kernel *k, const mia__product *product) {
     bool norm = product->norm_weight != NULL;
-    uint32_t words = (uint32_t)groups_of(product), size = k->info.subgroup_least;
+    uint32_t words = (uint32_t)groups_of(product), size = k->info.subgroup_least, all = invocations_of(k);
     mia__kernel_add(k,
                     "var<workgroup> xq: array<u32, %u>;\nvar<workgroup> xe: array<f32, %u>;\n"
                     "var<workgroup> xs: array<f32, %u>;\nvar<workgroup> parts: array<f32, %u>;\n",
-                    words * GROUP_WORDS, words * 8, words * 8, INVOCATIONS / size);
+                    words * GROUP_WORDS, words * 8, words * 8, all / size);
     mia__kernel_add(k,
                     "fn round_x(li: u32) -> f32 {\n    var squares = 0.0;\n    let quads = p.groups * 64u;\n"
                     "    let turns = (quads + %uu) / %uu;\n"
                     "    for (var turn = 0u; turn < turns; turn++) {\n"
                     "        let t = turn * %uu + li;\n        var v = vec4<f32>(0.0);\n"
                     "        if (t * 4u < p.depth) { v = x_four(t);%s }\n",
-                    INVOCATIONS - 1, INVOCATIONS, INVOCATIONS,
-                    norm ? " squares += dot(v, v); v *= g_four(t);" : "");
+                    all - 1, all, all, norm ? " squares += dot(v, v); v *= g_four(t);" : "");
     mia__kernel_put(k, "        let a = abs(v);\n        var most = max(max(a.x, a.y), max(a.z, a.w));\n");
     for (uint32_t by = 1; by < 8; by *= 2)
         mia__kernel_add(k, "        most = max(most, subgroupShuffleXor(most, %uu));\n", by);
@@ -97,20 +102,21 @@ static void put_rounding(mia__kernel *k, const mia__product *product) {
             "    workgroupBarrier();\n    var total = 0.0;\n"
             "    for (var i = 0u; i < %uu; i++) { total += parts[i]; }\n"
             "    return inverseSqrt(total / f32(p.depth) + p.epsilon);\n}\n",
-            size, size, INVOCATIONS / size);
+            size, size, all / size);
     else
         mia__kernel_put(k, "    workgroupBarrier();\n    return 1.0;\n}\n");
 }
 
 /* fn job<j>(first, end, ...): rows of a workgroup, a subgroup each. */
 static void put_job(mia__kernel *k, const mia__product *product, uint32_t job) {
-    uint32_t size = k->info.subgroup_least, chunks = mia__prepared_chunks(product->weights[0]->dtype);
+    uint32_t size = k->info.subgroup_least, all = invocations_of(k),
+             chunks = mia__prepared_chunks(product->weights[0]->dtype);
     mia__kernel_add(k,
                     "fn job%u(first: u32, li: u32, by: f32) {\n    let lane = li %% %uu;\n"
                     "    let end = min(first + p.rows_each, p.j%u_rows);\n"
                     "    for (var turn = 0u; turn < p.rows_each; turn += %uu) {\n"
                     "        let n = first + turn + li / %uu;\n        let row = min(n, p.j%u_rows - 1u);\n",
-                    job, size, job, INVOCATIONS / size, size, job);
+                    job, size, job, all / size, size, job);
     for (uint32_t c = 0; c < product->core_count; c++)
         mia__kernel_add(k, "        let w%u = j%uw%u_row(row, 0u);\n        var sum%u = 0.0;\n", c, job, c,
                         c);
@@ -129,10 +135,10 @@ static void put_job(mia__kernel *k, const mia__product *product, uint32_t job) {
 static void put_main(mia__kernel *k, uint32_t count) {
     mia__kernel_add(
         k,
-        "@compute @workgroup_size(%d)\n"
+        "@compute @workgroup_size(%u)\n"
         "fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) li: u32) {\n"
         "    let by = round_x(li);\n    var wg = id.x;\n",
-        INVOCATIONS);
+        invocations_of(k));
     for (uint32_t j = 0; j < count; j++) {
         bool last = j + 1 == count;
         if (!last) mia__kernel_add(k, "    if (wg < p.j%u_groups) {\n", j);
@@ -153,12 +159,13 @@ static double estimate(const mia__kernel *k, const mia__product *jobs, uint32_t 
 }
 
 bool mia__kernel_matvec_bytes(mia__kernel *k, const mia__product *jobs, uint32_t count) {
-    uint32_t teams = INVOCATIONS / k->info.subgroup_least;
+    uint32_t teams = 1;
     uint64_t rows = 0, workgroups = 0;
     for (uint32_t j = 0; j < count; j++) {
         if (!takes(k, &jobs[j])) return false;
         rows += jobs[j].rows;
     }
+    teams = invocations_of(k) / k->info.subgroup_least;
     uint64_t each = (rows + WORKGROUPS - 1) / WORKGROUPS;
     each = (each + teams - 1) / teams * teams;
     mia__kernel_enable(k, "enable subgroups;");

@@ -120,8 +120,19 @@ static mia_status open_own(mia__native *gpu, const mia_webgpu_options *options, 
     return status;
 }
 
+static bool has_matrix(const mia__gpu_info *info, const mia__gpu_matrix *wanted) {
+    for (uint32_t i = 0; i < info->matrix_count; i++) {
+        const mia__gpu_matrix *m = &info->matrices[i];
+        if (m->component == wanted->component && m->result == wanted->result && m->m == wanted->m &&
+            m->n == wanted->n && m->k == wanted->k)
+            return true;
+    }
+    return false;
+}
+
 /* Packed products are part of WGSL's language, and libraries differ in what they say of it; subgroup matrices go by a
- * number that may mean something else in a library newer than this code. A shader tells. */
+ * number that may mean something else in a library newer than this code, and the list of their shapes leaves out some that
+ * work. A pipeline tells. */
 static void try_features(mia__native *gpu) {
     static const char packed[] = "requires packed_4x8_integer_dot_product;\n"
                                  "@group(0) @binding(0) var<storage, read_write> x: array<i32>;\n"
@@ -129,10 +140,26 @@ static void try_features(mia__native *gpu) {
                                  " x[0] = dot4I8Packed(u32(x[1]), u32(x[2])); }";
     static const char matrix[] = "enable chromium_experimental_subgroup_matrix;\n"
                                  "@compute @workgroup_size(1) fn main() {}";
+    static const char square[] =
+        "enable f16;\nenable subgroups;\nenable chromium_experimental_subgroup_matrix;\n"
+        "@group(0) @binding(0) var<storage, read_write> y: array<f32>;\n"
+        "var<workgroup> x: array<f16, 256>;\n"
+        "@compute @workgroup_size(32) fn main() {\n"
+        "    var c = subgroup_matrix_result<f32, 16, 16>();\n"
+        "    let a = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, row_major>(&x, 0u, 16u);\n"
+        "    let b = subgroupMatrixLoad<subgroup_matrix_right<f16, 16, 16>, col_major>(&x, 0u, 16u);\n"
+        "    c = subgroupMatrixMultiplyAccumulate(a, b, c);\n"
+        "    subgroupMatrixStore<row_major>(&y, 0u, c, 16u);\n}\n";
+    static const mia__gpu_matrix sixteen = {MIA_f16, MIA_f32, 16, 16, 16};
     mia__gpu_info *info = &gpu->base.info;
-    if (mia__native_takes(gpu, packed)) info->features |= MIA__GPU_PACKED_DOT;
-    if ((info->features & MIA__GPU_SUBGROUP_MATRIX) != 0 && !mia__native_takes(gpu, matrix))
+    if (mia__native_takes(gpu, packed, false)) info->features |= MIA__GPU_PACKED_DOT;
+    if ((info->features & MIA__GPU_SUBGROUP_MATRIX) != 0 && !mia__native_takes(gpu, matrix, false))
         info->features &= ~(uint32_t)MIA__GPU_SUBGROUP_MATRIX;
+    const uint32_t needed = MIA__GPU_SUBGROUP_MATRIX | MIA__GPU_F16 | MIA__GPU_SUBGROUPS;
+    if ((info->features & needed) == needed && info->subgroup_least == 32 &&
+        info->matrix_count < MIA__GPU_MOST_MATRICES && !has_matrix(info, &sixteen) &&
+        mia__native_takes(gpu, square, true))
+        info->matrices[info->matrix_count++] = sixteen;
 }
 
 static void forget(mia__gpu_info *info, uint32_t without) {

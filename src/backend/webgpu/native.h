@@ -119,8 +119,8 @@ void mia__native_map(mia__gpu *gpu, mia__gpu_buffer *buffer, size_t bytes, mia__
                      void *user);
 void mia__native_unmap(mia__gpu *gpu, mia__gpu_buffer *buffer);
 
-/* Whether the library takes a shader; for what it offers without saying so. */
-bool mia__native_takes(mia__native *gpu, const char *wgsl);
+/* Whether the library takes a shader, or with `whole` makes a pipeline of it; for what it offers without saying so. */
+bool mia__native_takes(mia__native *gpu, const char *wgsl, bool whole);
 void mia__native_pipeline(mia__gpu *gpu, const mia__gpu_shader *shader, mia__gpu_made made, void *user);
 void mia__native_free_pipeline(mia__gpu *gpu, mia__gpu_pipeline *pipeline);
 mia__gpu_bindings *mia__native_bind(mia__gpu *gpu, mia__gpu_pipeline *pipeline,

@@ -9,11 +9,19 @@ static WGPUShaderModule module_of(const mia__native *gpu, const char *label, con
     return gpu->library.DeviceCreateShaderModule(gpu->device, &descriptor);
 }
 
-bool mia__native_takes(mia__native *gpu, const char *wgsl) {
+bool mia__native_takes(mia__native *gpu, const char *wgsl, bool whole) {
     char message[100];
+    WGPUComputePipeline pipeline = NULL;
     gpu->library.DevicePushErrorScope(gpu->device, WGPUErrorFilter_Validation);
     WGPUShaderModule module = module_of(gpu, NULL, wgsl);
-    bool takes = mia__native_pop_scope(gpu, message, sizeof message) == MIA_OK && module != NULL;
+    if (module != NULL && whole) {
+        const WGPUComputePipelineDescriptor descriptor = {
+            .compute = {.module = module, .entryPoint = mia__native_view("main")}};
+        pipeline = gpu->library.DeviceCreateComputePipeline(gpu->device, &descriptor);
+    }
+    bool takes = mia__native_pop_scope(gpu, message, sizeof message) == MIA_OK && module != NULL &&
+                 (!whole || pipeline != NULL);
+    if (pipeline != NULL) gpu->library.ComputePipelineRelease(pipeline);
     if (module != NULL) gpu->library.ShaderModuleRelease(module);
     return takes;
 }

@@ -7,6 +7,7 @@
  * very small: so they are summed as they are, of numbers made smaller, and of numbers made larger, and the sum that has the
  * range is taken. What a row was found to be is one vec4, `stat`: what is taken off, a power of two, a factor. */
 #include "backend/webgpu/families.h"
+#include "backend/webgpu/reduce.h"
 #include "backend/webgpu/teams.h"
 
 #include <math.h>
@@ -121,11 +122,7 @@ static void put_pass(mia__kernel *k, const mia__teams *teams, const char *name, 
  * a component. Numbers are made smaller by their bits: a multiplication's factor is taken out of a sum by some compilers,
  * which WGSL allows, and the sum leaves the range after all. */
 static void put_squares(mia__kernel *k, const mia__teams *teams) {
-    mia__kernel_put(k, "fn lowered(x: f32, by: u32) -> f32 {\n"
-                       "    let bits = bitcast<u32>(x);\n"
-                       "    let exponent = (bits >> 23u) & 0xffu;\n"
-                       "    if (exponent == 255u) { return x; }\n"
-                       "    return select(0.0, bitcast<f32>(bits - (by << 23u)), exponent > by);\n}\n");
+    mia__kernel_lowered(k);
     put_pass(k, teams, "squares", "vec3<f32>", "vec3<f32>()",
              "    let d = vec3<f32>(x - a, lowered(x, 80u) - lowered(a, 80u), (x - a) * 0x1p80f);\n"
              "    return d * d;\n",

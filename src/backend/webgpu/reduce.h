@@ -20,4 +20,7 @@ void mia__kernel_key(mia__kernel *k, mia_dtype dtype, bool least);
 /* fn product(a: u32, b: u32) -> vec2<u32>: low and high word. */
 void mia__kernel_product(mia__kernel *k);
 
+/* fn lowered(x: f32, by: u32) -> f32: x * 2^-by by its bits, which no compiler takes out of a sum. */
+void mia__kernel_lowered(mia__kernel *k);
+
 #endif

@@ -27,6 +27,14 @@ void mia__kernel_product(mia__kernel *k) {
                     "        (a >> 16u) * (b >> 16u) + (lh >> 16u) + (hl >> 16u) + (middle >> 16u));\n}\n");
 }
 
+void mia__kernel_lowered(mia__kernel *k) {
+    mia__kernel_put(k, "fn lowered(x: f32, by: u32) -> f32 {\n"
+                       "    let bits = bitcast<u32>(x);\n"
+                       "    let exponent = (bits >> 23u) & 0xffu;\n"
+                       "    if (exponent == 255u) { return x; }\n"
+                       "    return select(0.0, bitcast<f32>(bits - (by << 23u)), exponent > by);\n}\n");
+}
+
 /* --- keys --------------------------------------------------------------------------------------- */
 
 void mia__kernel_key(mia__kernel *k, mia_dtype dtype, bool least) {

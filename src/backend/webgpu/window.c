@@ -3,6 +3,7 @@
 #include "backend/window.h"
 
 #include "backend/webgpu/families.h"
+#include "backend/webgpu/reduce.h"
 #include "backend/webgpu/window.h"
 
 #include <stdio.h>
@@ -109,8 +110,14 @@ static mia__view pictures_of(const mia__view *x) {
 /* Of max_pool the greatest, where NaN is beyond all; -infinity of nothing. Of average_pool the sum by a count; NaN of nothing. */
 static void put_pool(mia__kernel *k, bool greatest, bool counts_padding) {
     mia__kernel_u32(k, "nothing_is", greatest ? 0xff800000u : 0x7fc00000u);
+    mia__kernel_lowered(k);
+    mia__kernel_put(
+        k,
+        "fn mean(sum: f32, low: f32, count: f32) -> f32 {\n" /* a sum may leave the range, and its mean not */
+        "    if ((bitcast<u32>(sum) & 0x7f800000u) == 0x7f800000u) { return low / count * 0x1p32f; }\n"
+        "    return sum / count;\n}\n");
     mia__kernel_add(k, "fn value(i: u32) -> f32 {\n%s    let first = x_at(behind);\n", coordinates);
-    mia__kernel_put(k, "    var all = 0.0;\n    var count = 0u;\n    var odd = false;\n"
+    mia__kernel_put(k, "    var all = 0.0;\n    var count = 0u;\n    var odd = false;\n    var low = 0.0;\n"
                        "    for (var j = 0u; j < p.down_size; j++) {\n"
                        "        let y = down_at(down, j);\n"
                        "        if (!down_inside(y)) { continue; }\n"
@@ -122,16 +129,16 @@ static void put_pool(mia__kernel *k, bool greatest, bool counts_padding) {
     mia__kernel_put(
         k, greatest ? "            if ((bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u) { odd = true; }\n"
                       "            all = select(max(all, v), v, count == 0u);\n"
-                    : "            sum += v;\n");
+                    : "            sum += v;\n            low += lowered(v, 32u);\n");
     mia__kernel_add(k, "            count++;\n        }\n%s    }\n", greatest ? "" : "        all += sum;\n");
     if (greatest)
         mia__kernel_put(k, "    let bits = select(bitcast<u32>(all), p.nothing_is, count == 0u);\n"
                            "    return bitcast<f32>(select(bits, 0x7fc00000u, odd));\n}\n");
     else if (counts_padding)
-        mia__kernel_put(k, "    return all / (f32(p.across_size) * f32(p.down_size));\n}\n");
+        mia__kernel_put(k, "    return mean(all, low, f32(p.across_size) * f32(p.down_size));\n}\n");
     else
         mia__kernel_put(k, "    if (count == 0u) { return bitcast<f32>(p.nothing_is); }\n"
-                           "    return all / f32(count);\n}\n");
+                           "    return mean(all, low, f32(count));\n}\n");
 }
 
 bool mia__kernel_pool(mia__kernel *k) {
