@@ -87,12 +87,18 @@ static bool reads_first(const mia__plan *plan, const mia__step *step, uint32_t i
     return mia__op_row_of(step->op, step->custom)->info.op_class == MIA_CLASS_ELEMENTWISE;
 }
 
+bool mia__step_writes_part(const mia__plan *plan, const mia__step *step) {
+    mia_op op = step->op;
+    if (op == MIA__OP_FUSED)
+        op = step->core_count > 0 ? plan->instructions[step->first_instruction + step->core].op : MIA_OP_NONE;
+    return op == MIA_OP_update || op == MIA_OP_scatter || op == MIA_OP_scatter_along;
+}
+
 bool mia__plan_can_overwrite(const mia__planner *planner, const mia__step *step, uint32_t i) {
     const mia__operand *input = &step->inputs[i], *output = &step->output;
     const mia__plan_value *value = &planner->values[input->buffer];
     bool elementwise = reads_first(planner->plan, step, i);
-    bool part = step->op == MIA_OP_update || step->op == MIA_OP_scatter || step->op == MIA_OP_scatter_along;
-    if (!elementwise && !(part && i == 0)) return false;
+    if (!elementwise && !(i == 0 && mia__step_writes_part(planner->plan, step))) return false;
     if (value->outlives || (value->is_leaf && !value->overwritable)) return false;
     if (input->dtype != output->dtype || value->bytes != planner->values[output->buffer].bytes ||
         !same_view(&input->view, &output->view))
@@ -106,18 +112,31 @@ bool mia__plan_can_overwrite(const mia__planner *planner, const mia__step *step,
     return true;
 }
 
-/* Whether step s writes its result over input i, whose operands still name values. */
-static bool may_overwrite(const mia__planner *planner, uint32_t s, uint32_t i) {
+/* Whether one of steps [first, end), whose operands name buffers, reads a value. */
+static bool is_read_in(const mia__planner *planner, uint32_t first, uint32_t end,
+                       const mia__plan_value *value) {
+    if (value->buffer == MIA__NO_BUFFER) return false;
+    for (uint32_t s = first; s < end; s++)
+        for (uint32_t i = 0; i < planner->plan->steps[s].input_count; i++)
+            if (planner->plan->steps[s].inputs[i].buffer == value->buffer) return true;
+    return false;
+}
+
+/* Whether step s writes its result over input i, whose operands still name values: no later step reads that, nor does one
+ * that runs at the same time. */
+static bool may_overwrite(const mia__planner *planner, uint32_t s, uint32_t i, moment now) {
     const mia__step *step = &planner->plan->steps[s];
-    return planner->values[step->inputs[i].buffer].last_use == s && mia__plan_can_overwrite(planner, step, i);
+    const mia__plan_value *value = &planner->values[step->inputs[i].buffer];
+    return value->last_use == s && mia__plan_can_overwrite(planner, step, i) &&
+           !is_read_in(planner, now.first, s, value);
 }
 
 /* Gives the result of step s a buffer, an input's if possible. */
 static bool place_output(mia__planner *planner, uint32_t s, moment now) {
     mia__step *step = &planner->plan->steps[s];
     mia__plan_value *value = &planner->values[step->output.buffer];
-    uint32_t reused = now.first == now.last ? 0 : step->input_count; /* of several, others may read it */
-    while (reused < step->input_count && !may_overwrite(planner, s, reused)) reused++;
+    uint32_t reused = 0;
+    while (reused < step->input_count && !may_overwrite(planner, s, reused, now)) reused++;
     value->buffer = reused < step->input_count ? buffer_of(planner, step->inputs[reused].buffer, now)
                                                : add_buffer(planner, MIA__BUFFER_ARENA, value->bytes, now);
     if (value->buffer == MIA__NO_BUFFER) return false;

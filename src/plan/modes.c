@@ -74,5 +74,5 @@ bool mia__same_operand(const mia__operand *a, const mia__operand *b) {
 }
 
 uint32_t mia__step_main(const mia__step *step) {
-    return step->op == MIA_OP_matmul ? 1 : 0;
+    return step->op == MIA_OP_matmul || step->op == MIA_OP_update ? 1 : 0;
 }

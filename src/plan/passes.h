@@ -7,7 +7,8 @@
  *              put in
  *   fuse.c     chains of element-wise steps become one step each, where the rules take such
  *   fuse_core.c  reductions, norms and matmuls take in the chains before and behind them, and matmuls their siblings
- *   together.c matmuls of one input come to stand beside each other, to run at once
+ *   fuse_update.c  updates take in the rope that makes their part
+ *   together.c matmuls of one input, and others that the rules join, come to stand beside each other, to run at once
  *   order.c    an order of the steps that promises to need less memory; places are found for it as well as for the
  *              recorded one, and the better is taken
  *   buffers.c  values get buffers: in place where that is sound, constants in the forms that kernels want,
@@ -52,6 +53,7 @@ bool mia__plan_dead(mia__planner *planner);
 bool mia__plan_lower(mia__planner *planner);
 bool mia__plan_fuse(mia__planner *planner);
 bool mia__plan_fuse_cores(mia__planner *planner);
+bool mia__plan_fuse_updates(mia__planner *planner);
 bool mia__plan_together(mia__planner *planner);
 bool mia__plan_order(mia__planner *planner);
 bool mia__plan_buffers(mia__planner *planner);
@@ -90,7 +92,7 @@ bool mia__step_is_elementwise(const mia__step *step);
 bool mia__reads_as_made(const mia__operand *operand, const mia__operand *made);
 /* The same elements of the same value in the same modes. */
 bool mia__same_operand(const mia__operand *a, const mia__operand *b);
-/* The operand of a single step that counts when it is a core: x of matmul. */
+/* The operand of a single step that counts when it is a core: x of matmul, the part of update. */
 uint32_t mia__step_main(const mia__step *step);
 
 /* --- fuse_core.c ------------------------------------------------------------------------------ */

@@ -150,7 +150,8 @@ mia_status mia__plan_make(const mia__tape *tape, const mia__plan_rules *rules, c
     plan->leaf_count = tape->leaf_count;
     mia__planner planner = {.allocator = plan->allocator, .tape = tape, .rules = rules, .plan = plan};
     bool made = mia__plan_cse(&planner) && mia__plan_dead(&planner) && mia__plan_lower(&planner) &&
-                mia__plan_fuse(&planner) && mia__plan_fuse_cores(&planner) && mia__plan_together(&planner) &&
+                mia__plan_fuse(&planner) && mia__plan_fuse_cores(&planner) &&
+                mia__plan_fuse_updates(&planner) && mia__plan_together(&planner) &&
                 mia__plan_order(&planner) && place_in_better_order(&planner);
     mia_error refusal = {0};
     mia_status split = made ? mia__plan_split(&planner, &refusal) : MIA_OK;

@@ -22,17 +22,24 @@ typedef struct mia__operand {
 
 /* The op of a step that is several operations in one (fuse.c, fuse_core.c); no row of ops.def.
  *
- *     [0, core)                     prologue   element-wise; before a matmul the last may be a norm over mode 0
- *     [core, core + core_count)     cores      a reduction, a norm (softmax, rms_norm, ...), or matmuls
- *     [core + core_count, count)    epilogue   element-wise
+ *     [0, core)                     prologue   element-wise; before a matmul the last may be a norm over mode 0;
+ *                                              before an update it is a rope
+ *     [core, core + core_count)     cores      a reduction, a norm (softmax, rms_norm, ...), matmuls, or an update
+ *     [core + core_count, count)    epilogue   element-wise; behind an update there is none
  *
  * core_count 0: element-wise alone, core is 0 too. The cores' main operand is operand 0 of reductions and norms, and
- * x, operand 1, of matmul; it is the prologue's last result, or an input where there is no prologue. Several cores are
- * matmuls of equal K, N and M and one type of weights that read the same x; what they give meets in the epilogue. */
+ * operand 1 of matmul (x) and update (the part); it is the prologue's last result, or an input where there is no
+ * prologue. Several cores are matmuls of equal K, N and M and one type of weights that read the same x; what they give
+ * meets in the epilogue.
+ *
+ * A part is often a permuted view of what rope makes: both are seen in the part's modes then, so that rope's mode 0 is
+ * the part's, and its x and positions have views in the part's modes (positions repeated along the others). What an
+ * update writes to is input 0, as of a single one. */
 #define MIA__OP_FUSED ((mia_op)0x7fffffff)
 
 /* One operation of a fused step. Its operands are inputs of the step, or results of instructions before it, which are
- * compact and are rounded, or wrapped, to their type as if they were written to memory. The last one's result is the
+ * compact (before an update: in the part's modes) and are rounded, or wrapped, to their type as if they were written to
+ * memory. The last one's result is the
  * step's output. Element-wise instructions (conversions between scalar types among them) of the prologue have the
  * extents of the main operand, those of the epilogue those of the output. */
 #define MIA__MOST_INSTRUCTIONS    16
@@ -69,8 +76,8 @@ typedef struct mia__step {
     uint32_t first_instruction, instruction_count; /* of a fused step, in plan->instructions */
     uint32_t core, core_count;                     /* of its instructions; see MIA__OP_FUSED */
     uint32_t
-        together; /* steps from this one on that read the same x and may run at once (together.c): none reads
-                          or overwrites what another writes; 0: it is alone, or not the first */
+        together; /* steps from this one on that may run at once (together.c), matmuls of one x or what the rules
+                          join: none reads or overwrites what another writes; 0: it is alone, or not the first */
     const struct mia__custom *custom; /* of an operation that a program registered */
 } mia__step;
 
@@ -138,9 +145,10 @@ typedef enum mia__fusion {
     MIA__FUSE_CONTRACTION_PROLOGUE = 4,
     MIA__FUSE_CONTRACTION_NORM = 8, /* rms_norm, layer_norm or l2_norm right before a matmul */
     MIA__FUSE_CONTRACTION_EPILOGUE = 16,
-    MIA__FUSE_SIBLINGS = 32,        /* several cores */
-    MIA__FUSE_TOGETHER = 64,        /* groups of steps that run at once */
-    MIA__FUSE_NORM_RECOMPUTED = 128 /* a norm that only the matmuls of one group read, in each of them */
+    MIA__FUSE_SIBLINGS = 32,         /* several cores */
+    MIA__FUSE_TOGETHER = 64,         /* groups of steps that run at once */
+    MIA__FUSE_NORM_RECOMPUTED = 128, /* a norm that only the matmuls of one group read, in each of them */
+    MIA__FUSE_UPDATE_ROPE = 256      /* a rope that makes an update's part */
 } mia__fusion;
 
 /* What a backend tells the planner: constants, and pure functions of a step of a plan that is being made (its
@@ -160,7 +168,15 @@ typedef struct mia__plan_rules {
                       uint32_t input); /* of a constant, compact input */
     bool (*fuses)(const void *context, const mia__plan *plan,
                   const mia__step *step); /* false: this step with cores stays apart */
+    bool (*joins)(
+        const void *context, const mia__plan *plan, const mia__step *first,
+        const mia__step *other); /* true: these, of which none needs the other, are to run together, beside
+                                              matmuls of one x, which are never asked for; NULL: none */
 } mia__plan_rules;
+
+/* Whether a step writes a part of its result and takes the rest from input 0: an update, a scatter, or one that has
+ * such a core. */
+bool mia__step_writes_part(const mia__plan *plan, const mia__step *step);
 
 /* Makes a plan. Fails with NO_MEMORY, UNSUPPORTED for an operand that is larger than binding_bytes and cannot be cut, or
  * INTERNAL for a malformed tape. */

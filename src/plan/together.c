@@ -1,5 +1,5 @@
-/* The pass that finds matmuls of one input, with or without an epilogue, that may run at once (q, k and v), and puts
- * them beside each other.
+/* The pass that finds steps that may run at once, and puts them beside each other: matmuls of one input, with or without
+ * an epilogue (q, k and v), then steps that the backend joins.
  *
  *     q = matmul wq, x            k = matmul wk, x        <- together: 3
  *     r = rope q                  q = matmul wq, x
@@ -8,8 +8,9 @@
  *     v = matmul wv, x            c = update k
  *
  * None of a group may need what another makes, not even by way of others. Between its first and its last step, what
- * needs none of them comes before them and what does comes behind, each in its order. Where a backend recomputes
- * norms, one that only a group reads becomes the prologue of each. */
+ * needs none of them comes before them and what does comes behind, each in its order. No update comes before a step that
+ * reads what it writes over: it would have to copy that. Where a backend recomputes norms, one that only a group reads
+ * becomes the prologue of each. */
 #include "graph/ops.h"
 #include "plan/passes.h"
 
@@ -38,24 +39,47 @@ static const mia__operand *x_of(const mia__planner *planner, const mia__step *st
 
 /* --- groups ----------------------------------------------------------------------------------- */
 
-typedef enum kind { FREE, MEMBER, NEEDS_ONE } kind;
+typedef enum kind { FREE, MEMBER, COMES_BEHIND } kind;
+
+/* Whether two steps, of which none needs the other, are to be of one group. */
+static bool go_together(const finder *f, const mia__step *first, const mia__step *other) {
+    const mia__plan_rules *rules = f->planner->rules;
+    const mia__operand *x = x_of(f->planner, first), *y = x_of(f->planner, other);
+    if (x != NULL || y != NULL) return x != NULL && y != NULL && mia__same_operand(x, y);
+    return rules->joins != NULL && !mia__plan_is_large(f->planner, first) &&
+           !mia__plan_is_large(f->planner, other) &&
+           rules->joins(rules->context, f->planner->plan, first, other);
+}
+
+static bool reads(const mia__step *step, uint32_t value) {
+    for (uint32_t i = 0; i < step->input_count; i++)
+        if (step->inputs[i].buffer == value) return true;
+    return false;
+}
+
+/* Whether step s needs what members of a group from `first` on, or steps behind it, make, or updates what they read. */
+static bool comes_behind(const finder *f, uint32_t first, uint32_t s, const kind *kinds) {
+    const mia__step *step = &f->steps[s];
+    for (uint32_t i = 0; i < step->input_count; i++) {
+        uint32_t m = f->maker[step->inputs[i].buffer];
+        if (m != NO_STEP && m >= first && kinds[m - first] != FREE) return true;
+    }
+    if (!mia__step_writes_part(f->planner->plan, step) || !mia__plan_can_overwrite(f->planner, step, 0))
+        return false;
+    for (uint32_t t = first; t < s; t++)
+        if (kinds[t - first] != FREE && reads(&f->steps[t], step->inputs[0].buffer)) return true;
+    return false;
+}
 
 /* What the steps from `first` on are to a group that begins with it; returns the step behind its last. */
 static uint32_t find_members(const finder *f, uint32_t first, kind *kinds, uint32_t *count) {
     const mia__plan *plan = f->planner->plan;
-    const mia__operand *x = x_of(f->planner, &f->steps[first]);
     uint32_t end = first + 1, last = plan->step_count - first < REACH ? plan->step_count : first + REACH;
     kinds[0] = MEMBER;
     *count = 1;
     for (uint32_t s = first + 1; s < last && !f->grouped[s]; s++) {
-        const mia__step *step = &f->steps[s];
-        kind is = FREE;
-        for (uint32_t i = 0; i < step->input_count; i++) {
-            uint32_t m = f->maker[step->inputs[i].buffer];
-            if (m != NO_STEP && m >= first && kinds[m - first] != FREE) is = NEEDS_ONE;
-        }
-        const mia__operand *other = is == FREE && *count < MOST ? x_of(f->planner, step) : NULL;
-        if (other != NULL && mia__same_operand(x, other)) {
+        kind is = comes_behind(f, first, s, kinds) ? COMES_BEHIND : FREE;
+        if (is == FREE && !f->dropped[s] && *count < MOST && go_together(f, &f->steps[first], &f->steps[s])) {
             is = MEMBER;
             end = s + 1;
             (*count)++;
@@ -70,7 +94,7 @@ static uint32_t bring_together(finder *f, uint32_t first, uint32_t end, const ki
     mia__step sorted[REACH];
     bool dropped[REACH];
     uint32_t count = 0, begin = 0;
-    for (uint32_t is = FREE; is <= NEEDS_ONE; is++) {
+    for (uint32_t is = FREE; is <= COMES_BEHIND; is++) {
         if (is == MEMBER) begin = first + count;
         for (uint32_t s = first; s < end; s++)
             if (kinds[s - first] == is) {
@@ -208,17 +232,18 @@ static void count_uses(finder *f) {
     }
 }
 
-static bool find_groups(finder *f) {
+/* Groups of matmuls, or of other steps; false without memory. */
+static bool find_groups(finder *f, bool matmuls) {
     mia__plan *plan = f->planner->plan;
     kind kinds[REACH];
     for (uint32_t s = 0; s < plan->step_count; s++) {
         uint32_t count;
-        if (f->grouped[s] || x_of(f->planner, &f->steps[s]) == NULL) continue;
+        if (f->grouped[s] || f->dropped[s] || (x_of(f->planner, &f->steps[s]) != NULL) != matmuls) continue;
         uint32_t end = find_members(f, s, kinds, &count);
         if (count < 2) continue;
         uint32_t first = bring_together(f, s, end, kinds);
         f->steps[first].together = count;
-        if (!recompute_norm(f, first, count)) return false;
+        if (matmuls && !recompute_norm(f, first, count)) return false;
         for (uint32_t n = 0; n < count; n++) f->grouped[first + n] = true;
         s--; /* what came before the group may begin another */
     }
@@ -236,7 +261,7 @@ bool mia__plan_together(mia__planner *planner) {
     if (good) {
         finder f = {planner, plan->steps, room, room + values, dropped, dropped + steps};
         count_uses(&f);
-        good = find_groups(&f);
+        good = find_groups(&f, true) && (planner->rules->joins == NULL || find_groups(&f, false));
         uint32_t kept = 0;
         for (uint32_t s = 0; s < plan->step_count; s++)
             if (!dropped[s]) plan->steps[kept++] = plan->steps[s];

@@ -517,6 +517,81 @@ static inline void run_cores(plan_memory *memory, const mia__step *step, bool ba
         memory->computed[memory->plan->instructions[step->first_instruction + n].entry] = true;
 }
 
+/* --- updates that turn their part ------------------------------------------------------------- */
+
+/* All of what an instruction reads in its own order. */
+static inline void check_operand(const plan_memory *memory, const mia__step *step,
+                                 const mia__instruction *made, uint32_t k) {
+    static places real, expected;
+    uint32_t entry = memory->tape->entries[made->entry].operands[k], input = made->operands[k];
+    assert_true(input < step->input_count);
+    if (memory->plan->buffers[step->inputs[input].buffer].kind == MIA__BUFFER_FORM) {
+        check_form(memory, step, input, memory->base[entry]);
+        return;
+    }
+    find_places(memory->tape->entries[entry].dtype, &memory->tape->entries[entry].view, &expected);
+    find_places(step->inputs[input].dtype, &step->inputs[input].view, &real);
+    assert_int_equal(real.count, expected.count);
+    for (size_t e = 0; e < real.count; e++)
+        check_element(memory, step->inputs[input].buffer, &real, &expected, e, memory->base[entry]);
+}
+
+/* Rope's x (operand 0) or positions (1), in the modes of the update's part: each element of that is one of rope's. */
+static inline void check_turned(const plan_memory *memory, const mia__step *step, uint32_t k) {
+    static places real, own, expected, part;
+    const mia__instruction *rope = &memory->plan->instructions[step->first_instruction], *update = rope + 1;
+    const mia__entry *turned = &memory->tape->entries[rope->entry], *entries = memory->tape->entries;
+    const mia__entry *seen = &entries[entries[update->entry].operands[1]],
+                     *operand = &entries[turned->operands[k]];
+    uint32_t input = rope->operands[k], value = memory->base[turned->operands[k]];
+    int64_t heads = turned->view.extent[0] * turned->view.extent[1];
+    if (memory->plan->buffers[step->inputs[input].buffer].kind == MIA__BUFFER_FORM) {
+        check_form(memory, step, input, value);
+        return;
+    }
+    find_places(seen->dtype, &seen->view, &part);
+    find_places(operand->dtype, &operand->view, &own);
+    find_places(step->inputs[input].dtype, &step->inputs[input].view, &real);
+    assert_int_equal(real.count, part.count);
+    expected = real;
+    for (size_t e = 0; e < part.count; e++) {
+        int64_t i = part.at[e] / (int64_t)part.bytes;
+        expected.at[e] = own.at[k == 0 ? i : i / heads];
+    }
+    for (size_t e = 0; e < part.count; e++)
+        check_element(memory, step->inputs[input].buffer, &real, &expected, e, value);
+}
+
+/* The result may lie over input 0, and over nothing else that the step reads. */
+static inline void run_update(plan_memory *memory, const mia__step *step) {
+    static places to;
+    const mia__instruction *rope = &memory->plan->instructions[step->first_instruction], *update = rope + 1;
+    const mia__plan_rules *rules = memory->rules;
+    assert_true((rules->fusions & MIA__FUSE_UPDATE_ROPE) != 0 && step->input_count <= rules->fused_inputs);
+    assert_true(rules->fuses == NULL || rules->fuses(rules->context, memory->plan, step));
+    assert_true(step->core == 1 && step->core_count == 1 && step->instruction_count == 2);
+    assert_true(rope->op == MIA_OP_rope && update->op == MIA_OP_update);
+    for (uint32_t n = 0; n < 2; n++) {
+        const mia__entry *entry = &memory->tape->entries[rope[n].entry];
+        assert_true(rope[n].op == entry->op && rope[n].operand_count == entry->operand_count);
+        assert_memory_equal(&rope[n].attributes, &entry->attributes, sizeof entry->attributes);
+        assert_false(memory->computed[rope[n].entry]);
+        memory->computed[rope[n].entry] = true;
+    }
+    assert_int_equal(update->operands[0], 0);
+    assert_int_equal(update->operands[1], MIA__MAX_OPERANDS);
+    assert_int_equal(memory->base[memory->tape->entries[update->entry].operands[1]], rope->entry);
+    check_operand(memory, step, update, 0);
+    scrub(memory, step->output.buffer);
+    if (step->scratch != MIA__NO_BUFFER) scrub(memory, step->scratch);
+    check_turned(memory, step, 0);
+    check_turned(memory, step, 1);
+    check_operand(memory, step, rope, 2);
+    check_operand(memory, step, update, 2);
+    find_places(step->output.dtype, &step->output.view, &to);
+    for (size_t e = 0; e < to.count; e++) write_element(memory, step, &to, e, step->entry);
+}
+
 /* --- steps that run together ------------------------------------------------------------------ */
 
 static inline bool touches(const mia__step *step, uint32_t buffer) {
@@ -626,7 +701,10 @@ static inline void check_plan(const mia__tape *tape, const mia__plan_rules *rule
         uint32_t last = plan->step_count - 1; /* of the steps of the entry: the others are copies for it */
         while (plan->steps[last].entry != step->entry) last--;
         check_together(plan, rules, s);
-        if (step->op == MIA__OP_FUSED && step->core_count > 0) {
+        if (step->op == MIA__OP_FUSED && step->core_count > 0 &&
+            plan->instructions[step->first_instruction + step->core].op == MIA_OP_update) {
+            run_update(&memory, step);
+        } else if (step->op == MIA__OP_FUSED && step->core_count > 0) {
             run_cores(&memory, step, backwards);
         } else if (step->op == MIA__OP_FUSED) {
             run_fused(&memory, step, backwards);

@@ -45,13 +45,21 @@ static bool fuses(const void *context, const mia__plan *plan, const mia__step *s
     return mix(context, step, 20 + step->core + step->instruction_count) % 3 > 0;
 }
 
+/* Whether steps of two kinds are joined. */
+static bool joins(const void *context, const mia__plan *plan, const mia__step *first,
+                  const mia__step *other) {
+    (void)plan;
+    return mix(context, first, 30) % 3 > 0 && mix(context, other, 30) % 3 > 0;
+}
+
 static mia__plan_rules random_rules(const answers *context) {
     mia__plan_rules rules = {.context = context, .alignment = (size_t)1 << below(9)};
     if (below(2) == 0) rules.scratch = scratch;
     if (below(2) == 0) rules.takes = takes;
     if (below(2) == 0) rules.form = form;
     if (below(2) == 0) rules.fused_inputs = 1 + (uint32_t)below(MIA__MAX_OPERANDS);
-    if (below(3) > 0) rules.fusions = below(2) == 0 ? 255 : (uint32_t)below(256);
+    if (below(3) > 0) rules.fusions = below(2) == 0 ? 511 : (uint32_t)below(512);
+    if (below(2) == 0) rules.joins = joins;
     if (below(4) == 0) rules.fuses = fuses;
     return rules;
 }
@@ -239,10 +247,41 @@ static void add_motif(test_tape *t) {
     if (count > 1) (void)tape_binary(t, MIA_OP_mul, made[0], made[1], 0);
 }
 
+/* Keys and values on their way into caches: leaves x, positions, frequencies, a start, caches. */
+enum { TURN_X, TURN_POSITIONS, TURN_FREQUENCIES, TURN_START, TURN_CACHE, TURN_LEAVES = TURN_CACHE + 2 };
+
+static void add_turn_leaves(test_tape *t) {
+    int64_t d = 2 + below(3), heads = 1 + below(3), rows = 1 + below(3);
+    (void)tape_leaf(t, MIA_f32, MIA_SHAPE(d, heads, rows), 0);
+    (void)tape_leaf(t, MIA_i32, MIA_SHAPE(rows), 0);
+    (void)tape_leaf(t, MIA_f32, MIA_SHAPE(1), below(2) == 0 ? MIA__LEAF_CONSTANT : 0);
+    (void)tape_leaf(t, MIA_i32, (mia_shape){0}, 0);
+    for (int i = 0; i < 2; i++) (void)tape_leaf(t, MIA_f32, MIA_SHAPE(d, rows + below(3), heads), 0);
+}
+
+static void add_turn(test_tape *t) {
+    const uint32_t turned[] = {TURN_X, TURN_POSITIONS, TURN_FREQUENCIES};
+    if (t->tape.count + 6 > TAPE_MOST) return;
+    uint32_t x = turned[0];
+    if (below(2) == 0) x = tape_unary(t, MIA_OP_exp, x, 0);
+    const uint32_t operands[] = {x, turned[1], turned[2]};
+    if (below(5) > 0) x = tape_add(t, MIA_OP_rope, operands, 3, (mia__attributes){{below(2)}, {1}}, 0);
+    mia__view view;
+    mia_shape modes = below(4) > 0 ? MIA_SHAPE(0, 2, 1) : MIA_SHAPE(2, 0, 1);
+    assert_int_equal(mia__view_permute(MIA_f32, &t->entries[x].view, &modes, &view, NULL), MIA_OK);
+    uint32_t cache = TURN_CACHE + (uint32_t)below(2),
+             part = tape_view(t, MIA_OP_permute, x, MIA_f32, &view, 0);
+    const uint32_t into[] = {cache, part, TURN_START};
+    (void)tape_add(t, MIA_OP_update, into, 3, (mia__attributes){{1}, {0}}, 0);
+    if (below(6) == 0) (void)tape_unary(t, MIA_OP_exp, x, 0);
+    if (below(6) == 0) (void)tape_unary(t, MIA_OP_exp, cache, 0);
+}
+
 static void random_tape(test_tape *t) {
     tape_clear(t);
     int64_t leaves = 1 + below(8), operations = 1 + below(25);
-    bool model = below(3) == 0;
+    bool model = below(3) == 0, turns = !model && below(3) == 0;
+    if (turns) add_turn_leaves(t);
     if (model) { /* x, weights of a norm and of matmuls */
         int64_t k = 1 + below(4), n = 1 + below(4);
         (void)tape_leaf(t, MIA_f32, MIA_SHAPE(k, 1 + below(3)), 0);
@@ -256,6 +295,7 @@ static void random_tape(test_tape *t) {
          tries++) {
         if (below(12) == 0) repeat_entry(t);
         if (model && below(8) == 0) add_motif(t);
+        if (turns && below(8) == 0) add_turn(t);
         if (t->tape.count < (uint32_t)(leaves + operations))
             (void)(below(4) == 0 ? add_view(t) : add_operation(t));
     }
@@ -327,11 +367,18 @@ static void check_lifetimes(const mia__plan *plan) {
 /* What the random tapes are made to reach. */
 typedef struct reached {
     long steps, reordered, shared, dropped, reuses, overwritten, copies, forms, outputs, aliases,
-        instructions, cores, prologues, epilogues, norms, siblings, together;
+        instructions, cores, prologues, epilogues, norms, siblings, together, joined, turned, updated;
 } reached;
 
 static void note_cores(const mia__plan *plan, const mia__step *step, reached *sums) {
+    const mia__instruction *first = &plan->instructions[step->first_instruction];
     sums->together += step->together > 0;
+    for (uint32_t n = 0; n < step->together; n++) {
+        const mia__step *one = step + n;
+        sums->joined += one->op != MIA_OP_matmul && one->op != MIA__OP_FUSED;
+        sums->updated += one->op == MIA_OP_update && one->output.buffer == one->inputs[0].buffer;
+    }
+    sums->turned += step->core_count > 0 && first->op == MIA_OP_rope;
     if (step->core_count == 0) return;
     sums->cores++;
     sums->prologues += step->core > 0;
@@ -381,8 +428,11 @@ static void test_random_tapes(void **state) {
            "%ld copies put in, %ld forms, %ld outputs, %ld aliases\n",
            sums.steps, sums.instructions, sums.shared, sums.dropped, sums.reordered, sums.reuses,
            sums.overwritten, sums.copies, sums.forms, sums.outputs, sums.aliases);
-    printf("%ld steps with cores: %ld prologues, %ld with a norm, %ld epilogues, %ld siblings; %ld groups\n",
-           sums.cores, sums.prologues, sums.norms, sums.epilogues, sums.siblings, sums.together);
+    printf("%ld steps with cores: %ld prologues, %ld with a norm, %ld epilogues, %ld siblings; %ld groups, "
+           "%ld steps joined, of which %ld updates in place; %ld updates turn their part\n",
+           sums.cores, sums.prologues, sums.norms, sums.epilogues, sums.siblings, sums.together, sums.joined,
+           sums.updated, sums.turned);
+    assert_true(sums.joined > rounds / 10 && sums.updated > rounds / 1000 && sums.turned > rounds / 1000);
     assert_true(sums.prologues > rounds / 100 && sums.epilogues > rounds / 100);
     assert_true(sums.norms > rounds / 1000 && sums.siblings > rounds / 1000 && sums.together > rounds / 100);
     assert_true(sums.reuses > rounds / 100 && sums.overwritten > rounds / 100 && sums.copies > rounds / 100);

@@ -274,6 +274,7 @@ static void put_start(mia__kernel *k, const mia__attention *g) {
 
 static bool attend(mia__kernel *k, const mia__attention *g) {
     if (!mia__attention_operands(k, g) || !mia__attention_leave(k, g)) return false;
+    mia__kernel_u32(k, "slices", g->slices);
     mia__kernel_u32(k, "tiles", g->tiles);
     mia__kernel_u32(k, "d4", g->d4); /* not unrolled where that takes a compiler long */
     mia__kernel_u32(k, "slices", g->slices);

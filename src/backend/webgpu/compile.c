@@ -36,10 +36,18 @@ static bool describe_step(mia__kernel *k) {
     if (!within) return mia__kernel_refuse(k, "it has more than 2^32 elements");
     if (step->op == MIA_OP_gather && (step->keeps || step->first_column != 0))
         return mia__kernel_refuse(k, "its table is larger than what the GPU binds");
-    mia__kernel_family family = mia__kernel_family_of(step);
+    mia__kernel_family family = mia__kernel_family_of(k->plan, step);
     if (family == NULL) return mia__kernel_refuse(k, "it has no kernel there");
     mia__kernel_begin(k);
     return family(k);
+}
+
+/* Of `together` steps that run together as many as go into one dispatch. */
+static bool describe(mia__kernel *k, uint32_t together) {
+    if (together > 1 && mia__kernel_is_small(k->plan, k->step) &&
+        mia__kernel_jobs(k, together, describe_step))
+        return true;
+    return k->status == MIA_OK && describe_step(k);
 }
 
 static mia_status fail(const mia__kernel *k, mia_error *error) {
@@ -67,11 +75,14 @@ mia_status mia__webgpu_compile(mia__backend *backend, const mia__plan *plan, voi
                           .fields.allocator = webgpu->allocator,
                           .code.allocator = webgpu->allocator};
     mia_status status = mia__webgpu_check(webgpu, error);
+    uint32_t end = 0; /* of the steps that run together */
     for (uint32_t s = 0; status == MIA_OK && s < plan->step_count; s += kernel.taken) {
         kernel.step = &plan->steps[s];
         kernel.step_index = s;
         kernel.taken = 1;
-        if (!describe_step(&kernel)) status = fail(&kernel, error);
+        if (kernel.step->together > 0) end = s + kernel.step->together;
+        if (!describe(&kernel, s < end ? end - s : 1)) status = fail(&kernel, error);
+        if (kernel.taken > 1 && made->count > 0) made->dispatches[made->count - 1].joined = kernel.taken - 1;
         made->joined += kernel.taken - 1;
     }
     mia__text_free(&kernel.enables);

@@ -58,8 +58,11 @@ static const row rows[] = {
 };
 /* clang-format on */
 
-mia__kernel_family mia__kernel_family_of(const mia__step *step) {
-    if (step->op == MIA__OP_FUSED) return step->core_count > 0 ? mia__kernel_matmul : mia__kernel_elementwise;
+mia__kernel_family mia__kernel_family_of(const mia__plan *plan, const mia__step *step) {
+    if (step->op == MIA__OP_FUSED) {
+        if (mia__step_writes_part(plan, step)) return mia__kernel_update;
+        return step->core_count > 0 ? mia__kernel_matmul : mia__kernel_elementwise;
+    }
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         if (rows[i].op == step->op && step->custom == NULL) return rows[i].family;
     const mia__op_row *op = mia__op_row_of(step->op, step->custom);

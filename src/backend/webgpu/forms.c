@@ -33,6 +33,13 @@ static size_t scratch_of(const void *context, const mia__plan *plan, const mia__
     }
 }
 
+/* What is little work runs beside other such. */
+static bool joins(const void *context, const mia__plan *plan, const mia__step *first,
+                  const mia__step *other) {
+    (void)context;
+    return mia__kernel_is_small(plan, first) && mia__kernel_is_small(plan, other);
+}
+
 void mia__webgpu_rules(mia__webgpu *webgpu) {
     mia__plan_rules *rules = &webgpu->base.rules;
     webgpu->gpu->info.features = features_of(webgpu);
@@ -42,7 +49,8 @@ void mia__webgpu_rules(mia__webgpu *webgpu) {
     rules->fusions = webgpu->no_fusion
                          ? 0
                          : MIA__FUSE_CONTRACTION_NORM | MIA__FUSE_CONTRACTION_EPILOGUE | MIA__FUSE_SIBLINGS |
-                               MIA__FUSE_TOGETHER | MIA__FUSE_NORM_RECOMPUTED;
+                               MIA__FUSE_TOGETHER | MIA__FUSE_NORM_RECOMPUTED | MIA__FUSE_UPDATE_ROPE;
+    rules->joins = joins;
     rules->fused_inputs = webgpu->no_fusion ? 0 : MIA__MAX_OPERANDS;
     rules->scratch = scratch_of;
     if (webgpu->gpu->info.processor) webgpu->speed = 50;

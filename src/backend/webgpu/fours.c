@@ -72,7 +72,6 @@ bool mia__kernel_output_fours(mia__kernel *k) {
     uint32_t slot;
     if (count > UINT32_MAX - 256) return mia__kernel_refuse(k, "its result has more than 2^32 elements");
     mia__kernel_u32(k, "count", count);
-    mia__kernel_u32(k, "fours", (count + 3) / 4);
     if (!mia__kernel_bind(k, output->buffer, mia__kernel_fours_type(output->dtype), true, &slot))
         return false;
     mia__kernel_bits(k, "out_bits", output->dtype);
@@ -83,12 +82,6 @@ bool mia__kernel_output_fours(mia__kernel *k) {
 
 bool mia__kernel_map_fours(mia__kernel *k) {
     uint64_t fours = ((uint64_t)mia__view_count(&k->step->output.view) + 3) / 4;
-    mia__kernel_add(
-        k,
-        "@compute @workgroup_size(%d)\n"
-        "fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) n: vec3<u32>) {\n"
-        "    let q = id.x + id.y * n.x * %du;\n"
-        "    if (q < p.fours) { out_four(q, four(q)); }\n}\n",
-        MIA__KERNEL_INVOCATIONS, MIA__KERNEL_INVOCATIONS);
-    return mia__kernel_end_flat(k, (fours + MIA__KERNEL_INVOCATIONS - 1) / MIA__KERNEL_INVOCATIONS);
+    mia__kernel_put(k, "fn each(q: u32) { out_four(q, four(q)); }\n");
+    return mia__kernel_each(k, fours);
 }

@@ -9,12 +9,13 @@
 #include <string.h>
 
 void mia__kernel_begin(mia__kernel *k) {
-    mia__text_clear(&k->enables);
-    mia__text_clear(&k->fields);
     mia__text_clear(&k->code);
-    k->value_count = k->slot_count = 0;
     k->once_count = 0;
     k->nanoseconds = 0;
+    if (k->jobs != NULL) return; /* what follows is the other jobs', too */
+    mia__text_clear(&k->enables);
+    mia__text_clear(&k->fields);
+    k->value_count = k->slot_count = 0;
 }
 
 void mia__kernel_again(mia__kernel *k) {
@@ -58,7 +59,9 @@ static bool has_field(const mia__kernel *k, const char *name) {
     return false;
 }
 
-static void add_parameter(mia__kernel *k, const char *name, const char *type, uint32_t value) {
+static void add_parameter(mia__kernel *k, const char *own, const char *type, uint32_t value) {
+    char name[80];
+    (void)snprintf(name, sizeof name, "%s%s", k->jobs != NULL ? mia__jobs_prefix(k->jobs) : "", own);
     if (has_field(k, name)) return;
     if (k->value_count == MIA__KERNEL_MOST_PARAMETERS) {
         (void)mia__kernel_refuse(k, "it has too many parameters");
@@ -209,6 +212,7 @@ static double estimate(const mia__kernel *k) {
 bool mia__kernel_end(mia__kernel *k, uint64_t x, uint64_t y, uint64_t z) {
     uint32_t most = k->info.limits.workgroups;
     if (k->why != NULL) return false;
+    if (k->jobs != NULL) return mia__kernel_refuse(k, "it is no job of a dispatch");
     if (x > most || y > most || z > most)
         return mia__kernel_refuse(k, "it is larger than the GPU's dispatches");
     for (uint32_t s = 0; s < k->slot_count; s++)
@@ -248,4 +252,19 @@ bool mia__kernel_end_flat(mia__kernel *k, uint64_t workgroups) {
     if (workgroups <= most) return mia__kernel_end(k, workgroups, 1, 1);
     uint64_t rows = (workgroups + most - 1) / most;
     return mia__kernel_end(k, (workgroups + rows - 1) / rows, rows, 1);
+}
+
+bool mia__kernel_each(mia__kernel *k, uint64_t count) {
+    if (count > UINT32_MAX - MIA__KERNEL_INVOCATIONS)
+        return mia__kernel_refuse(k, "its result has more than 2^32 elements");
+    if (k->jobs != NULL) return mia__jobs_add(k, count);
+    mia__kernel_u32(k, "each", count);
+    mia__kernel_add(
+        k,
+        "@compute @workgroup_size(%d)\n"
+        "fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) n: vec3<u32>) {\n"
+        "    let i = id.x + id.y * n.x * %du;\n"
+        "    if (i < p.each) { each(i); }\n}\n",
+        MIA__KERNEL_INVOCATIONS, MIA__KERNEL_INVOCATIONS);
+    return mia__kernel_end_flat(k, (count + MIA__KERNEL_INVOCATIONS - 1) / MIA__KERNEL_INVOCATIONS);
 }

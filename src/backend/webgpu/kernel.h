@@ -33,6 +33,8 @@ typedef struct mia__kernel_slot {
     const char *element; /* WGSL type of the array's elements */
 } mia__kernel_slot;
 
+typedef struct mia__jobs mia__jobs;
+
 typedef struct mia__kernel {
     mia__webgpu *webgpu;
     mia__webgpu_program *program;
@@ -50,6 +52,7 @@ typedef struct mia__kernel {
     const char *once[MIA__KERNEL_MOST_ONCE]; /* texts that are there */
     uint32_t once_count;
     double nanoseconds; /* estimate of the dispatch; 0: by the bytes bound */
+    mia__jobs *jobs;    /* that the step is to be one of; NULL: it has dispatches of its own */
     mia_status status;  /* why it cannot be */
     const char *why;
 } mia__kernel;
@@ -59,7 +62,7 @@ typedef struct mia__kernel {
 typedef bool (*mia__kernel_family)(mia__kernel *k);
 
 /* The family of a step, NULL when there is none. */
-mia__kernel_family mia__kernel_family_of(const mia__step *step);
+mia__kernel_family mia__kernel_family_of(const mia__plan *plan, const mia__step *step);
 
 /* --- one dispatch ------------------------------------------------------------------------------- */
 
@@ -99,11 +102,28 @@ bool mia__kernel_end(mia__kernel *k, uint64_t x, uint64_t y, uint64_t z);
  * `id.x + id.y * n.x` of workgroup_id and num_workgroups. */
 bool mia__kernel_end_flat(mia__kernel *k, uint64_t workgroups);
 
+/* Ends a dispatch whose text has fn each(i: u32): called for every i below `count`. Only what ends so can be a job. */
+bool mia__kernel_each(mia__kernel *k, uint64_t count);
+
 /* Says why a step cannot be; returns false. */
 bool mia__kernel_refuse(mia__kernel *k, const char *why);
 
 /* Forgets the dispatch that was begun and why it could not be, for another try. */
 void mia__kernel_again(mia__kernel *k);
+
+/* --- several steps in one dispatch (jobs.c) ------------------------------------------------------ */
+
+/* Whether a step is little work for a GPU and ends with mia__kernel_each, so that it may be a job. */
+bool mia__kernel_is_small(const mia__plan *plan, const mia__step *step);
+
+/* Describes k->step and some of the `count - 1` steps behind it that run together with it, as many as fit, as jobs of one
+ * dispatch: each is described by `describe`, as if it were alone, and gets workgroups of its own. k->taken says how many. False
+ * when no two fit: k->step is to be described alone. */
+bool mia__kernel_jobs(mia__kernel *k, uint32_t count, bool (*describe)(mia__kernel *k));
+
+/* For kernel.c, while k->jobs is set: what the job's parameters begin with; and the end of its text. */
+const char *mia__jobs_prefix(const mia__jobs *jobs);
+bool mia__jobs_add(mia__kernel *k, uint64_t count);
 
 /* --- operands ----------------------------------------------------------------------------------- */
 
@@ -128,8 +148,8 @@ void mia__kernel_view(mia__kernel *k, const char *name, const mia__view *view);
 void mia__kernel_at(mia__kernel *k, const char *name, const mia__view *view);
 
 /* Binds the output: fn out_put(w: u32, e0: T, ...), which writes word w from as many elements as it holds, and
- * fn out_round(v: T) -> T, which rounds or wraps as storing and reading would. Parameters p.count (elements) and
- * p.words. */
+ * fn out_round(v: T) -> T, which rounds or wraps as storing and reading would. Parameters p.count: its
+ * elements. */
 bool mia__kernel_output(mia__kernel *k);
 /* The same for another name and operand. */
 bool mia__kernel_result(mia__kernel *k, const char *name, const mia__operand *operand);
@@ -146,7 +166,7 @@ bool mia__kernel_map(mia__kernel *k);
 /* Four elements at a time, of operands that lie so that four lie together wherever the first of them is the 4 q-th of
  * the view: bound as arrays of mia__kernel_fours_type, while other bindings of the same buffer are words.
  *     fn x_four(q: u32) -> vec4<T>               after mia__kernel_input_fours
- *     fn out_four(q: u32, v: vec4<T>)            after mia__kernel_output_fours; p.count, p.fours
+ *     fn out_four(q: u32, v: vec4<T>)            after mia__kernel_output_fours; p.count
  * mia__kernel_map_fours ends a dispatch whose text has fn four(q: u32) -> vec4<T>. */
 bool mia__kernel_in_fours(const mia__view *view);
 const char *mia__kernel_fours_type(mia_dtype dtype);

@@ -1,8 +1,8 @@
 /* Products of many columns by subgroup matrices, the GPU's own units for products of f16 summed in f32: a workgroup makes a tile of
  * the result, whose subgroups keep a part each, from tiles of w and x that were brought into workgroup memory as f16.
  *
- *     sx [m][64 + 8] f16    64 numbers of K at a time, in the order of tiles.c's quads; 8 more than that, so that rows begin in
- *     sw [n][64 + 8] f16    different banks
+ *     sx [m][16 + 2] vec4<f16>    64 numbers of K at a time, in the order of tiles.c's quads; 8 more than that, so that rows
+ *     sw [n][16 + 2] vec4<f16>    begin in different banks
  *
  * What comes next is on its way to registers meanwhile: x as f16, w as it lies. Rounding x to f16 is within what the default
  * precision allows; where it is exact, tiles.c does the work. */
@@ -15,7 +15,7 @@
 #define SIDE     16 /* of a matrix */
 #define DEPTH    64 /* numbers of K at a time */
 #define QUADS    (DEPTH / 4)
-#define ROW      (DEPTH + 8)
+#define ROW      (QUADS + 2) /* quads of a row of workgroup memory */
 
 typedef struct tile {
     uint32_t rows, columns; /* n and m of a workgroup */
@@ -44,10 +44,10 @@ static tile make_tile(const mia__kernel *k, const mia__product *product, uint32_
 /* Brings the next 64 numbers of every row into registers. */
 static void put_loads(mia__kernel *k, const tile *t, const char *kt) {
     uint32_t chunks = QUADS / t->chunk_quads;
-    mia__kernel_add(k, "        { let t = (%s) * %uu + xq;\n", kt, QUADS);
+    mia__kernel_add(k, "        { let t = (%s) * %uu + xq;\n        let i = place(t);\n", kt, QUADS);
     if (t->norm) mia__kernel_put(k, "        let g = g_quad(t);\n");
     for (uint32_t a = 0; a < t->x_loads; a++) {
-        mia__kernel_add(k, "        { var v = x_quad(xr%u, t);\n", a);
+        mia__kernel_add(k, "        { var v = x_quad_at(xr%u, i);\n", a);
         if (t->norm) mia__kernel_add(k, "        squares%u += dot(v, v); v *= g;\n", a);
         mia__kernel_add(k, "        rx%u = vec2<u32>(pack2x16float(v.xy), pack2x16float(v.zw)); }\n", a);
     }
@@ -59,11 +59,8 @@ static void put_loads(mia__kernel *k, const tile *t, const char *kt) {
 /* Four numbers of a tile, from `value` of 64 bits. */
 static void put_four(mia__kernel *k, const char *array, const char *row, const char *quad,
                      const char *value) {
-    mia__kernel_add(k,
-                    "        { let at = (%s) * %du + (%s) * 4u;\n        let v = %s;\n"
-                    "        let e = bitcast<vec2<f16>>(v.x); let o = bitcast<vec2<f16>>(v.y);\n"
-                    "        %s[at] = e.x; %s[at + 1u] = e.y; %s[at + 2u] = o.x; %s[at + 3u] = o.y; }\n",
-                    row, ROW, quad, value, array, array, array, array);
+    mia__kernel_add(k, "        %s[(%s) * %du + %s] = bitcast<vec4<f16>>(%s);\n", array, row, ROW, quad,
+                    value);
 }
 
 static void put_stores(mia__kernel *k, const tile *t) {
@@ -88,25 +85,29 @@ static void put_stores(mia__kernel *k, const tile *t) {
     }
 }
 
+/* Offsets and strides count elements of the arrays, vectors of four. */
 static void put_products(mia__kernel *k, const tile *t) {
-    mia__kernel_add(k, "        for (var i = 0u; i < %du; i += %du) {\n", DEPTH, SIDE);
-    for (uint32_t i = 0; i < t->down; i++)
-        mia__kernel_add(
-            k,
-            "            let a%u = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, row_major>(&sx, "
-            "(sm + %uu) * %du + i, %du);\n",
-            i, i * SIDE, ROW, ROW);
-    for (uint32_t j = 0; j < t->across; j++) {
-        mia__kernel_add(
-            k,
-            "            let b%u = subgroupMatrixLoad<subgroup_matrix_right<f16, 16, 16>, col_major>(&sw, "
-            "(sn + %uu) * %du + i, %du);\n",
-            j, j * SIDE, ROW, ROW);
+    for (uint32_t at = 0; at < QUADS; at += SIDE / 4) {
+        mia__kernel_put(k, "        {\n");
         for (uint32_t i = 0; i < t->down; i++)
-            mia__kernel_add(k, "            c%u_%u = subgroupMatrixMultiplyAccumulate(a%u, b%u, c%u_%u);\n",
-                            i, j, i, j, i, j);
+            mia__kernel_add(
+                k,
+                "            let a%u = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, row_major>(&sx, "
+                "(sm + %uu) * %du + %uu, %du);\n",
+                i, i * SIDE, ROW, at, ROW);
+        for (uint32_t j = 0; j < t->across; j++) {
+            mia__kernel_add(k,
+                            "            let b%u = subgroupMatrixLoad<subgroup_matrix_right<f16, 16, 16>, "
+                            "col_major>(&sw, "
+                            "(sn + %uu) * %du + %uu, %du);\n",
+                            j, j * SIDE, ROW, at, ROW);
+            for (uint32_t i = 0; i < t->down; i++)
+                mia__kernel_add(k,
+                                "            c%u_%u = subgroupMatrixMultiplyAccumulate(a%u, b%u, c%u_%u);\n",
+                                i, j, i, j, i, j);
+        }
+        mia__kernel_put(k, "        }\n");
     }
-    mia__kernel_put(k, "        }\n");
 }
 
 /* 16 invocations that follow each other have brought a row of x: what its squares say goes to `by`. */
@@ -138,7 +139,7 @@ static void put_results(mia__kernel *k, const tile *t) {
 static void put_main(mia__kernel *k, const tile *t) {
     uint32_t wide = t->rows / (t->across * SIDE), chunks = QUADS / t->chunk_quads;
     mia__kernel_add(k,
-                    "var<workgroup> sx: array<f16, %u>;\nvar<workgroup> sw: array<f16, %u>;\n"
+                    "var<workgroup> sx: array<vec4<f16>, %u>;\nvar<workgroup> sw: array<vec4<f16>, %u>;\n"
                     "var<workgroup> sy: array<f32, %u>;\n",
                     t->columns * ROW, t->rows * ROW, t->invocations / SUBGROUP * SIDE * SIDE);
     if (t->norm) mia__kernel_add(k, "var<workgroup> by: array<f32, %u>;\n", t->columns);
@@ -183,9 +184,10 @@ static void put_main(mia__kernel *k, const tile *t) {
 static void put_chunks(mia__kernel *k, const mia__product *product, const tile *t) {
     const mia__operand *w = product->weights[0];
     if (!t->prepared) {
-        mia__kernel_put(k, "fn w_chunk(row: u32, chunk: u32) -> vec4<u32> {\n"
-                           "    if (chunk * 2u >= p.quads) { return vec4<u32>(0u); }\n"
-                           "    let at = row / 4u + chunk * 2u;\n"
+        mia__kernel_put(k, "fn w_chunk(row: u32, chunk: u32) -> vec4<u32> {\n");
+        if (!mia__tiles_whole(k, product))
+            mia__kernel_put(k, "    if (chunk * 2u >= p.quads) { return vec4<u32>(0u); }\n");
+        mia__kernel_put(k, "    let at = row / 4u + chunk * 2u;\n"
                            "    return vec4<u32>(w_two(at), w_two(at + 1u));\n}\n");
         return;
     }
@@ -218,7 +220,7 @@ bool mia__kernel_has_matrices(const mia__kernel *k) {
 }
 
 static uint32_t workgroup_bytes(const tile *t) {
-    return (t->rows + t->columns) * ROW * 2 + t->invocations / SUBGROUP * SIDE * SIDE * 4 + t->columns * 4;
+    return (t->rows + t->columns) * ROW * 8 + t->invocations / SUBGROUP * SIDE * SIDE * 4 + t->columns * 4;
 }
 
 /* The largest tile that gives every unit of a large GPU something to do. */
@@ -233,7 +235,8 @@ static tile choose(const mia__kernel *k, const mia__product *product) {
 
 bool mia__kernel_matrices(mia__kernel *k, const mia__product *product) {
     mia_dtype dtype = product->weights[0]->dtype;
-    if (k->webgpu->precision == MIA_PRECISION_EXACT || !mia__kernel_has_matrices(k) || !mia__tiles_take(k, product))
+    if (k->webgpu->precision == MIA_PRECISION_EXACT || !mia__kernel_has_matrices(k) ||
+        !mia__tiles_take(k, product))
         return false;
     bool prepared = mia__is_prepared(k->plan, product->weights[0]);
     if (!prepared && (dtype != MIA_f16 || product->depth % 8 != 0)) return false;

@@ -19,6 +19,7 @@
 
 #define INVOCATIONS  128
 #define MOST_COLUMNS 4
+#define MOST_ROWS    2
 #define NAME         32
 
 /* How weights are read. */
@@ -313,8 +314,9 @@ static void choose(const mia__kernel *k, matvec *v) {
                    size <= INVOCATIONS;
     v->columns = product->columns < MOST_COLUMNS ? (uint32_t)product->columns : MOST_COLUMNS;
     uint32_t chunks = (uint32_t)divide_up(product->depth, chunk_elements(product, v->readings[0]));
-    v->lanes = v->subgroups ? size : 64;
-    while (v->lanes < INVOCATIONS && chunks >= 4 * v->lanes) v->lanes *= 2;
+    /* a driver that computes on the CPU switches between invocations at each barrier: few share a row */
+    v->lanes = v->subgroups ? size : k->info.processor ? MOST_ROWS * MOST_COLUMNS : 64;
+    while (!k->info.processor && v->lanes < INVOCATIONS && chunks >= 4 * v->lanes) v->lanes *= 2;
     uint64_t rows = 0;
     for (uint32_t j = 0; j < v->job_count; j++) rows += v->jobs[j].rows * v->jobs[j].core_count;
     v->rows = rows >= 4096 && product->core_count == 1 ? 2 : 1;

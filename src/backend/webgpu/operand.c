@@ -192,10 +192,8 @@ bool mia__kernel_result(mia__kernel *k, const char *name, const mia__operand *op
 bool mia__kernel_output(mia__kernel *k) {
     const mia__operand *output = &k->step->output;
     uint64_t count = (uint64_t)mia__view_count(&output->view);
-    uint32_t per_word = mia__kernel_per_word(output->dtype);
     if (count > UINT32_MAX - 256) return mia__kernel_refuse(k, "its result has more than 2^32 elements");
     mia__kernel_u32(k, "count", count);
-    mia__kernel_u32(k, "words", (count + per_word - 1) / per_word);
     return mia__kernel_result(k, "out", output);
 }
 
@@ -203,13 +201,7 @@ bool mia__kernel_map(mia__kernel *k) {
     uint32_t per_word = mia__kernel_per_word(k->step->output.dtype);
     uint64_t count = (uint64_t)mia__view_count(&k->step->output.view),
              words = (count + per_word - 1) / per_word;
-    mia__kernel_add(
-        k,
-        "@compute @workgroup_size(%d)\n"
-        "fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) n: vec3<u32>) {\n"
-        "    let w = id.x + id.y * n.x * %du;\n"
-        "    if (w >= p.words) { return; }\n",
-        MIA__KERNEL_INVOCATIONS, MIA__KERNEL_INVOCATIONS);
+    mia__kernel_put(k, "fn each(w: u32) {\n");
     switch (per_word) {
     case 1: mia__kernel_put(k, "    out_put(w, value(w));\n}\n"); break;
     case 2:
@@ -222,5 +214,5 @@ bool mia__kernel_map(mia__kernel *k) {
                            "value(min(i + 3u, last)));\n}\n");
         break;
     }
-    return mia__kernel_end_flat(k, (words + MIA__KERNEL_INVOCATIONS - 1) / MIA__KERNEL_INVOCATIONS);
+    return mia__kernel_each(k, words);
 }

@@ -92,7 +92,7 @@ bool mia__product_finish(mia__kernel *k, const mia__product *product, const char
 bool mia__webgpu_fuses(const void *context, const mia__plan *plan, const mia__step *step) {
     (void)context;
     mia__product product;
-    if (step->core_count == 0) return true;
+    if (step->core_count == 0 || mia__step_writes_part(plan, step)) return true;
     if (!mia__product_of(plan, step, &product)) return false;
     const mia__instruction *instructions = mia__product_instructions(plan, &product);
     bool narrow = mia_dtype_describe(step->output.dtype)->bytes != 4 || product.x->dtype != MIA_f32;

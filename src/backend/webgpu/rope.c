@@ -3,6 +3,7 @@
  * An angle is position * frequency, and may be a hundred thousand turns of which the last digits count. So it is counted in
  * turns, in whole numbers: what a frequency is of a turn, to 64 bits behind the point, times the position, of which what is
  * before the point falls away. Nothing is rounded until the angle is within an eighth of a turn. */
+#include "backend/webgpu/rope.h"
 #include "backend/webgpu/families.h"
 #include "backend/webgpu/reduce.h"
 
@@ -49,27 +50,27 @@ static const char turns[] =
     "        default: { return vec2<f32>(s, -c); }\n"
     "    }\n}\n";
 
-static mia__view column_of(const mia__view *x) {
-    mia__view view = *x;
-    view.extent[0] = 1;
-    return view;
+/* Mode 0 left out. */
+static mia__view columns_of(const mia__view *view) {
+    mia__view columns = {.offset = view->offset, .ndim = view->ndim - 1};
+    for (uint32_t m = 1; m < view->ndim; m++) {
+        columns.extent[m - 1] = view->extent[m];
+        columns.stride[m - 1] = view->stride[m];
+    }
+    return columns;
 }
 
-bool mia__kernel_rope(mia__kernel *k) {
-    const mia__step *step = k->step;
-    const mia__operand *x = &step->inputs[0], *frequencies = &step->inputs[2];
-    const mia__view columns = column_of(&x->view);
-    bool halves = step->attributes.i[0] == MIA_ROPE_HALVES;
+bool mia__kernel_turned(mia__kernel *k, const mia__operand *x, const mia__operand *positions,
+                        const mia__operand *frequencies, const mia__attributes *attributes) {
+    const mia__view columns = columns_of(&x->view);
+    const mia__operand position = {positions->buffer, positions->dtype, columns_of(&positions->view)};
+    bool halves = attributes->i[0] == MIA_ROPE_HALVES;
     int64_t pairs = frequencies->view.ndim > 0 ? frequencies->view.extent[0] : 1;
-    if (mia__view_count(&step->output.view) == 0) return true;
     mia__kernel_u32(k, "dim", (uint64_t)x->view.extent[0]);
-    mia__kernel_u32(k, "heads", (uint64_t)x->view.extent[1]);
     mia__kernel_u32(k, "pairs", (uint64_t)pairs);
     mia__kernel_u32(k, "step", (uint64_t)x->view.stride[0]);
-    mia__kernel_f32(k, "magnitude", step->attributes.f[0]);
-    if (!mia__kernel_output(k) || !mia__kernel_words(k, "x", x->buffer) ||
-        !mia__kernel_input(k, "position", &step->inputs[1]))
-        return false;
+    mia__kernel_f32(k, "magnitude", attributes->f[0]);
+    if (!mia__kernel_words(k, "x", x->buffer) || !mia__kernel_input(k, "position", &position)) return false;
     mia__kernel_get(k, "x", x->dtype);
     mia__kernel_view(k, "x", &columns);
     mia__kernel_at(k, "x", &columns);
@@ -93,8 +94,21 @@ bool mia__kernel_rope(mia__kernel *k) {
                     "    let frequency = frequency_get(frequency_at(%s));\n",
                     halves ? "d < p.pairs" : "(d & 1u) == 0u", halves ? "p.pairs" : "1u",
                     halves ? "p.pairs" : "1u", halves ? "select(d - p.pairs, d, first)" : "d >> 1u");
-    mia__kernel_put(k, "    let position = position_get(position_at(column / p.heads));\n"
+    mia__kernel_put(k, "    let position = position_get(position_at(column));\n"
                        "    let turn = cosine_sine(turned(position, frequency)) * p.magnitude;\n"
                        "    return one * turn.x + select(other, -other, first) * turn.y;\n}\n");
-    return mia__kernel_map(k);
+    return true;
+}
+
+bool mia__kernel_rope(mia__kernel *k) {
+    const mia__step *step = k->step;
+    const mia__operand *x = &step->inputs[0];
+    mia__operand positions = step->inputs[1]; /* as x sees them */
+    positions.view = x->view;
+    positions.view.offset = step->inputs[1].view.offset;
+    for (uint32_t m = 0; m < x->view.ndim; m++)
+        positions.view.stride[m] = m + 1 == x->view.ndim ? step->inputs[1].view.stride[0] : 0;
+    if (mia__view_count(&step->output.view) == 0) return true;
+    return mia__kernel_output(k) &&
+           mia__kernel_turned(k, x, &positions, &step->inputs[2], &step->attributes) && mia__kernel_map(k);
 }

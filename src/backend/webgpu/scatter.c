@@ -2,6 +2,7 @@
  * over, a first dispatch copies x; a second writes what is new, and nothing else. */
 #include "backend/webgpu/families.h"
 #include "backend/webgpu/math.h"
+#include "backend/webgpu/rope.h"
 #include "backend/webgpu/units.h"
 
 #include <mia/ops.h>
@@ -16,35 +17,54 @@ static bool copy_first(mia__kernel *k) {
 
 /* --- update ---------------------------------------------------------------------------------------- */
 
+/* The part that an update's rope makes: fn value, and fn bits of what it gives. */
+static bool put_turned(mia__kernel *k, const mia__units *units) {
+    const mia__operand *inputs = k->step->inputs;
+    const mia__instruction *rope = &k->plan->instructions[k->step->first_instruction];
+    mia__kernel_view(k, "part", &units->views[1]);
+    mia__kernel_bits(k, "bits", k->step->output.dtype);
+    return mia__kernel_turned(k, &inputs[1], &inputs[2], &inputs[3], &rope->attributes);
+}
+
+/* Alone, or with a rope before it, whose numbers go one by one. */
 bool mia__kernel_update(mia__kernel *k) {
     const mia__step *step = k->step;
     const mia__operand *operands[] = {&step->output, &step->inputs[1]};
-    uint32_t mode = (uint32_t)step->attributes.i[0];
+    bool turned = step->op == MIA__OP_FUSED;
+    const mia__operand *start = &step->inputs[turned ? 4 : 2];
+    const mia__attributes *attributes =
+        turned ? &k->plan->instructions[step->first_instruction + 1].attributes : &step->attributes;
+    uint32_t mode = (uint32_t)attributes->i[0];
     if (!copy_first(k)) return false;
     uint64_t count = (uint64_t)mia__view_count(&step->inputs[1].view);
     if (count == 0) return true;
     mia__units units;
     mia__units_of(&units, operands, 2);
     uint32_t block = units.inner > 0 && mode == 0 ? mia_dtype_describe(step->output.dtype)->elements : 1;
-    if (mode + units.inner > 0)
-        mia__units_widen(&units, step->inputs[1].buffer == step->inputs[2].buffer ? 4 : 16);
+    if (!turned && mode + units.inner > 0)
+        mia__units_widen(&units, step->inputs[1].buffer == start->buffer ? 4 : 16);
     mode += units.inner;
     mia__kernel_u32(k, "most", (uint64_t)(units.views[0].extent[mode] - units.views[1].extent[mode]));
     mia__kernel_u32(k, "block", block);
     mia__kernel_view(k, "y", &units.views[0]);
     if (!mia__units_target(k, &units, "y", step->output.buffer) ||
-        !mia__units_input(k, &units, 1, "x", step->inputs[1].buffer) ||
-        !mia__kernel_input(k, "start", &step->inputs[2]))
+        !(turned ? put_turned(k, &units) : mia__units_input(k, &units, 1, "x", step->inputs[1].buffer)) ||
+        !mia__kernel_input(k, "start", start))
         return false;
     mia__kernel_put(
         k, "fn each(i: u32) {\n"
            "    let start = u32(clamp(start_get(p.start_o), 0i, i32(p.most * p.block))) / p.block;\n");
-    mia__units_coordinates(k, "x", units.views[1].ndim);
+    mia__units_coordinates(k, turned ? "part" : "x", units.views[1].ndim);
     mia__kernel_put(k, "    y_set(p.y_o");
     mia__units_offset(k, "y", 0, units.views[0].ndim, 0);
-    mia__kernel_add(k, " + start * p.y_s%u, x_unit(p.x_o", mode);
-    mia__units_offset(k, "x", 0, units.views[1].ndim, 0);
-    mia__kernel_put(k, "));\n}\n");
+    mia__kernel_add(k, " + start * p.y_s%u, ", mode);
+    if (turned) {
+        mia__kernel_put(k, "bits(value(i)));\n}\n");
+    } else {
+        mia__kernel_put(k, "x_unit(p.x_o");
+        mia__units_offset(k, "x", 0, units.views[1].ndim, 0);
+        mia__kernel_put(k, "));\n}\n");
+    }
     return mia__units_each(k, (uint64_t)mia__view_count(&units.views[1]), 2.0 * units.bytes);
 }
 

@@ -34,9 +34,13 @@ bool mia__tiles_take(const mia__kernel *k, const mia__product *product) {
            in_quads(&x->view, 4) && norm && mia_dtype_describe(product->step->output.dtype)->bytes == 4;
 }
 
-static void put_scalars(mia__kernel *k, mia_dtype dtype, uint32_t slot) {
-    const char *guard =
-        "    if (t >= p.quads) { return vec4<f32>(0.0); }\n"; /* the next row's may be infinite */
+bool mia__tiles_whole(const mia__kernel *k, const mia__product *product) {
+    return product->depth % (mia__is_prepared(k->plan, product->weights[0]) ? MIA__PREPARED_GROUP : 64) == 0;
+}
+
+static void put_scalars(mia__kernel *k, mia_dtype dtype, uint32_t slot, bool whole) {
+    /* past a row's end lies the next one, which may be infinite */
+    const char *guard = whole ? "" : "    if (t >= p.quads) { return vec4<f32>(0.0); }\n";
     if (dtype == MIA_f32) {
         mia__kernel_add(k, "fn w_quad(row: u32, t: u32) -> vec4<f32> {\n%s", guard);
         mia__kernel_add(k, "    return bitcast<vec4<f32>>(b%u[row / 4u + t]);\n}\n", slot);
@@ -84,18 +88,19 @@ bool mia__tiles_put(mia__kernel *k, const mia__product *product) {
     } else {
         if (!mia__kernel_bind(k, w->buffer, w->dtype == MIA_f32 ? "vec4<u32>" : "vec2<u32>", false, &slot))
             return false;
-        put_scalars(k, w->dtype, slot);
+        put_scalars(k, w->dtype, slot, mia__tiles_whole(k, product));
         mia__kernel_view(k, "w", &w->view);
         mia__kernel_row(k, "w", &w->view, out);
     }
     if (!mia__kernel_bind(k, product->x->buffer, "vec4<u32>", false, &slot)) return false;
     mia__kernel_view(k, "x", &product->x->view);
     mia__kernel_row(k, "x", &product->x->view, out);
-    mia__kernel_add(k,
-                    "fn x_quad(row: u32, t: u32) -> vec4<f32> {\n    let i = place(t);\n"
-                    "    if (i * 4u >= p.depth) { return vec4<f32>(0.0); }\n"
-                    "    return bitcast<vec4<f32>>(b%u[row / 4u + i]);\n}\n",
-                    slot);
+    mia__kernel_add(
+        k,
+        "fn x_quad(row: u32, t: u32) -> vec4<f32> { return x_quad_at(row, place(t)); }\n"
+        "fn x_quad_at(row: u32, i: u32) -> vec4<f32> {\n"
+        "%s    return bitcast<vec4<f32>>(b%u[row / 4u + i]);\n}\n",
+        mia__tiles_whole(k, product) ? "" : "    if (i * 4u >= p.depth) { return vec4<f32>(0.0); }\n", slot);
     if (product->norm_weight == NULL) return true;
     if (!mia__kernel_bind(k, product->norm_weight->buffer, "vec4<u32>", false, &slot)) return false;
     mia__kernel_view(k, "g", &product->norm_weight->view);
@@ -197,6 +202,24 @@ static void put_results(mia__kernel *k, const tile *t) {
     }
 }
 
+/* The same in loops: compilers of drivers that compute on the CPU take a second and more for the text of each, and the
+ * products, not what follows them, are what a processor spends its time on. */
+static void put_results_in_loops(mia__kernel *k, const tile *t) {
+    uint32_t tx = t->rows / t->across, ty = t->columns / t->down, fours = t->across / 4;
+    mia__kernel_add(k, "    var c = array<vec4<f32>, %u>(", t->down * fours);
+    for (uint32_t a = 0; a < t->down; a++)
+        for (uint32_t b = 0; b < fours; b++) mia__kernel_add(k, "%sc%u_%u", a + b > 0 ? ", " : "", a, b);
+    mia__kernel_add(k,
+                    ");\n    for (var i = 0u; i < %uu; i++) {\n"
+                    "        let a = i / %uu;\n        let m = (ty + a / 4u * %uu) * 4u + a %% 4u;\n"
+                    "        let n = (tx + i %% %uu * %uu) * 4u;\n",
+                    t->down * fours, fours, ty, fours, tx);
+    if (t->norm) mia__kernel_put(k, "        c[i] *= by[m];\n");
+    mia__kernel_put(k,
+                    "        for (var j = 0u; j < 4u; j++) { y_finish(n0 + n + j, m0 + m, id.z, c[i][j]); }\n"
+                    "    }\n");
+}
+
 static void put_main(mia__kernel *k, const tile *t) {
     uint32_t tx = t->rows / t->across, step = t->invocations / QUADS;
     mia__kernel_add(k, "var<workgroup> sx: array<vec4<f32>, %u>;\nvar<workgroup> sw: array<vec4<f32>, %u>;\n",
@@ -240,7 +263,10 @@ static void put_main(mia__kernel *k, const tile *t) {
     put_products(k, t);
     mia__kernel_put(k, "        workgroupBarrier();\n    }\n");
     if (t->norm) put_norm(k, t);
-    put_results(k, t);
+    if (k->info.processor)
+        put_results_in_loops(k, t);
+    else
+        put_results(k, t);
     mia__kernel_put(k, "}\n");
 }
 

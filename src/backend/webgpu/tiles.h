@@ -8,10 +8,14 @@
 /* Whether weights and x of a product can be read in quads. */
 bool mia__tiles_take(const mia__kernel *k, const mia__product *product);
 
+/* Whether rows are runs of whole steps of any tile, and nobody has to look where they end. */
+bool mia__tiles_whole(const mia__kernel *k, const mia__product *product);
+
 /* Binds weights, x and the norm's weights, and makes
  *     fn w_quad(row: u32, t: u32) -> vec4<f32>     quad t of a row of core 0 that w_row(n, batch) gives
  *     fn w_two(i: u32) -> vec2<u32>                four f16 or bf16 as they lie
  *     fn x_quad(row: u32, t: u32) -> vec4<f32>     of x, of a row that x_row(m, batch) gives; zeros past its end
+ *     fn x_quad_at(row: u32, i: u32) -> vec4<f32>  the same, of i = place(t), where a quad lies in a row of x
  *     fn g_quad(t: u32) -> vec4<f32>               of the norm's weights, where there is one
  * and p.quads, how many a row has (of prepared weights, filled up to whole groups). */
 bool mia__tiles_put(mia__kernel *k, const mia__product *product);

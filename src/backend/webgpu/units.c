@@ -100,17 +100,8 @@ void mia__units_offset(mia__kernel *k, const char *name, uint32_t from, uint32_t
 /* --- writing -------------------------------------------------------------------------------------- */
 
 bool mia__units_each(mia__kernel *k, uint64_t count, double bytes) {
-    if (count > UINT32_MAX - 256) return mia__kernel_refuse(k, "its result has more than 2^32 elements");
-    mia__kernel_u32(k, "each", count);
     k->nanoseconds = mia__kernel_estimate((double)count * bytes);
-    mia__kernel_add(
-        k,
-        "@compute @workgroup_size(%d)\n"
-        "fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) n: vec3<u32>) {\n"
-        "    let i = id.x + id.y * n.x * %du;\n"
-        "    if (i < p.each) { each(i); }\n}\n",
-        MIA__KERNEL_INVOCATIONS, MIA__KERNEL_INVOCATIONS);
-    return mia__kernel_end_flat(k, (count + MIA__KERNEL_INVOCATIONS - 1) / MIA__KERNEL_INVOCATIONS);
+    return mia__kernel_each(k, count);
 }
 
 bool mia__units_map(mia__kernel *k, const mia__units *units) {
