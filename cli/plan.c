@@ -5,6 +5,7 @@
 #include "open.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,6 +14,7 @@ typedef struct plan_options {
     const char *path;
     int64_t rows, generated;
     uint64_t memory;
+    double temperature; /* NAN: logits are read back */
     bool json;
 } plan_options;
 
@@ -24,6 +26,8 @@ static int parse_options(plan_options *o, int argc, char **argv) {
         {"--rows", MIA__CLI_INTEGER, &o->rows, "N", "plan for a prompt of N tokens", 1, 1 << 30},
         {"-n", MIA__CLI_INTEGER, &o->generated, "N",
          "plan for N generated tokens, after the prompt if there is one", 1, 1 << 30},
+        {"--choose", MIA__CLI_FLOAT, &o->temperature, "T",
+         "with --rows or -n: the device chooses, at temperature T (default: logits are read back)", 0, 100},
         {"--memory", MIA__CLI_BYTES, &o->memory, "BYTES",
          "find the largest context, up to --ctx, that needs no more; K, M, G count 1024s", 0, 0},
         MIA__CLI_DEVICE_OPTION(&o->model),
@@ -51,7 +55,7 @@ static mia_status plan_context(mia__cli_model *model, int64_t context, mia_lm_me
     mia_lm_close(model->lm);
     model->lm = NULL;
     mia_status status = mia_lm_open(model->device, model->weights, &options, &model->lm, error);
-    return status == MIA_OK ? mia_lm_plan(model->lm, 0, 0, memory, error) : status;
+    return status == MIA_OK ? mia_lm_plan(model->lm, 0, 0, NULL, memory, error) : status;
 }
 
 /* The largest context that fits, which the model is then open with. */
@@ -119,21 +123,25 @@ static void print_table(const mia__cli_model *model, const mia_lm_memory *memory
 }
 
 int mia__cli_plan(int argc, char **argv) {
-    plan_options o = {.model = {.threads = 1, .unloaded = true}};
+    plan_options o = {.model = {.threads = 1, .unloaded = true}, .temperature = NAN};
     int code = parse_options(&o, argc, argv);
     if (code < 0) code = mia__cli_check_device("plan", o.model.device);
     if (code >= 0) return code;
     if (o.memory > 0 && (o.rows > 0 || o.generated > 0))
         return mia__cli_misuse("plan", "--memory and %s exclude each other", o.rows > 0 ? "--rows" : "-n");
+    bool chooses = !isnan(o.temperature);
+    if (chooses && o.rows == 0 && o.generated == 0)
+        return mia__cli_misuse("plan", "--choose goes with --rows or -n");
     mia__cli_model model = {.device = NULL};
     code = mia__cli_open_weights("plan", o.path, &model);
     if (code < 0) code = mia__cli_open_model("plan", &o.model, &model);
     if (code >= 0) return code;
     mia_lm_memory memory = {0};
     mia_error error = {0};
+    const mia_lm_choice choice = {.temperature = chooses ? (float)o.temperature : 0};
     if (o.memory > 0)
         code = fit_context(&o, &model, &memory);
-    else if (mia_lm_plan(model.lm, o.rows, o.generated, &memory, &error) != MIA_OK)
+    else if (mia_lm_plan(model.lm, o.rows, o.generated, chooses ? &choice : NULL, &memory, &error) != MIA_OK)
         code = mia__cli_fail("plan", "%s", error.message);
     if (code < 0 && o.json) code = print_json(&model, &memory);
     if (code < 0) {

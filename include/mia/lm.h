@@ -151,12 +151,21 @@ typedef struct mia_lm_memory {
     uint64_t peak_bytes;     /* the sum */
 } mia_lm_memory;
 
+/* How a step chooses the token that follows on the device: by its logits alone, as a sampler without a penalty and without
+ * a limit to the candidates would. */
+typedef struct mia_lm_choice {
+    float temperature; /* 0: the most likely token, of equals the first; else a draw */
+    uint64_t seed;     /* of the draws, which it and the length of the state decide, each for itself */
+} mia_lm_choice;
+
 /* What it needs to read a prompt of so many tokens into a fresh state, for the logits after its last, and to generate
- * so many more, a token a step: exactly what the device then holds at the most, once the model is loaded. With 0 and 0: the most in any use of
- * one state, all logits and growing caches included. Plans; runs and loads nothing. Fails with INVALID_ARGUMENT (more
- * tokens than the context holds), OVER_LIMIT (more than can be counted), NO_MEMORY. */
+ * so many more, a token a step: exactly what the device then holds at the most, once the model is loaded. choice NULL: logits are
+ * read back (mia_lm_step); else the device chooses so (mia_lm_step_choose_begin). With 0 and 0: the most in any use of one state,
+ * whatever the choice, all logits and growing caches included. Plans; runs and loads nothing. Fails with INVALID_ARGUMENT (more
+ * tokens than the context holds, a choice that a step would refuse), OVER_LIMIT (more than can be counted), NO_MEMORY. */
 MIA_API MIA_MUST_CHECK mia_status mia_lm_plan(mia_lm *lm, int64_t prompt, int64_t generated,
-                                              mia_lm_memory *out, mia_error *error);
+                                              const mia_lm_choice *choice, mia_lm_memory *out,
+                                              mia_error *error);
 MIA_API const mia_tokenizer *mia_lm_tokenizer(const mia_lm *lm);
 
 /* --- state: a sequence of tokens that the model has read -------------------------------------- */
@@ -192,13 +201,6 @@ MIA_API MIA_MUST_CHECK mia_status mia_lm_step(mia_lm_state *state, const int32_t
 MIA_API MIA_MUST_CHECK mia_status mia_lm_step_begin(mia_lm_state *state, const int32_t *ids, size_t count,
                                                     unsigned flags, float *logits, mia_error *error);
 MIA_API MIA_MUST_CHECK mia_status mia_lm_step_poll(mia_lm_state *state, mia_error *error);
-
-/* How a step chooses the token that follows on the device: by its logits alone, as a sampler without a penalty and without
- * a limit to the candidates would. */
-typedef struct mia_lm_choice {
-    float temperature; /* 0: the most likely token, of equals the first; else a draw */
-    uint64_t seed;     /* of the draws, which it and the length of the state decide, each for itself */
-} mia_lm_choice;
 
 /* Reads `count` tokens as mia_lm_step_begin does, and has the device choose the one that follows; no logits leave it. ids
  * NULL: reads the token that was chosen last, which need not be known here: so the next step can begin before its

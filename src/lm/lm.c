@@ -140,7 +140,7 @@ static void close_constants(mia_lm *lm) {
 /* The most that any use of a state needs, held against the limit. */
 static mia_status plan_memory(mia_lm *lm, uint64_t limit, mia_error *error) {
     mia_lm_memory memory;
-    mia_status status = mia_lm_plan(lm, 0, 0, &memory, error);
+    mia_status status = mia_lm_plan(lm, 0, 0, NULL, &memory, error);
     if (status != MIA_OK) return status;
     lm->needed_bytes = memory.peak_bytes;
     if (limit != 0 && lm->needed_bytes > limit)

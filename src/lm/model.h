@@ -135,6 +135,9 @@ struct mia_lm_state {
 void mia__state_record(mia_lm_state *state, const int32_t *ids, int64_t count, int64_t rows, int64_t capacity,
                        mia__logits logits);
 
+/* Whether a step can choose so; INVALID_ARGUMENT otherwise. */
+mia_status mia__choice_check(const mia_lm_choice *choice, mia_error *error);
+
 /* Lists in state->values what a chunk's run is asked for: caches, and logits if any. Borrowed handles. */
 size_t mia__state_values(mia_lm_state *state, mia__logits logits);
 

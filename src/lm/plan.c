@@ -8,7 +8,9 @@
 typedef struct need {
     mia_lm *lm;
     mia_lm_state *state;
-    bool any_order;      /* the run with the most values may come after the one with the largest arena */
+    mia__logits
+        wanted;     /* after the last token of a prompt, and after each that is generated: LAST or CHOICE */
+    bool any_order; /* the run with the most values may come after the one with the largest arena */
     mia_lm_memory found; /* of the run that needs most; peak_bytes stays 0 */
     uint64_t arena;      /* the largest so far */
     uint64_t seen;       /* plans */
@@ -32,7 +34,8 @@ static mia_status too_much(const mia_lm *lm, mia_error *error) {
                          mia_weights_name(lm->weights), lm->context);
 }
 
-/* The state's caches become `capacity` rows without numbers, as if a run had made them. */
+/* The state's caches become `capacity` rows without numbers, as if a run had made them; and so does the token that it
+ * chose. */
 static void settle(mia_lm_state *state, int64_t capacity) {
     const mia__parameters *p = &state->lm->parameters;
     for (size_t i = 0; i < state->cache_count; i++) {
@@ -42,6 +45,10 @@ static void settle(mia_lm_state *state, int64_t capacity) {
     }
     if (state->logits.untyped.device != NULL) mia_unref(state->logits);
     state->logits = (mia_tensor_f32){{0}};
+    if (state->chosen.untyped.device != NULL) {
+        mia_unref(state->chosen);
+        state->chosen = mia_input(i32, state->lm->device, MIA_SHAPE(1));
+    }
     state->capacity = capacity;
 }
 
@@ -64,14 +71,16 @@ static mia_status add_run(need *n, const mia_plan_info *info, int64_t capacity, 
     return MIA_OK;
 }
 
-/* Plans a chunk of `count` tokens in `rows` rows, which follow what the state has read. */
+/* Plans a chunk of `count` tokens in `rows` rows, which follow what the state has read; of one token that the device chose
+ * before, if it did. */
 static mia_status plan_chunk(need *n, int64_t count, int64_t rows, int64_t capacity, mia__logits logits,
                              mia_error *error) {
     static const int32_t ids[MIA__CHUNK_ROWS];
     mia_lm_state *state = n->state;
     mia_plan_info info;
     int64_t outgrown = state->capacity != capacity ? state->capacity : 0;
-    mia__state_record(state, ids, count, rows, capacity, logits);
+    bool was_chosen = count == 1 && state->chosen.untyped.device != NULL;
+    mia__state_record(state, was_chosen ? NULL : ids, count, rows, capacity, logits);
     mia_status status = mia_tensor_plan(state->values, mia__state_values(state, logits), &info, error);
     if (status == MIA_OK) status = add_run(n, &info, capacity, outgrown, error);
     settle(state, capacity);
@@ -90,8 +99,8 @@ static mia_status plan_prompt(need *n, int64_t prompt, mia_error *error) {
         same = rows == last ? same + 1 : 0;
         last = rows;
         if (same < 2 || count == left)
-            status = plan_chunk(n, count, rows, capacity, count == left ? MIA__LOGITS_LAST : MIA__LOGITS_NONE,
-                                error);
+            status =
+                plan_chunk(n, count, rows, capacity, count == left ? n->wanted : MIA__LOGITS_NONE, error);
         else
             n->state->length += count; /* the third alike, with caches that are there, is as the second */
     }
@@ -104,7 +113,7 @@ static mia_status plan_generation(need *n, int64_t until, mia_error *error) {
     while (status == MIA_OK && state->length < until) {
         int64_t capacity = mia__state_capacity(n->lm, state->length + 1), before = state->capacity;
         if (capacity < before) capacity = before;
-        status = plan_chunk(n, 1, 1, capacity, MIA__LOGITS_LAST, error);
+        status = plan_chunk(n, 1, 1, capacity, n->wanted, error);
         if (capacity == before && state->length < capacity) /* so do the others until the caches are full */
             state->length = capacity < until ? capacity : until;
     }
@@ -112,7 +121,8 @@ static mia_status plan_generation(need *n, int64_t until, mia_error *error) {
 }
 
 /* The largest chunks on a fresh state, on a full one, and on one that grows for the last time, since the caches that
- * it grows out of stay until the run that makes the full ones is over. */
+ * it grows out of stay until the run that makes the full ones is over. And the device's own choice, for the noise of its
+ * draws. */
 static mia_status plan_any_use(need *n, mia_error *error) {
     mia_lm_state *state = n->state;
     int64_t context = n->lm->context, outgrown = MIA__FIRST_CAPACITY, most = mia__chunk_largest(context);
@@ -131,20 +141,32 @@ static mia_status plan_any_use(need *n, mia_error *error) {
         state->length = 0;
         status = plan_chunk(n, rows, rows, context, logits, error);
     }
-    state->length = 0;
-    return status == MIA_OK ? plan_chunk(n, 1, 1, context, MIA__LOGITS_LAST, error) : status;
+    for (int one = 0; status == MIA_OK && one < 2; one++) {
+        int64_t rows = one ? 1 : most;
+        state->length = 0;
+        if (one) status = plan_chunk(n, rows, rows, context, MIA__LOGITS_LAST, error);
+        state->length = 0;
+        if (status == MIA_OK) status = plan_chunk(n, rows, rows, context, MIA__LOGITS_CHOICE, error);
+    }
+    return status;
 }
 
-mia_status mia_lm_plan(mia_lm *lm, int64_t prompt, int64_t generated, mia_lm_memory *out, mia_error *error) {
+mia_status mia_lm_plan(mia_lm *lm, int64_t prompt, int64_t generated, const mia_lm_choice *choice,
+                       mia_lm_memory *out, mia_error *error) {
+    const mia_lm_choice draw = {.temperature = 1};
     *out = (mia_lm_memory){0};
+    if (choice != NULL && mia__choice_check(choice, error) != MIA_OK) return MIA_ERROR_INVALID_ARGUMENT;
     if (prompt < 0 || generated < 0 || prompt > lm->context || generated > lm->context - prompt)
         return mia_error_set(error, MIA_ERROR_INVALID_ARGUMENT,
                              "%" PRId64 " and %" PRId64
                              " tokens cannot be planned: the context holds %" PRId64,
                              prompt, generated, lm->context);
-    need n = {.lm = lm, .any_order = prompt == 0 && generated == 0};
+    need n = {.lm = lm,
+              .wanted = choice != NULL ? MIA__LOGITS_CHOICE : MIA__LOGITS_LAST,
+              .any_order = prompt == 0 && generated == 0};
     mia_status status = mia_lm_state_open(lm, &n.state, error);
     if (status != MIA_OK) return status;
+    n.state->choice = choice != NULL && !n.any_order ? *choice : draw;
     if (n.any_order) {
         status = plan_any_use(&n, error);
         n.found.arena_bytes = n.arena;

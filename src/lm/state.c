@@ -267,6 +267,13 @@ static void begin_step(mia_lm_state *state, const int32_t *ids, size_t count) {
     begin_chunk(state);
 }
 
+mia_status mia__choice_check(const mia_lm_choice *choice, mia_error *error) {
+    if (choice->temperature >= 0 && isfinite(choice->temperature)) return MIA_OK;
+    return mia_error_set(error, MIA_ERROR_INVALID_ARGUMENT,
+                         "a choice at temperature %g: it has to be a finite number of at least 0",
+                         (double)choice->temperature);
+}
+
 mia_status mia_lm_step_begin(mia_lm_state *state, const int32_t *ids, size_t count, unsigned flags,
                              float *logits, mia_error *error) {
     mia_status status = check_step(state, ids, ids != NULL ? count : 0, error);
@@ -281,11 +288,8 @@ mia_status mia_lm_step_begin(mia_lm_state *state, const int32_t *ids, size_t cou
 mia_status mia_lm_step_choose_begin(mia_lm_state *state, const int32_t *ids, size_t count,
                                     const mia_lm_choice *choice, mia_error *error) {
     mia_status status = check_step(state, ids, ids != NULL ? count : 1, error);
+    if (status == MIA_OK) status = mia__choice_check(choice, error);
     if (status != MIA_OK) return status;
-    if (!(choice->temperature >= 0 && isfinite(choice->temperature)))
-        return mia_error_set(error, MIA_ERROR_INVALID_ARGUMENT,
-                             "a choice at temperature %g: it has to be a finite number of at least 0",
-                             (double)choice->temperature);
     if (ids == NULL && state->chosen.untyped.device == NULL)
         return mia_error_set(error, MIA_ERROR_INVALID_ARGUMENT, "no token was chosen that a step could read");
     state->flags = 0;

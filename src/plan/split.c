@@ -55,12 +55,21 @@ static uint64_t common_multiple(uint64_t a, uint64_t b) {
     return a / x * b;
 }
 
-/* From the first to the last unit of a view; it begins where both a binding and a unit of the type may. */
-static window window_of(const splitter *s, const mia__operand *operand) {
+/* Kernels write their result from the beginning of what is bound on, but for those that change a part of their first
+ * operand. */
+static bool writes_from_begin(const splitter *s, const mia__step *step) {
+    return !mia__step_writes_part(s->plan, step) || step->output.buffer != step->inputs[0].buffer;
+}
+
+/* From the first to the last unit of a view; it begins where both a binding and a unit of the type may. Small buffers are
+ * bound as they are, unless a range of a result is not at their beginning. */
+static window window_of(const splitter *s, const mia__step *step, const mia__operand *operand) {
     const mia_dtype_info *info = mia_dtype_describe(operand->dtype);
     const mia__view *view = &operand->view;
     size_t bytes = s->plan->buffers[operand->buffer].bytes;
-    if (bytes <= s->limit) return (window){.root = operand->buffer, .end = bytes, .whole = true};
+    bool apart =
+        operand->buffer == step->output.buffer && step->output.view.offset != 0 && writes_from_begin(s, step);
+    if (bytes <= s->limit && !apart) return (window){.root = operand->buffer, .end = bytes, .whole = true};
     int64_t first = view->offset, last = view->offset;
     for (uint32_t m = 0; m < view->ndim; m++) {
         int64_t extent = view->extent[m];
@@ -69,9 +78,9 @@ static window window_of(const splitter *s, const mia__operand *operand) {
         int64_t reach = (extent - 1) * view->stride[m];
         *(reach < 0 ? &first : &last) += reach;
     }
-    uint64_t step = common_multiple(s->alignment, info->bytes), begin = (uint64_t)first * info->bytes;
+    uint64_t grain = common_multiple(s->alignment, info->bytes), begin = (uint64_t)first * info->bytes;
     return (window){
-        .root = operand->buffer, .begin = begin / step * step, .end = (uint64_t)(last + 1) * info->bytes};
+        .root = operand->buffer, .begin = begin / grain * grain, .end = (uint64_t)(last + 1) * info->bytes};
 }
 
 /* Of an input: the form that the backend wants of it, if it is a run of a constant's bytes. */
@@ -79,7 +88,7 @@ static window window_of_input(const splitter *s, const mia__step *step, uint32_t
     const mia__operand *operand = &step->inputs[input];
     const mia__plan_buffer *buffer = &s->plan->buffers[operand->buffer];
     const mia__plan_rules *rules = s->planner->rules;
-    window w = window_of(s, operand);
+    window w = window_of(s, step, operand);
     if (w.whole || buffer->kind != MIA__BUFFER_LEAF || rules->form == NULL ||
         (s->planner->tape->entries[buffer->index].flags & MIA__LEAF_CONSTANT) == 0 ||
         operand->view.ndim > MIA_MAX_MODES)
@@ -120,7 +129,7 @@ static bool join_one(const splitter *s, const mia__step *step, windows *w) {
 static void find_windows(const splitter *s, const mia__step *step, windows *w) {
     w->count = step->input_count + 1;
     for (uint32_t i = 0; i < step->input_count; i++) w->at[i] = window_of_input(s, step, i);
-    w->at[step->input_count] = window_of(s, &step->output);
+    w->at[step->input_count] = window_of(s, step, &step->output);
     while (join_one(s, step, w)) continue;
 }
 
@@ -132,6 +141,8 @@ static size_t scratch_of(const splitter *s, const mia__step *step) {
 }
 
 static bool fits(const splitter *s, const mia__step *step, const windows *w) {
+    uint64_t begin = (uint64_t)step->output.view.offset * mia_dtype_describe(step->output.dtype)->bytes;
+    if (begin != w->at[step->input_count].begin && writes_from_begin(s, step)) return false;
     for (uint32_t i = 0; i < w->count; i++)
         if (bound_bytes(&w->at[i]) > s->limit) return false;
     return scratch_of(s, step) <= s->limit;

@@ -141,16 +141,6 @@ static void report(session *s, const program *p, const tested *t, const char *fa
     program_print(p);
 }
 
-/* Views and movement give the very bytes; other integers the very numbers. */
-static bool same_bytes_asked(const program *p, const result *want) {
-    mia_op op = p->row->op;
-    mia_op_class op_class = mia_op_describe(op)->op_class;
-    if (op == MIA_OP_convert || (p->row->form == SIGNATURE_SCATTER && p->a != MIA_SCATTER_SET))
-        return !is_real(want->dtype);
-    return op_class == MIA_CLASS_VIEW || (op_class == MIA_CLASS_MOVEMENT && op != MIA_OP_embedding) ||
-           !is_real(want->dtype);
-}
-
 static void compare_numbers(session *s, const program *p, const tested *t, const result *want,
                             const result *got) {
     int64_t count;
@@ -177,14 +167,8 @@ static void compare_numbers(session *s, const program *p, const tested *t, const
     free(slack);
 }
 
-/* Blocks of 256 are made on other devices: their scales are looked for in f64. */
-static bool refused_on_gpu(const program *p) {
-    return on_gpu && p->row->op == MIA_OP_convert && p->target != p->dtype && p->expected == MIA_OK &&
-           block_of(p->target) == 256;
-}
-
 static void compare(session *s, const program *p, const tested *t, const result *want, const result *got) {
-    if (refused_on_gpu(p) && got->status == MIA_ERROR_UNSUPPORTED) return;
+    if (on_gpu && refused_on_gpu(p) && got->status == MIA_ERROR_UNSUPPORTED) return;
     if (got->status != want->status)
         report(s, p, t, got->status == MIA_OK ? "runs, and the reference refuses it" : got->error.message);
     else if (got->status != MIA_OK)

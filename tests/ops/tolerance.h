@@ -419,4 +419,20 @@ static inline bool is_near(mia_dtype dtype, double want, double got, double slac
     return fabs(want - got) <= slack;
 }
 
+/* Views and movement give the very bytes; other integers the very numbers. */
+static inline bool same_bytes_asked(const program *p, const result *want) {
+    mia_op op = p->row->op;
+    mia_op_class op_class = mia_op_describe(op)->op_class;
+    if (op == MIA_OP_convert || (p->row->form == SIGNATURE_SCATTER && p->a != MIA_SCATTER_SET))
+        return !is_real(want->dtype);
+    return op_class == MIA_CLASS_VIEW || (op_class == MIA_CLASS_MOVEMENT && op != MIA_OP_embedding) ||
+           !is_real(want->dtype);
+}
+
+/* Blocks of 256 are made on other devices than GPUs: their scales are looked for in f64. */
+static inline bool refused_on_gpu(const program *p) {
+    return p->row->op == MIA_OP_convert && p->target != p->dtype && p->expected == MIA_OK &&
+           block_of(p->target) == 256;
+}
+
 #endif

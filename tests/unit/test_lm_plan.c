@@ -1,5 +1,7 @@
 /* What a model says that it needs, before anything is loaded, is what its device then holds: of tiny random models and
- * of the bundled one, to the byte. And how many kernels a layer takes. */
+ * of the bundled one, to the byte, on a GPU too (which is the recording one). And how many kernels a layer takes. */
+#include "backend/webgpu/webgpu.h"
+#include "support/recording_gpu.h"
 #include "support/tiny_llama.h"
 
 #include <mia/mia.h>
@@ -39,17 +41,41 @@ static uint64_t run(const session *s, int64_t prompt, int64_t generated) {
     return mia_device_count(s->device).peak_bytes;
 }
 
-static void compare(const char *path, const char *backend, bool unloaded, int64_t context, int64_t prompt,
-                    int64_t generated) {
+/* Likewise where the device chooses, and each step but the first begins before the number of its token is read, as in
+ * generate.c. */
+static uint64_t run_choosing(const session *s, int64_t prompt, int64_t generated,
+                             const mia_lm_choice *choice) {
+    static const int32_t ids[600];
+    mia_lm_state *state;
+    mia_error error;
+    mia_ticket *coming = NULL;
+    int32_t id;
+    OK(mia_lm_state_open(s->lm, &state, &error));
+    for (int64_t step = prompt > 0 ? 0 : 1; step <= generated; step++) {
+        size_t count = step == 0 ? (size_t)prompt : 1;
+        OK(mia_lm_step_choose_begin(state, coming == NULL ? ids : NULL, count, choice, &error));
+        mia_ticket_wait(coming);
+        if (coming != NULL) OK(mia_ticket_finish(coming, &error));
+        OK(mia_lm_step_wait(state, &error));
+        coming = mia_tensor_read_begin(mia_lm_chosen(state).untyped, &id, sizeof id, __FILE__, __LINE__);
+    }
+    mia_ticket_wait(coming);
+    OK(mia_ticket_finish(coming, &error));
+    mia_lm_state_close(state);
+    return mia_device_count(s->device).peak_bytes;
+}
+
+static void compare(const char *path, const char *backend, bool unloaded, const mia_lm_choice *choice,
+                    int64_t context, int64_t prompt, int64_t generated) {
     mia_error error;
     mia_lm_memory memory;
     const mia_device_options device = {.backend = backend, .threads = 2};
     session s =
         open_session(weights_of(path), &device, &(mia_lm_options){.context = context, .unloaded = unloaded});
-    OK(mia_lm_plan(s.lm, prompt, generated, &memory, &error));
+    OK(mia_lm_plan(s.lm, prompt, generated, choice, &memory, &error));
     assert_int_equal(memory.peak_bytes, memory.constant_bytes + memory.prepared_bytes + memory.cache_bytes +
                                             memory.arena_bytes + memory.value_bytes);
-    uint64_t peak = run(&s, prompt, generated);
+    uint64_t peak = choice != NULL ? run_choosing(&s, prompt, generated, choice) : run(&s, prompt, generated);
     if (unloaded) /* the output's weights may come after the chunk that needs most without them */
         assert_true(peak <= memory.peak_bytes && peak > memory.peak_bytes / 10 * 9);
     else
@@ -60,21 +86,27 @@ static void compare(const char *path, const char *backend, bool unloaded, int64_
 
 static void test_tiny(void **state) {
     (void)state;
+    static const mia_lm_choice likeliest, draw = {.temperature = 0.7F, .seed = 5};
+    static const mia_lm_choice *const choices[] = {NULL, &likeliest, &draw};
+    static const char *const backends[] = {"cpu", "cpu", "reference", "webgpu"};
     static const int64_t cases[][3] = {{600, 1, 0},   {600, 0, 1},    {600, 5, 3},   {600, 40, 0},
                                        {600, 257, 0}, {600, 512, 1},  {600, 599, 1}, {600, 200, 400},
                                        {600, 0, 600}, {600, 600, 0},  {64, 64, 0},   {64, 10, 54},
                                        {256, 255, 1}, {300, 130, 170}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-        for (int way = 0; way < 3; way++)
-            compare(NULL, way == 2 ? "reference" : "cpu", way == 1, cases[i][0], cases[i][1], cases[i][2]);
+        for (int way = 0; way < 12; way++)
+            compare(NULL, backends[way % 4], way % 4 == 1, choices[way / 4], cases[i][0], cases[i][1],
+                    cases[i][2]);
 }
 
 static void test_bundled(void **state) {
     (void)state;
     static const int64_t cases[][3] = {{0, 7, 3}, {0, 250, 9}, {512, 512, 0}, {300, 300, 0}, {64, 0, 64}};
+    static const mia_lm_choice draw = {.temperature = 1};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-        compare(MIA_MODELS_DIR "/mia-tales-9m-q8_0.gguf", "cpu", false, cases[i][0], cases[i][1],
-                cases[i][2]);
+        for (int way = 0; way < 3; way++)
+            compare(MIA_MODELS_DIR "/mia-tales-9m-q8_0.gguf", way == 0 ? "cpu" : "webgpu", false,
+                    way == 2 ? &draw : NULL, cases[i][0], cases[i][1], cases[i][2]);
 }
 
 /* The most that any use needs is needed by one: all logits, from a state that then grows for the last time, on a
@@ -103,12 +135,14 @@ static void test_nothing_is_loaded(void **state) {
     mia_lm_memory memory;
     session s = open_session(weights_of(MIA_MODELS_DIR "/mia-tales-9m-q8_0.gguf"),
                              &(mia_device_options){.threads = 1}, &(mia_lm_options){.unloaded = true});
-    OK(mia_lm_plan(s.lm, 100, 100, &memory, &error));
+    OK(mia_lm_plan(s.lm, 100, 100, NULL, &memory, &error));
     assert_true(memory.prepared_bytes + memory.constant_bytes > 8000000);
     assert_true(mia_device_count(s.device).peak_bytes < 100000);
-    assert_int_equal(mia_lm_plan(s.lm, 1, mia_lm_describe(s.lm).context, &memory, &error),
+    assert_int_equal(mia_lm_plan(s.lm, 1, mia_lm_describe(s.lm).context, NULL, &memory, &error),
                      MIA_ERROR_INVALID_ARGUMENT);
-    assert_int_equal(mia_lm_plan(s.lm, -1, 2, &memory, &error), MIA_ERROR_INVALID_ARGUMENT);
+    assert_int_equal(mia_lm_plan(s.lm, -1, 2, NULL, &memory, &error), MIA_ERROR_INVALID_ARGUMENT);
+    assert_int_equal(mia_lm_plan(s.lm, 1, 2, &(mia_lm_choice){.temperature = -1}, &memory, &error),
+                     MIA_ERROR_INVALID_ARGUMENT);
     close_session(&s);
 }
 
@@ -152,5 +186,6 @@ int main(void) {
         cmocka_unit_test(test_nothing_is_loaded),
         cmocka_unit_test(test_kernels_of_a_layer),
     };
+    mia__webgpu_set_seam(&recording_gpu_type);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -330,6 +330,7 @@ static long check_bindings(const mia__plan *plan, const mia__step *step, size_t 
     uint32_t count = mia__step_bindings(plan, step, bindings);
     long shared = 0;
     assert_true(count > 0);
+    if (!mia__step_writes_part(plan, step)) assert_int_equal(step->output.view.offset, 0);
     for (uint32_t i = 0; i < count; i++) {
         bound x = where_bound(plan, bindings[i].buffer);
         bool output = bindings[i].buffer == step->output.buffer || bindings[i].buffer == step->scratch;

@@ -34,8 +34,6 @@ static bool describe_step(mia__kernel *k) {
     bool within = is_within(k->plan, &step->output);
     for (uint32_t i = 0; i < step->input_count; i++) within = within && is_within(k->plan, &step->inputs[i]);
     if (!within) return mia__kernel_refuse(k, "it has more than 2^32 elements");
-    if (step->op == MIA_OP_gather && (step->keeps || step->first_column != 0))
-        return mia__kernel_refuse(k, "its table is larger than what the GPU binds");
     mia__kernel_family family = mia__kernel_family_of(k->plan, step);
     if (family == NULL) return mia__kernel_refuse(k, "it has no kernel there");
     mia__kernel_begin(k);

@@ -1,9 +1,10 @@
-/* Movement of elements from where indices say: gather, take, take_along. An index outside gives zeros. */
+/* Movement of elements from where indices say: gather, take, take_along. An index outside gives zeros, or, of a table that
+ * was cut (mia__step.keeps), leaves what is there. */
 #include "backend/webgpu/families.h"
 #include "backend/webgpu/units.h"
 
 /* The output and the first input as units, and the second as indices `ids`. Where both lie in one buffer, which is bound
- * once, units stay words. */
+ * once, units stay words. Of a table that was cut, y_unit reads what the result has. */
 static bool begin(mia__kernel *k, mia__units *units, bool places_of_mode_0) {
     const mia__step *step = k->step;
     const mia__operand *operands[] = {&step->output, &step->inputs[0]};
@@ -13,19 +14,24 @@ static bool begin(mia__kernel *k, mia__units *units, bool places_of_mode_0) {
     if (!mia__units_input(k, units, 1, "x", step->inputs[0].buffer) ||
         !mia__kernel_input(k, "ids", &step->inputs[1]))
         return false;
-    mia__kernel_view(k, "y", &units->views[0]);
+    if (!step->keeps)
+        mia__kernel_view(k, "y", &units->views[0]);
+    else if (!mia__units_input(k, units, 0, "y", step->output.buffer))
+        return false;
     mia__kernel_add(k, "fn unit(i: u32) -> %s {\n", mia__units_type(units));
     mia__units_coordinates(k, "y", units->views[0].ndim);
     return true;
 }
 
-/* The index, which is at coordinates `first` on, and out with zeros when it leads outside of mode `mode` of x. */
+/* The index, which is at coordinates `first` on, and out when it leads outside of mode `mode` of x. */
 static void put_index(mia__kernel *k, const mia__units *units, uint32_t first, uint32_t mode) {
     uint32_t ndim = k->step->inputs[1].view.ndim;
     mia__kernel_put(k, "    let id = bitcast<u32>(ids_get(p.ids_o");
     mia__units_offset(k, "ids", 0, ndim, first);
-    mia__kernel_add(k, "));\n    if (id >= p.x_e%u) { return %s(); }\n    return x_unit(p.x_o + id * p.x_s%u",
-                    mode, mia__units_type(units), mode); /* a negative one is large */
+    mia__kernel_u32(k, "first", (uint64_t)k->step->first_column); /* 0 but of a table that was cut */
+    mia__kernel_add(k, ")) - p.first;\n    if (id >= p.x_e%u) { return %s(%s); }\n", mode,
+                    k->step->keeps ? "y_unit" : mia__units_type(units), k->step->keeps ? "i" : "");
+    mia__kernel_add(k, "    return x_unit(p.x_o + id * p.x_s%u", mode); /* a negative one is large */
 }
 
 bool mia__kernel_gather(mia__kernel *k) {
