@@ -9,6 +9,7 @@
 #     --build FOLDER      where to build (build-gpu); results are in FOLDER/results
 #     --models LIST       of the models below, "1.1B 7B" (the default)
 #     --types LIST        their weights, "f16 q8_0 q4_0" (the default)
+#     --tables LIST       of bench/webgpu's, "overheads vectors matrices" (the default)
 #     --quick             all of it tiny: for drivers that compute on the CPU
 #     --no-build, --no-conformance, --no-tables, --no-models    leaves a part out
 #
@@ -17,7 +18,7 @@
 set -eu
 
 tree=$(cd "$(dirname "$0")/.." && pwd)
-debs='' node='' build=$tree/build-gpu quick=''
+debs='' node='' tables='' build=$tree/build-gpu quick=''
 models='1.1B 7B' types='f16 q8_0 q4_0'
 do_build=1 do_conformance=1 do_tables=1 do_models=1
 
@@ -27,7 +28,7 @@ usage() {
 }
 while [ $# -gt 0 ]; do
     case $1 in
-        --debs | --library | --dawn-node | --build | --models | --types)
+        --debs | --library | --dawn-node | --build | --models | --types | --tables)
             [ $# -ge 2 ] || usage
             case $1 in
                 --debs) debs=$(cd "$2" && pwd) ;;
@@ -36,6 +37,7 @@ while [ $# -gt 0 ]; do
                 --build) build=$2 ;;
                 --models) models=$2 ;;
                 --types) types=$2 ;;
+                --tables) tables=$2 ;;
             esac
             shift
             ;;
@@ -140,7 +142,8 @@ fi
 
 if [ -n "$do_tables" ]; then
     part tables
-    "$build/bench/webgpu" $quick >"$results/tables.txt" || failed="$failed tables"
+    # shellcheck disable=SC2086 # they are words
+    "$build/bench/webgpu" $quick $tables >"$results/tables.txt" || failed="$failed tables"
     cat "$results/tables.txt"
 fi
 

@@ -1,5 +1,6 @@
 #!/bin/sh
 # The perplexity of the held-out tales agrees with the model's card within 1 %. Only with MIA_TEST_LONG.
+# DEVICE, a backend to test instead of cpu.
 # shellcheck source=tests/cli/_lib.sh
 . "$(dirname "$0")/_lib.sh"
 [ -n "${MIA_TEST_LONG:-}" ] || skip "a long test"
@@ -7,7 +8,8 @@
 
 # agrees TYPE PERPLEXITY
 agrees() {
-    expect 0 eval "$SHARED/models/mia-tales-9m-$1.gguf" "$SHARED/models/mia-tales-heldout.txt" --ctx 512
+    expect 0 eval "$SHARED/models/mia-tales-9m-$1.gguf" "$SHARED/models/mia-tales-heldout.txt" --ctx 512 \
+        --device "${DEVICE:-cpu}"
     cat "$work/out"
     grep -q '^windows: 107 ' "$work/out" || fail "not the card's 107 windows"
     sed -n 's/^perplexity: //p' "$work/out" |

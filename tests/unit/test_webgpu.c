@@ -5,6 +5,7 @@
 #include "runtime/device.h"
 #include "support.h"
 #include "support/recording_gpu.h"
+#include "support/tiny_llama.h"
 
 #include <mia/mia.h>
 #include <setjmp.h>
@@ -293,6 +294,42 @@ static void test_run_behind_value(void **state) {
     close_device(device);
 }
 
+/* --- models ----------------------------------------------------------------------------------- */
+
+/* Dispatches of the second of two steps of a token, which finds its caches there. */
+static uint32_t dispatches_of_step(uint32_t layers, uint32_t storage_buffers) {
+    const tiny_options tiny = {.layers = layers, .seed = 3, .context = 64};
+    mia__gpu_info info = recording_info();
+    info.limits.storage_buffers = storage_buffers;
+    const recording_settings settings = {.info = &info};
+    mia_device *device = open_device(&settings, NULL);
+    mia_weights *weights = tiny_open(&tiny);
+    mia_lm *lm;
+    mia_lm_state *state;
+    mia_error error;
+    static float logits[TINY_VOCABULARY];
+    const int32_t id = 1;
+    assert_non_null(weights);
+    OK(mia_lm_open(device, weights, NULL, &lm, &error));
+    OK(mia_lm_state_open(lm, &state, &error));
+    OK(mia_lm_step(state, &id, 1, 0, logits, &error));
+    recording_clear(recording_last());
+    OK(mia_lm_step(state, &id, 1, 0, logits, &error));
+    uint32_t dispatches = count_of(recording_text(recording_last()), "dispatch ");
+    mia_lm_state_close(state);
+    mia_lm_close(lm);
+    mia_weights_close(weights);
+    close_device(device);
+    return dispatches;
+}
+
+/* q, k and v; what turns and keeps them, which binds 9 buffers, or is two; attention; o; gate and up; down. */
+static void test_layer(void **state) {
+    (void)state;
+    assert_int_equal(dispatches_of_step(3, 10) - dispatches_of_step(1, 10), 2 * 6);
+    assert_int_equal(dispatches_of_step(3, 8) - dispatches_of_step(1, 8), 2 * 7);
+}
+
 /* --- memory ----------------------------------------------------------------------------------- */
 
 /* However much is written, and however late the GPU is, no more than 64 MiB are under way; runs in between change nothing. */
@@ -525,11 +562,14 @@ static void test_threads(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_short_plan),       TEST(test_long_plan),       TEST(test_progress),
-        TEST(test_run_behind_value), TEST(test_uploads_bounded), TEST(test_limits),
-        TEST(test_no_gpu_memory),    TEST(test_refused_shader),  TEST(test_lost),
-        TEST(test_lost_between),     TEST(test_no_adapter),      TEST(test_closed_early),
-        TEST(test_without_memory),   TEST(test_threads),
+        TEST(test_short_plan),     TEST(test_long_plan),
+        TEST(test_progress),       TEST(test_run_behind_value),
+        TEST(test_layer),          TEST(test_uploads_bounded),
+        TEST(test_limits),         TEST(test_no_gpu_memory),
+        TEST(test_refused_shader), TEST(test_lost),
+        TEST(test_lost_between),   TEST(test_no_adapter),
+        TEST(test_closed_early),   TEST(test_without_memory),
+        TEST(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,11 +12,13 @@
 
 #define CHUNK           1024 /* scores in workgroup memory, of all heads together */
 #define MOST_LINES      1024 /* heads of all queries */
+#define MOST_ON_CPU     64 /* the same of a processor, where tiles, which read keys once for many, pay earlier */
+#define MOST_FOURS      8    /* that a lane keeps in registers */
 #define ALONE           8192 /* fours of a head's keys that one workgroup goes through */
 #define EACH_FOURS      512  /* of a range, at least */
+#define LEAST_SPLITS    8
 #define MOST_SPLITS     32
 #define MOST_WORKGROUPS 1024
-#define MOST_FOURS      8 /* that a lane keeps in registers */
 
 /* The most lanes, a power of two, of which few have nothing to do. */
 static uint32_t lanes_for(uint32_t fours, uint32_t most) {
@@ -47,16 +49,15 @@ static uint32_t workgroup_bytes(const mia__attention *a) {
 static uint32_t lanes_of(const mia__attention *a, const mia__gpu_info *info) {
     const mia__gpu_limits *limits = &info->limits;
     if (info->processor) return 64;
-    return a->splits == 1 && a->held > 128 && limits->workgroup_invocations >= 512 &&
-                   limits->workgroup_size[0] >= 512
-               ? 512
-               : 256;
+    if (a->splits > 1) return 128;
+    bool large = limits->workgroup_invocations >= 512 && limits->workgroup_size[0] >= 512;
+    return a->held > 128 && a->heads * a->queries < 512 && large ? 512 : 256;
 }
 
 /* Ranges of keys: enough workgroups, of which each has some to do. The cache's room stands for its length. */
 static uint32_t splits_of(const mia__attention *a) {
     uint64_t fours = a->held * (a->d4 + a->e4) / 2;
-    uint32_t splits = 8;
+    uint32_t splits = LEAST_SPLITS;
     if (fours <= ALONE || a->heads * a->queries >= MOST_WORKGROUPS) return 1;
     while (splits < MOST_SPLITS && splits * 2 * EACH_FOURS <= fours &&
            splits * 2 * a->heads * a->queries <= MOST_WORKGROUPS)
@@ -65,15 +66,15 @@ static uint32_t splits_of(const mia__attention *a) {
 }
 
 bool mia__attention_few_of(mia__attention *a, const mia__gpu_info *info) {
-    if (a->heads * a->queries > MOST_LINES || a->held == 0 || a->d == 0) return false;
+    uint64_t lines = a->heads * a->queries;
+    if (lines > (info->processor ? MOST_ON_CPU : MOST_LINES) || a->held == 0 || a->d == 0) return false;
     bool subgroups = (info->features & MIA__GPU_SUBGROUPS) != 0 && info->subgroup_least >= 4 &&
                      info->subgroup_least == info->subgroup_most && power_of_two(info->subgroup_least) &&
                      info->subgroup_least <= 64;
     a->subgroup = subgroups ? info->subgroup_least : 1;
     a->splits = splits_of(a);
     a->lanes = lanes_of(a, info);
-    a->heads_at_once =
-        a->fellows % 2 == 0 && (a->heads * a->queries >= 512 || (a->splits > 1 && a->held >= 2048)) ? 2 : 1;
+    a->heads_at_once = a->fellows % 2 == 0 && lines >= 512 ? 2 : 1;
     a->key_lanes = lanes_for(a->d4, a->subgroup < 32 ? a->subgroup : 32);
     a->key_fours = (a->d4 + a->key_lanes - 1) / a->key_lanes;
     a->value_lanes = lanes_for(a->e4, 32);
@@ -90,60 +91,27 @@ bool mia__attention_few_of(mia__attention *a, const mia__gpu_info *info) {
 #define COUNTED(i, end) for (uint32_t i = 0; i < (end); i++)
 
 /* Keys of a lane at a time, so that enough is on its way from memory. */
-static uint32_t ahead(uint32_t fours) {
-    return fours < 8 ? 8 / fours : 1;
+static uint32_t ahead(const mia__attention *a, uint32_t fours) {
+    uint32_t most = a->splits > 1 ? 4 : 8;
+    return fours < most ? most / fours : 1;
 }
 
-/* k<key>_<four> of the keys from `from` on. Past the end they are any keys, whose scores nobody uses. */
-static void put_key_loads(mia__kernel *k, const mia__attention *a, const char *from) {
-    COUNTED(u, ahead(a->key_fours)) {
-        mia__kernel_add(k, "    { let r = k_row(min(%s + %uu * KEY_SLOTS + key_slot, p.held - 1u), group);\n",
-                        from, u);
-        COUNTED(v, a->key_fours)
-        mia__kernel_add(k, "    k%u_%u = k_four(r, min(%uu + key_lane, D4 - 1u) * 4u);\n", u, v,
-                        v * a->key_lanes);
-        mia__kernel_put(k, "    }\n");
-    }
-}
-
-/* v<key>_<four>, likewise; past the end, what the last key has. */
-static void put_value_loads(mia__kernel *k, const mia__attention *a, const char *from) {
-    COUNTED(u, ahead(a->value_fours)) {
-        mia__kernel_add(
-            k, "    { let r = v_row(first + min(%s + %uu * VALUE_SLOTS + value_slot, count - 1u), group);\n",
-            from, u);
-        COUNTED(v, a->value_fours)
-        mia__kernel_add(k, "    v%u_%u = v_four(r, min(%uu + value_lane, E4 - 1u) * 4u);\n", u, v,
-                        v * a->value_lanes);
-        mia__kernel_put(k, "    }\n");
-    }
-}
-
-/* Loads that wait for nothing come first: with one range, of the first keys too. */
 static void put_start(mia__kernel *k, const mia__attention *a) {
     mia__kernel_put(
         k, "@compute @workgroup_size(LANES)\n"
            "fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) local: u32) {\n"
            "    let row = id.y * HEADS;\n    let group = id.z;\n"
            "    let query = row / p.fellows;\n    let head = group * p.fellows + row % p.fellows;\n"
-           "    let key_slot = local / KEY_LANES;\n    let key_lane = local % KEY_LANES;\n"
-           "    let value_slot = local / VALUE_LANES;\n    let value_lane = local % VALUE_LANES;\n");
-    COUNTED(u, ahead(a->key_fours))
-    COUNTED(v, a->key_fours) mia__kernel_add(k, "    var k%u_%u: vec4<f32>;\n", u, v);
-    COUNTED(u, ahead(a->value_fours))
-    COUNTED(v, a->value_fours) mia__kernel_add(k, "    var v%u_%u: vec4<f32>;\n", u, v);
-    mia__kernel_put(k, "    let keys = visible(query);\n");
-    if (a->splits == 1) put_key_loads(k, a, "0u");
-    mia__kernel_put(
-        k, "    for (var i = local; i < HEADS * Q4; i += LANES) {\n"
+           "    if (local == 0u) { seen = visible(query); }\n"
+           "    for (var i = local; i < HEADS * Q4; i += LANES) {\n"
            "        let d = i % Q4;\n"
            "        let four = q_four(q_row(head + i / Q4, query), min(d, D4 - 1u) * 4u) * p.scale;\n"
            "        held[i] = select(vec4<f32>(), four, d < D4);\n    }\n"
-           "    if (local == 0u) { seen = keys; }\n"
            "    let most = workgroupUniformLoad(&seen);\n"
            "    let range = (most + SPLITS - 1u) / SPLITS;\n"
-           "    let begin = min(id.x * range, most);\n    let end = min(begin + range, most);\n");
-    if (a->splits > 1) put_key_loads(k, a, "begin");
+           "    let begin = min(id.x * range, most);\n    let end = min(begin + range, most);\n"
+           "    let key_slot = local / KEY_LANES;\n    let key_lane = local % KEY_LANES;\n"
+           "    let value_slot = local / VALUE_LANES;\n    let value_lane = local % VALUE_LANES;\n");
     HEADS(h) {
         if (a->key_fours <= MOST_FOURS) COUNTED(v, a->key_fours)
         mia__kernel_add(k, "    let q%u_%u = held[%uu * Q4 + %uu + key_lane];\n", h, v, h, v * a->key_lanes);
@@ -155,8 +123,8 @@ static void put_start(mia__kernel *k, const mia__attention *a) {
     }
 }
 
-/* A lane's part of a score. */
-static void put_part(mia__kernel *k, const mia__attention *a, uint32_t h, uint32_t u) {
+/* A score of one key, which all its lanes have. */
+static void put_score(mia__kernel *k, const mia__attention *a, uint32_t h, uint32_t u) {
     mia__kernel_add(k, "            var s%u_%u = 0.0", h, u);
     COUNTED(v, a->key_fours) {
         if (a->key_fours <= MOST_FOURS)
@@ -165,10 +133,6 @@ static void put_part(mia__kernel *k, const mia__attention *a, uint32_t h, uint32
             mia__kernel_add(k, " + dot(held[%uu * Q4 + %uu + key_lane], k%u_%u)", h, v * a->key_lanes, u, v);
     }
     mia__kernel_put(k, ";\n");
-}
-
-/* The score, which all lanes of its key have. */
-static void put_score(mia__kernel *k, const mia__attention *a, uint32_t h, uint32_t u) {
     for (uint32_t by = a->key_lanes / 2; by >= 1; by /= 2)
         mia__kernel_add(k, "            s%u_%u += subgroupShuffleXor(s%u_%u, %uu);\n", h, u, h, u, by);
     if (k->step->op == MIA_OP_attention_masked)
@@ -186,15 +150,18 @@ static void put_score(mia__kernel *k, const mia__attention *a, uint32_t h, uint3
 }
 
 static void put_scores(mia__kernel *k, const mia__attention *a) {
-    uint32_t keys = ahead(a->key_fours);
+    uint32_t keys = ahead(a, a->key_fours);
     HEADS(h) mia__kernel_add(k, "        var most%u = LOWEST;\n", h);
     mia__kernel_add(k, "        for (var at = 0u; at < count; at += KEY_SLOTS * %uu) {\n", keys);
-    COUNTED(u, keys) mia__kernel_add(k, "            let i%u = at + %uu * KEY_SLOTS + key_slot;\n", u, u);
-    COUNTED(u, keys) HEADS(h) put_part(k, a, h, u);
-    mia__kernel_add(k, "            let next = at + KEY_SLOTS * %uu;\n            if (next < count) {\n",
-                    keys);
-    put_key_loads(k, a, "first + next");
-    mia__kernel_put(k, "            }\n");
+    COUNTED(u, keys) {
+        mia__kernel_add(k,
+                        "            let i%u = at + %uu * KEY_SLOTS + key_slot;\n"
+                        "            let r%u = k_row(first + min(i%u, count - 1u), group);\n",
+                        u, u, u, u);
+        COUNTED(v, a->key_fours)
+        mia__kernel_add(k, "            let k%u_%u = k_four(r%u, min(%uu + key_lane, D4 - 1u) * 4u);\n", u, v,
+                        u, v * a->key_lanes);
+    }
     COUNTED(u, keys) HEADS(h) put_score(k, a, h, u);
     mia__kernel_put(k, "        }\n");
 }
@@ -234,26 +201,28 @@ static void put_tops(mia__kernel *k, const mia__attention *a) {
 }
 
 static void put_values(mia__kernel *k, const mia__attention *a) {
-    uint32_t keys = ahead(a->value_fours);
-    mia__kernel_add(k, "        for (var at = 0u; at < count; at += VALUE_SLOTS * %uu) {\n", keys);
+    uint32_t keys = ahead(a, a->value_fours);
+    mia__kernel_add(k, "        for (var at = value_slot; at < count; at += VALUE_SLOTS * %uu) {\n", keys);
     COUNTED(u, keys) {
-        mia__kernel_add(k, "            let i%u = at + %uu * VALUE_SLOTS + value_slot;\n", u, u);
-        HEADS(h) {
-            mia__kernel_add(k,
-                            "            { let s = scores[%uu * CHUNK + min(i%u, count - 1u)];\n"
-                            "            let w = select(exp(s - top%u), 0.0, i%u >= count || s <= LOWEST);\n"
-                            "            sum%u += w;\n",
-                            h, u, h, u, h);
-            COUNTED(v, a->value_fours)
-            mia__kernel_add(k, "            all%u_%u += w * v%u_%u;\n", h, v, u, v);
-            mia__kernel_put(k, "            }\n");
-        }
+        mia__kernel_add(k,
+                        "            let i%u = at + %uu * VALUE_SLOTS;\n"
+                        "            let c%u = min(i%u, count - 1u);\n"
+                        "            let r%u = v_row(first + c%u, group);\n",
+                        u, u, u, u, u, u);
+        COUNTED(v, a->value_fours)
+        mia__kernel_add(k, "            let v%u_%u = v_four(r%u, min(%uu + value_lane, E4 - 1u) * 4u);\n", u,
+                        v, u, v * a->value_lanes);
     }
-    mia__kernel_add(k, "            let next = at + VALUE_SLOTS * %uu;\n            if (next < count) {\n",
-                    keys);
-    put_value_loads(k, a, "next");
-    mia__kernel_put(k, "            }\n        }\n        if (first + CHUNK < end) {\n");
-    put_key_loads(k, a, "first + CHUNK");
+    COUNTED(u, keys) HEADS(h) {
+        mia__kernel_add(k,
+                        "            { let s = scores[%uu * CHUNK + c%u];\n"
+                        "            let w = select(exp(s - top%u), 0.0, i%u >= count || s <= LOWEST);\n"
+                        "            sum%u += w;\n",
+                        h, u, h, u, h);
+        COUNTED(v, a->value_fours)
+        mia__kernel_add(k, "            all%u_%u += w * v%u_%u;\n", h, v, u, v);
+        mia__kernel_put(k, "            }\n");
+    }
     mia__kernel_put(k, "        }\n        workgroupBarrier();\n");
 }
 
@@ -312,7 +281,6 @@ bool mia__attention_few(mia__kernel *k, const mia__attention *a) {
     put_start(k, a);
     mia__kernel_put(k, "    for (var first = begin; first < end; first += CHUNK) {\n"
                        "        let count = min(end - first, CHUNK);\n");
-    put_value_loads(k, a, "0u");
     put_scores(k, a);
     put_tops(k, a);
     put_values(k, a);

@@ -7,7 +7,10 @@
  *
  * Two lanes have a row between them. Scores are taken from a top that was the greatest when it was chosen, and is kept while
  * nothing exceeds it by more than SLACK: results then need not be brought down to a new one, which takes them through
- * workgroup memory. What comes next is on its way to registers meanwhile. */
+ * workgroup memory. What comes next is on its way to registers meanwhile.
+ *
+ * All that lies in workgroup memory has a multiple of 16 bytes: NVIDIA's driver reads matrices at addresses that it takes
+ * for multiples of 16. */
 #include "backend/webgpu/attention.h"
 #include "backend/webgpu/tiles.h"
 
@@ -82,7 +85,8 @@ static void put_start(mia__kernel *k, const mia__attention *a) {
     mia__kernel_add(
         k,
         "var<workgroup> staged: array<f16, %u>;\nvar<workgroup> marks: array<f32, %d>;\n"
-        "var<workgroup> shares: array<f16, %d>;\nvar<workgroup> grows: u32;\nvar<workgroup> seen: u32;\n"
+        "var<workgroup> shares: array<f16, %d>;\nvar<workgroup> grows: vec4<u32>;\nvar<workgroup> seen: "
+        "vec4<u32>;\n"
         "fn stage(row: u32, four: u32, x: vec2<u32>) {\n"
         "    let at = row * %uu + four * 4u;\n"
         "    let e = bitcast<vec2<f16>>(x.x);\n    let o = bitcast<vec2<f16>>(x.y);\n"
@@ -101,13 +105,13 @@ static void put_start(mia__kernel *k, const mia__attention *a) {
         "    let query = min(row, p.rows - 1u) / p.fellows;\n"
         "    let head = group * p.fellows + min(row, p.rows - 1u) %% p.fellows;\n"
         "    let limit = select(0u, visible(query), row < p.rows);\n"
-        "    if (local == 0u) { seen = visible(min(tile + %du, p.rows - 1u) / p.fellows); grows = 0u; }\n"
+        "    if (local == 0u) { seen.x = visible(min(tile + %du, p.rows - 1u) / p.fellows); grows.x = 0u; }\n"
         "    for (var i = local; i < %uu; i += %du) {\n"
         "        let r = min(tile + i / %uu, p.rows - 1u);\n"
         "        let x = q_four(q_row(group * p.fellows + r %% p.fellows, r / p.fellows), i %% %uu * 4u) * "
         "p.scale;\n"
         "        stage(i / %uu, i %% %uu, vec2<u32>(pack2x16float(x.xy), pack2x16float(x.zw)));\n    }\n"
-        "    let end = workgroupUniformLoad(&seen);\n",
+        "    let end = workgroupUniformLoad(&seen).x;\n",
         LANES, ROWS, SIDE * MARKS, MARKS, ROWS - 1, ROWS * fours, LANES, fours, fours, fours, fours);
     COUNTED(t, (uint32_t)a->d / SIDE)
     mia__kernel_add(k,
@@ -148,7 +152,7 @@ static void put_shares(mia__kernel *k) {
         "        if (top <= LOWEST) {\n            top = most;\n"
         "        } else if (most > top + %d.0) {\n"
         "            shrink = exp(top - most);\n            top = most;\n            sum *= shrink;\n"
-        "            grows = 1u;\n        }\n"
+        "            grows.x = 1u;\n        }\n"
         "        for (var j = 0u; j < %du; j++) {\n"
         "            let c = j * 2u + half;\n"
         "            let share = select(0.0, exp(marks[at + c] - top), first + c < limit);\n"
@@ -194,14 +198,14 @@ bool mia__attention_matrices(mia__kernel *k, const mia__attention *a) {
     put_stage(k, a->e4);
     mia__kernel_put(k, "        if (first + 64u < end) {\n");
     put_fetch(k, "k", a->d4, "first + 64u");
-    mia__kernel_put(k, "        }\n        if (workgroupUniformLoad(&grows) != 0u) {\n");
+    mia__kernel_put(k, "        }\n        if (workgroupUniformLoad(&grows).x != 0u) {\n");
     put_through_marks(
         k, a,
         "            for (var j = 0u; j < %uu * 2u; j++) { marks[at + j * 2u + half] *= shrink; } "
         "// of four %u on\n",
         true);
     mia__kernel_put(
-        k, "            if (local == 0u) { grows = 0u; }\n            workgroupBarrier();\n        }\n");
+        k, "            if (local == 0u) { grows.x = 0u; }\n            workgroupBarrier();\n        }\n");
     put_values(k, a);
     mia__kernel_put(k, "    }\n    sum += subgroupShuffleXor(sum, 1u);\n");
     put_through_marks(

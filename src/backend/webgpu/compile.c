@@ -80,6 +80,7 @@ mia_status mia__webgpu_compile(mia__backend *backend, const mia__plan *plan, voi
         kernel.taken = 1;
         if (kernel.step->together > 0) end = s + kernel.step->together;
         if (!describe(&kernel, s < end ? end - s : 1)) status = fail(&kernel, error);
+        if (kernel.taken > 1 && made->count > 0) made->dispatches[made->count - 1].joined = kernel.taken - 1;
         made->joined += kernel.taken - 1;
     }
     mia__text_free(&kernel.enables);

@@ -1,5 +1,6 @@
 /* Element-wise steps, single and fused: a function works the chain of instructions out for an element, and is called for
- * four elements an invocation, or for those of one word where the operands' buffers do not let fours be read. */
+ * four elements an invocation, or for those of one word where the operands' buffers do not let fours be read, or the step is a
+ * job among others, which read buffers as words. */
 #include "backend/webgpu/chain.h"
 #include "backend/webgpu/families.h"
 
@@ -90,7 +91,7 @@ static bool put_value(mia__kernel *k) {
 bool mia__kernel_elementwise(mia__kernel *k) {
     const mia__step *step = k->step;
     const mia__instruction one = single(step);
-    bool fused = step->op == MIA__OP_FUSED, fours = goes_in_fours(step);
+    bool fused = step->op == MIA__OP_FUSED, fours = k->jobs == NULL && goes_in_fours(step);
     const mia__chain chain = {.step = step,
                               .instructions = fused ? &k->plan->instructions[step->first_instruction] : &one,
                               .end = fused ? step->instruction_count : 1,

@@ -24,6 +24,7 @@ typedef struct tile {
     uint32_t chunk_quads; /* quads of 16 bytes of weights */
     uint32_t w_loads, x_loads;
     bool norm, prepared;
+    bool early; /* scales of weights are brought to registers with them */
 } tile;
 
 static tile make_tile(const mia__kernel *k, const mia__product *product, uint32_t rows, uint32_t columns,
@@ -31,6 +32,7 @@ static tile make_tile(const mia__kernel *k, const mia__product *product, uint32_
     const mia__operand *w = product->weights[0];
     tile t = {.rows = rows, .columns = columns, .across = across, .down = down};
     t.prepared = mia__is_prepared(k->plan, w);
+    t.early = t.prepared && mia__prepared_scales_are_quads(w->dtype);
     t.norm = product->norm_weight != NULL;
     t.chunk_quads = t.prepared ? mia__prepared_vectors(w->dtype) : 2;
     t.invocations = rows / (across * SIDE) * (columns / (down * SIDE)) * SUBGROUP;
@@ -53,6 +55,8 @@ static void put_loads(mia__kernel *k, const tile *t, const char *kt) {
     }
     for (uint32_t b = 0; b < t->w_loads; b++)
         mia__kernel_add(k, "        rw%u = w_chunk(wr%u, (%s) * %uu + wc);\n", b, b, kt, chunks);
+    for (uint32_t b = 0; t->early && b < t->w_loads; b++)
+        mia__kernel_add(k, "        rs%u = w_scales_of(w_group(wr%u, (%s) * %uu + wc));\n", b, b, kt, chunks);
     mia__kernel_put(k, "        }\n");
 }
 
@@ -76,8 +80,8 @@ static void put_stores(mia__kernel *k, const tile *t) {
         for (uint32_t j = 0; j < t->chunk_quads; j++) {
             (void)snprintf(quad, sizeof quad, "wc * %uu + %uu", t->chunk_quads, j);
             if (t->prepared)
-                (void)snprintf(value, sizeof value, "w_halves(wr%u, kt * %uu + wc, rw%u, %uu)", b,
-                               QUADS / t->chunk_quads, b, j);
+                (void)snprintf(value, sizeof value, "w_halves(wr%u, kt * %uu + wc, rw%u, rs%u, %uu)", b,
+                               QUADS / t->chunk_quads, b, b, j);
             else
                 (void)snprintf(value, sizeof value, "rw%u.%s", b, j == 0 ? "xy" : "zw");
             put_four(k, "sw", row, quad, value);
@@ -161,8 +165,10 @@ static void put_main(mia__kernel *k, const tile *t) {
     }
     for (uint32_t b = 0; b < t->w_loads; b++)
         mia__kernel_add(
-            k, "    let wr%u = w_row(min(n0 + wl + %uu, p.y_rows - 1u), id.z);\n    var rw%u: vec4<u32>;\n",
-            b, b * (t->invocations / chunks), b);
+            k,
+            "    let wr%u = w_row(min(n0 + wl + %uu, p.y_rows - 1u), id.z);\n    var rw%u: vec4<u32>;\n"
+            "    var rs%u: vec4<u32>;\n",
+            b, b * (t->invocations / chunks), b, b);
     for (uint32_t i = 0; i < t->down; i++)
         for (uint32_t j = 0; j < t->across; j++)
             mia__kernel_add(k, "    var c%u_%u = subgroup_matrix_result<f32, 16, 16>();\n", i, j);
@@ -192,15 +198,16 @@ static void put_chunks(mia__kernel *k, const mia__product *product, const tile *
         return;
     }
     uint32_t chunks = mia__prepared_chunks(w->dtype);
-    mia__kernel_add(k,
-                    "fn w_chunk(row: u32, chunk: u32) -> vec4<u32> {\n    return w_quads(row * p.groups * "
-                    "%uu + chunk);\n}\n"
-                    "fn w_halves(row: u32, chunk: u32, q: vec4<u32>, j: u32) -> vec2<u32> {\n"
-                    "    let l = chunk %% %uu;\n    let group = row * p.groups + chunk / %uu;\n"
-                    "    let s = w_scale(group, l, j);\n"
-                    "    let v = s.x * (w_vector(group * %uu + l, q, j) * w_by(j)) - s.y;\n"
-                    "    return vec2<u32>(pack2x16float(v.xy), pack2x16float(v.zw));\n}\n",
-                    chunks, chunks, chunks, chunks);
+    mia__kernel_add(
+        k,
+        "fn w_chunk(row: u32, chunk: u32) -> vec4<u32> {\n    return w_quads(row * p.groups * "
+        "%uu + chunk);\n}\n"
+        "fn w_group(row: u32, chunk: u32) -> u32 { return row * p.groups + chunk / %uu; }\n"
+        "fn w_halves(row: u32, chunk: u32, q: vec4<u32>, scales: vec4<u32>, j: u32) -> vec2<u32> {\n"
+        "    let l = chunk %% %uu;\n    let group = w_group(row, chunk);\n    let s = %s;\n"
+        "    let v = s.x * (w_vector(group * %uu + l, q, j) * w_by(j)) - s.y;\n"
+        "    return vec2<u32>(pack2x16float(v.xy), pack2x16float(v.zw));\n}\n",
+        chunks, chunks, chunks, t->early ? "w_scale_in(scales, l, j)" : "w_scale(group, l, j)", chunks);
 }
 
 /* --- the dispatch ----------------------------------------------------------------------------- */

@@ -56,6 +56,10 @@ bool mia__prepared_readers(mia__kernel *k, const char *name, uint32_t slot, mia_
                            uint64_t rows);
 bool mia__prepared_has_least(mia_dtype dtype);
 
+/* Whether a group's scales are one vec4<u32>, which fn w_scales_of(group) reads; fn w_scale_in(v, l, j) then says what the
+ * scale of vector j of chunk l is: for kernels that read them early. */
+bool mia__prepared_scales_are_quads(mia_dtype dtype);
+
 /* Behind those:
  *     fn w_bytes_dot(row: u32, chunk: u32) -> f32
  * the products of a chunk's numbers with an x that was rounded to 8 bits a block of 32 and lies in workgroup memory: xq[group *

@@ -80,13 +80,15 @@ static const char ints_6[] =
     "    return W_signed(((q[j - 4u] >> 4u) & 0x0f0f0f0fu) | high);\n}\n";
 
 /* d and m of vector j of chunk l of the group whose number, of all rows' together, is given. */
-static const char scale_8[] = "fn W_scale(group: u32, l: u32, j: u32) -> vec2<f32> {\n"
-                              "    let w = W_word(p.W_scales + group * 4u + (l >> 3u) * 2u + (j >> 1u));\n"
-                              "    return vec2<f32>(unpack2x16float(w)[j & 1u], 0.0);\n}\n";
+static const char scale_8[] =
+    "fn W_scale_in(v: vec4<u32>, l: u32, j: u32) -> vec2<f32> {\n"
+    "    return vec2<f32>(unpack2x16float(v[(l >> 3u) * 2u + (j >> 1u)])[j & 1u], 0.0);\n}\n"
+    "fn W_scale(group: u32, l: u32, j: u32) -> vec2<f32> { return W_scale_in(W_scales_of(group), l, j); }\n";
 
-static const char scale_halves[] = "fn W_scale(group: u32, l: u32, j: u32) -> vec2<f32> {\n"
-                                   "    let w = W_word(p.W_scales + group * 4u + (j >> 1u));\n"
-                                   "    return vec2<f32>(unpack2x16float(w)[j & 1u], 0.0);\n}\n";
+static const char scale_halves[] =
+    "fn W_scale_in(v: vec4<u32>, l: u32, j: u32) -> vec2<f32> {\n"
+    "    return vec2<f32>(unpack2x16float(v[j >> 1u])[j & 1u], 0.0);\n}\n"
+    "fn W_scale(group: u32, l: u32, j: u32) -> vec2<f32> { return W_scale_in(W_scales_of(group), l, j); }\n";
 
 static const char scale_pairs[] = "fn W_scale(group: u32, l: u32, j: u32) -> vec2<f32> {\n"
                                   "    let at = p.W_scales + group * 8u + (j >> 1u);\n"
@@ -125,6 +127,10 @@ static const reader readers[] = {
     {MIA_q5_1, bytes, vector_5, scale_pairs, ints_5},  {MIA_q4_K, halves, vector_4, scale_k, ints_4},
     {MIA_q5_K, bytes, vector_5, scale_k, ints_5},      {MIA_q6_K, bytes, vector_6, scale_6, ints_6},
 };
+
+bool mia__prepared_scales_are_quads(mia_dtype dtype) {
+    return dtype == MIA_q8_0 || dtype == MIA_q4_0 || dtype == MIA_q5_0;
+}
 
 bool mia__prepared_has_least(mia_dtype dtype) {
     const mia__block_format *format = mia__block_find(dtype);
@@ -206,10 +212,12 @@ bool mia__prepared_readers(mia__kernel *k, const char *name, uint32_t slot, mia_
     (void)snprintf(field, sizeof field, "%s_scales", name);
     mia__kernel_u32(k, field, layout.scales);
     mia__kernel_u32(k, "groups", (depth + MIA__PREPARED_GROUP - 1) / MIA__PREPARED_GROUP);
-    mia__kernel_add(k,
-                    "fn %s_quads(i: u32) -> vec4<u32> { return b%u[i]; }\n"
-                    "fn %s_word(i: u32) -> u32 { return b%u[i >> 2u][i & 3u]; }\n",
-                    name, slot, name, slot);
+    mia__kernel_add(
+        k,
+        "fn %s_quads(i: u32) -> vec4<u32> { return b%u[i]; }\n"
+        "fn %s_word(i: u32) -> u32 { return b%u[i >> 2u][i & 3u]; }\n"
+        "fn %s_scales_of(group: u32) -> vec4<u32> { return %s_quads((p.%s_scales >> 2u) + group); }\n",
+        name, slot, name, slot, name, name, name);
     const char *texts[] = {found->unpack, found->vector, found->scale, number};
     for (size_t i = 0; i < 4; i++) mia__kernel_put_with(k, texts[i], words, 3);
     put_dot(k, name, dtype);

@@ -178,8 +178,10 @@ static void tell_spans(mia__webgpu_work *work, const uint64_t *stamps, const mia
     mia__watch *watch = work->run->watch;
     for (uint32_t i = work->first_timed; i < work->next_dispatch;) {
         mia__span span = {.step = program->dispatches[i].step, .begin = stamps[2 * (i - work->first_timed)]};
-        for (; i < work->next_dispatch && program->dispatches[i].step == span.step; i++)
+        for (; i < work->next_dispatch && program->dispatches[i].step == span.step; i++) {
             span.end = stamps[2 * (i - work->first_timed) + 1];
+            span.joined = program->dispatches[i].joined;
+        }
         if (span.end < span.begin) span.end = span.begin;
         span.begin = span.begin - stamps[0] + work->submitted;
         span.end = span.end - stamps[0] + work->submitted;

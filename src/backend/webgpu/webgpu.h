@@ -55,7 +55,8 @@ typedef struct mia__webgpu_bound {
 
 typedef struct mia__webgpu_dispatch {
     mia__webgpu_pipeline *pipeline;
-    uint32_t step; /* of the plan */
+    uint32_t step;   /* of the plan */
+    uint32_t joined; /* steps behind it that it does, too */
     uint32_t groups[3];
     uint32_t binding_count;                     /* without the parameters, which are binding 0 */
     uint32_t buffers[MIA__GPU_MOST_BINDINGS];   /* plan buffers */
