@@ -11,6 +11,8 @@
 #define COPY_BYTES   ((size_t)32 << 20) /* a thread, beyond what caches hold */
 #define MOST_THREADS 64                 /* that copy: memory has not more to give */
 #define MOST_ROWS    2048
+#define GPU_NUMBERS  (INT64_C(16) << 20)
+#define GPU_COPIES   20
 
 /* --- copying ---------------------------------------------------------------------------------- */
 
@@ -53,6 +55,36 @@ static double measure_copy(unsigned threads) {
     return rate;
 }
 
+/* A run on a GPU is over when it is on its way; what it gave is there when a number of it is. Consumes y, of so many
+ * numbers. */
+static mia_status wait_for(mia_tensor_f32 y, int64_t count, mia_error *error) {
+    float first;
+    return mia_read(mia_slice(mia_reshape(y, MIA_SHAPE(count)), 0, 0, 1, 1), &first, 1, error);
+}
+
+/* The same of a GPU's own memory: numbers read and written. */
+static double measure_gpu(mia_device *device, mia_error *error) {
+    float *numbers = calloc(GPU_NUMBERS, sizeof *numbers);
+    if (numbers == NULL) return 0;
+    mia_tensor_f32 x = mia_upload(f32, device, MIA_SHAPE(GPU_NUMBERS), numbers);
+    free(numbers);
+    double began = 0;
+    mia_status status = MIA_OK;
+    for (int i = 0; status == MIA_OK && i <= GPU_COPIES; i++) { /* the first makes the kernel */
+        mia_tensor_f32 y = mia_neg(mia_ref(x));
+        const mia_tensor list[1] = {MIA_UNTYPED(y)};
+        status = mia_tensor_eval(list, 1, error);
+        if (status == MIA_OK && (i == 0 || i == GPU_COPIES))
+            status = wait_for(y, GPU_NUMBERS, error);
+        else
+            mia_unref(y);
+        if (i == 0) began = mia__cli_seconds();
+    }
+    mia_unref(x);
+    double bytes = 2.0 * GPU_COPIES * GPU_NUMBERS * sizeof(float);
+    return status == MIA_OK ? bytes / (mia__cli_seconds() - began) : 0;
+}
+
 /* --- multiplying ------------------------------------------------------------------------------ */
 
 /* Seconds of the product of two matrices [n, n], the better of two tries; negative after a failure. */
@@ -65,8 +97,11 @@ static double time_product(mia_device *device, int64_t n, const float *numbers, 
         const mia_tensor list[1] = {MIA_UNTYPED(y)};
         double began = mia__cli_seconds();
         mia_status status = mia_tensor_eval(list, 1, error);
+        if (status == MIA_OK)
+            status = wait_for(y, n * n, error);
+        else
+            mia_unref(y);
         double took = mia__cli_seconds() - began;
-        mia_unref(y);
         if (status != MIA_OK) {
             mia_unref(x);
             return -1;
@@ -101,7 +136,9 @@ int mia__cli_measure_limits(const char *command, const mia__cli_model_options *o
     const mia_device_options how = {.backend = options->device, .threads = (uint32_t)options->threads};
     if (mia_device_open(&how, &device, &error) != MIA_OK) return mia__cli_fail(command, "%s", error.message);
     out->operations_per_second = measure_products(device, &error);
-    out->bytes_per_second = measure_copy(mia_device_describe(device).threads);
+    const mia_device_info info = mia_device_describe(device);
+    bool gpu = strcmp(info.backend, "webgpu") == 0;
+    out->bytes_per_second = gpu ? measure_gpu(device, &error) : measure_copy(info.threads);
     (void)mia_device_close(device, NULL);
     if (error.status != MIA_OK) return mia__cli_fail(command, "%s", error.message);
     if (out->bytes_per_second <= 0) return mia__cli_fail(command, "no memory to measure copying");

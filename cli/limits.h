@@ -5,7 +5,7 @@
 #include "open.h"
 
 typedef struct mia__cli_limits {
-    double bytes_per_second;      /* read and written by copying memory, all threads at once */
+    double bytes_per_second; /* read and written by copying memory, all threads at once; of a GPU its own */
     double operations_per_second; /* of products of f32 matrices on the device */
 } mia__cli_limits;
 
