@@ -270,7 +270,7 @@ mia__times *mia__times_new(const mia_allocator *allocator);
 void mia__times_free(const mia_allocator *allocator, mia__times *times);
 /* MIA_DEBUG=check: fills in what the backend asks and tells; run: of the ticket. */
 void mia__check_begin(mia_ticket *ticket);
-/* Around a run. */
+/* Around a run; the second when it has completed. */
 void mia__trace_begin(mia_ticket *ticket);
 void mia__trace_end(mia_ticket *ticket);
 

@@ -179,7 +179,6 @@ static void run(mia_ticket *ticket, mia__completion completion) {
     mia__trace_begin(ticket);
     mia__check_begin(ticket);
     device->type->run(device->backend, &ticket->run);
-    mia__trace_end(ticket);
 }
 
 /* Begins the present phase; called with the lock, which is not held while the backend works. */
@@ -245,6 +244,7 @@ static void end_phase(mia_ticket *ticket) {
         ticket->downloaded += next_download(ticket);
         if (ticket->downloaded < ticket->bytes) return;
     }
+    if (ticket->phase == MIA__PHASE_RUN) mia__trace_end(ticket);
     if (well && ticket->phase == MIA__PHASE_RUN) end_run(ticket);
     ticket->phase = well ? next_phase(ticket) : MIA__PHASE_END;
 }
