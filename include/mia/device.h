@@ -32,7 +32,8 @@ MIA_API void mia_ticket_wait(mia_ticket *ticket);
 MIA_API void mia_ticket_then(mia_ticket *ticket, void (*then)(void *user, mia_status status), void *user);
 
 /* Asks the work to stop, if it has not completed. Any thread that may use the ticket; does not wait. On `cpu` a run
- * stops within milliseconds, on `reference` after the step in progress. The ticket then completes with CANCELLED, and
+ * stops within milliseconds, on `reference` after the step in progress, on `webgpu` after what was submitted, some
+ * milliseconds' work. The ticket then completes with CANCELLED, and
  * what the run was to compute is poisoned with that, values that it was overwriting in place among it; the device and
  * everything else stay as they are. Work that is over, or nearly, completes as it would have. */
 MIA_API void mia_ticket_cancel(mia_ticket *ticket);
@@ -58,7 +59,8 @@ typedef struct mia_step_event {
     uint64_t run;         /* number of the run on its device */
     uint32_t step, steps; /* number within the run, and how many that has */
     uint32_t thread;      /* 0: the one that drives, whose event is of the whole step */
-    uint64_t begin, end;  /* nanoseconds of the system's monotonic clock */
+    uint64_t begin, end;  /* nanoseconds of the system's monotonic clock; of a GPU its own, told as if each piece of a run
+                             had begun when it was submitted */
     uint64_t bytes;       /* of operands and result that the step touches, each once */
     uint64_t operations;  /* of arithmetic; a multiplication and an addition are two */
 } mia_step_event;
@@ -118,11 +120,12 @@ typedef struct mia_device_options {
     void (*log)(void *user, const char *line); /* MIA_DEBUG output (docs/debugging.md); NULL: none */
     void *log_user;
     /* Told the share done of runs that take long, every 50 ms at most, by the thread that drives; before that, of
-     * constants that a run is the first to load, likewise from 0 to 1; false cancels the run. Must not wait for work of the same device. NULL: none */
+     * constants that a run is the first to load, likewise from 0 to 1; on webgpu the share that was submitted, with the
+     * pipelines made. false cancels the run. Must not wait for work of the same device. NULL: none */
     bool (*progress)(void *user, double share);
     void *progress_user;
-    /* Told of every step that has run, by the thread that drives (cpu and reference). Must not use the device.
-     * NULL: none, and no step is timed */
+    /* Told of every step that has run, by the thread that drives (cpu, reference, and webgpu where the GPU has
+     * timestamps). Must not use the device. NULL: none, and no step is timed */
     void (*trace)(void *user, const mia_step_event *event);
     void *trace_user;
 } mia_device_options;
