@@ -59,10 +59,11 @@ typedef struct mia_step_event {
     uint64_t run;         /* number of the run on its device */
     uint32_t step, steps; /* number within the run, and how many that has */
     uint32_t thread;      /* 0: the one that drives, whose event is of the whole step */
-    uint64_t begin, end;  /* nanoseconds of the system's monotonic clock; of a GPU its own, told as if each piece of a run
+    uint64_t begin,
+        end; /* nanoseconds of the system's monotonic clock; of a GPU its own, told as if each piece of a run
                              had begun when it was submitted */
-    uint64_t bytes;       /* of operands and result that the step touches, each once */
-    uint64_t operations;  /* of arithmetic; a multiplication and an addition are two */
+    uint64_t bytes;      /* of operands and result that the step touches, each once */
+    uint64_t operations; /* of arithmetic; a multiplication and an addition are two */
 } mia_step_event;
 
 /* Features of a GPU that a device can be told to do without, for tests and comparisons. */
@@ -124,8 +125,8 @@ typedef struct mia_device_options {
      * pipelines made. false cancels the run. Must not wait for work of the same device. NULL: none */
     bool (*progress)(void *user, double share);
     void *progress_user;
-    /* Told of every step that has run, by the thread that drives (cpu, reference, and webgpu where the GPU has
-     * timestamps). Must not use the device. NULL: none, and no step is timed */
+    /* Told of every step that has run, by the thread that drives (cpu, reference, webgpu, whose
+     * steps last 0 where the GPU has no timestamps). Must not use the device. NULL: none, and no step is timed */
     void (*trace)(void *user, const mia_step_event *event);
     void *trace_user;
 } mia_device_options;
