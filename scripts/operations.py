@@ -5,9 +5,10 @@
                                      <!-- operations --> and <!-- /operations --> where it has them
     operations.py check ROOT CELLS   fails when either is stale, when the table and the macros of include/mia/tensor.h
                                      differ (every row has a macro mia_<name> that names the row's set of types; no tag
-                                     is used twice), or when a cell runs on a reference kernel
+                                     is used twice), when a cell runs on a reference kernel, or when webgpu refuses one
+                                     that is not among those it lacks (LACKS)
 
-CELLS is the program tests/ops/cells.c, which says where the cpu backend computes each row and type.
+CELLS is the program tests/ops/cells.c, which says where the backends compute each row and type.
 """
 
 import re
@@ -56,6 +57,9 @@ SHAPES = {
     "NORM": "x [C, ...], weight [C]", "NORM_BIAS": "x [C, ...], weight and bias [C]",
     "ROPE": "x's", "ATTENTION": "[E, H, T]", "MATMUL": "[N, M, ...]",
 }
+# What webgpu refuses besides f64: conversions of a row, to these types. (Packed types become no blocks anywhere.)
+LACKS = {"convert": ["q4_K", "q5_K", "q6_K"]}
+
 BEGIN, END = "<!-- operations -->", "<!-- /operations -->"
 
 
@@ -121,18 +125,29 @@ def faults_of_macros(rows, defined):
 
 
 def read_cells(program):
-    """{(row, type): where the cpu backend computes it}"""
+    """{(row, type): where the cpu backend computes it}, and the same for what webgpu makes of it"""
     output = subprocess.run([program], capture_output=True, text=True, check=True).stdout
-    return {(name, dtype): place for name, dtype, place in (line.split("\t") for line in output.splitlines())}
+    cells, webgpu = {}, {}
+    for line in output.splitlines():
+        name, dtype, cells[name, dtype], webgpu[name, dtype] = line.split("\t")
+    return cells, webgpu
 
 
-def faults_of_cells(rows, types, cells):
+def is_packed(dtype):
+    return re.search(r"x\d$", dtype) is not None
+
+
+def faults_of_cells(rows, types, cells, webgpu):
     faults = []
     for row in rows:
         for dtype in types[row["types"]]:
-            place = cells.get((row["name"], dtype))
+            place, there = cells.get((row["name"], dtype)), webgpu.get((row["name"], dtype), "refused")
+            lacks = [one for one in LACKS.get(row["name"], []) if one != dtype and not is_packed(dtype)]
+            wanted = "refused" if dtype == "f64" else " ".join(lacks) or "runs"
             if place not in ("kernel", "view"):
                 faults.append(f"{row['name']} of {dtype} runs on {place or 'nothing'}")
+            if there != wanted:
+                faults.append(f"{row['name']} of {dtype} on webgpu: {there}, and is to be: {wanted}")
     return faults
 
 
@@ -149,6 +164,10 @@ def table_of_cells(rows, types, cells):
         last = " ".join(sorted(signs[place] for place in blocks)) + (" some" if some else "")
         lines.append(f"| `{row['name']}` | " + " | ".join(signs[place] for place in places) + f" | {last} |")
     return lines
+
+
+def lacks_of_webgpu():
+    return "; ".join(f"`{name}` to " + ", ".join(f"`{one}`" for one in lacks) for name, lacks in LACKS.items())
 
 
 def bound_text(row):
@@ -190,6 +209,12 @@ def document(rows, types, cells):
               " computes nothing; an empty cell is not in the operation's set. No cell runs on a reference kernel:"
               " the test suite runs every cell and looks at `mia_device_counters.fallbacks`.", ""]
     lines += table_of_cells(rows, types, cells)
+    lines += ["", "## Where the webgpu backend computes them", "",
+              "On the GPU, every cell above but the column f64, which WGSL does not have, and but " +
+              lacks_of_webgpu() + ", whose scales are looked for in f64. So on any GPU: the test suite compiles every"
+              " other cell for one with all optional features and for one with WebGPU's default limits and none. Nothing"
+              " falls back to the processor: what the backend lacks is refused, with the operation, the type and the"
+              " reason."]
     return "\n".join(lines) + "\n"
 
 
@@ -198,6 +223,7 @@ def short_table(rows):
     for key, title in CLASSES.items():
         names = ", ".join(f"`{row['name']}`" for row in rows if row["op_class"] == key)
         lines.append(f"| {title} | {names} |")
+    lines += ["", f"All run on `cpu`, and on `webgpu` in all types but `f64` (and {lacks_of_webgpu()})."]
     return "\n".join(lines)
 
 
@@ -213,7 +239,7 @@ def main():
     if len(sys.argv) != 4 or sys.argv[1] not in ("write", "check"):
         sys.exit(__doc__)
     root = Path(sys.argv[2])
-    rows, types, cells = read_rows(root), read_types(root), read_cells(sys.argv[3])
+    rows, types, (cells, webgpu) = read_rows(root), read_types(root), read_cells(sys.argv[3])
     faults = faults_of_table(rows, types)
     if faults:
         sys.exit("\n".join(faults))
@@ -226,7 +252,7 @@ def main():
             if not path.exists() or path.read_text(encoding="utf-8") != text:
                 path.write_text(text, encoding="utf-8")
         return
-    faults = faults_of_macros(rows, macros(root)) + faults_of_cells(rows, types, cells)
+    faults = faults_of_macros(rows, macros(root)) + faults_of_cells(rows, types, cells, webgpu)
     for path, text in wanted.items():
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             faults.append(f"{path.name} is stale: make operations")

@@ -32,7 +32,7 @@ static void draw(program *p, const row *of, mia_dtype dtype, mia_dtype target) {
 
 /* Targets of a row: all types where it is of two, else one that says nothing. */
 static bool next_target(const row *of, mia_dtype *target) {
-    int next = *target + 1;
+    int next = (int)*target + 1;
     while (next < MIA_DTYPE_LIMIT && mia_dtype_describe((mia_dtype)next)->bytes == 0) next++;
     *target = (mia_dtype)next;
     return next < (of->form == SIGNATURE_DTYPE ? MIA_DTYPE_LIMIT : MIA_NONE + 2);
