@@ -151,7 +151,7 @@ static void put_dot(mia__kernel *k, const char *name, mia_dtype dtype) {
         chunks, chunks, chunks, name);
     for (uint32_t j = 0; j < vectors; j++) {
         mia__kernel_add(k, "    let d%u = %s_scale(group, l, %uu);\n", j, name, j);
-        mia__kernel_add(k, "    sum += d%u.x * dot(%s_vector(at, q, %uu), x%u)", j, name, j, j);
+        mia__kernel_add(k, "    sum += dot(d%u.x * %s_vector(at, q, %uu), x%u)", j, name, j, j);
         if (least) mia__kernel_add(k, " - d%u.y * s%u", j, j);
         mia__kernel_put(k, ";\n");
     }
