@@ -152,17 +152,27 @@ bool mia__plan_may_prepare(const mia__planner *planner, const mia__operand *inpu
            mia__view_bytes(input->dtype, &input->view) == value->bytes;
 }
 
+/* Whether split.c will have to cut the step up. */
+static bool is_cut(const mia__planner *planner, const mia__step *step) {
+    size_t limit = planner->rules->binding_bytes;
+    bool larger = planner->values[step->output.buffer].bytes > limit;
+    for (uint32_t i = 0; i < step->input_count; i++)
+        larger = larger || planner->values[step->inputs[i].buffer].bytes > limit;
+    return limit > 0 && larger;
+}
+
 /* Replaces the values in a step's operands by their buffers. */
 static bool place_operands(mia__planner *planner, uint32_t s, moment now) {
     mia__step *step = &planner->plan->steps[s];
     const mia__plan_rules *rules = planner->rules;
+    bool cut = is_cut(planner, step);
     for (uint32_t i = 0; i < step->input_count; i++) {
         mia__operand *input = &step->inputs[i];
         const mia__plan_value *value = &planner->values[input->buffer];
         mia__form form = {0};
         if (rules->form != NULL && mia__plan_may_prepare(planner, input))
             form = rules->form(rules->context, planner->plan, step, i);
-        if (rules->binding_bytes > 0 && form.bytes > rules->binding_bytes)
+        if (cut || (rules->binding_bytes > 0 && form.bytes > rules->binding_bytes))
             form.key = 0; /* a form cannot be cut, the constant as it is can (split.c) */
         uint32_t buffer = form.key != 0 ? buffer_of_form(planner, value->leaf, input, &form, now)
                                         : buffer_of(planner, input->buffer, now);
