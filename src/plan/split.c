@@ -52,7 +52,8 @@ static uint64_t common_multiple(uint64_t a, uint64_t b) {
         x = y;
         y = rest;
     }
-    return a / x * b;
+    uint64_t multiple = a / x * b;
+    return multiple > 0 ? multiple : 1; /* callers divide by it */
 }
 
 /* Kernels write their result from the beginning of what is bound on, but for those that change a part of their first
