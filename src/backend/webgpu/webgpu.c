@@ -118,6 +118,8 @@ static void close_webgpu(mia__backend *backend) {
     mia__webgpu *webgpu = (mia__webgpu *)backend;
     mia__webgpu_lock(webgpu);
     while (webgpu->in_flight > 0 && mia__webgpu_wait(webgpu)) continue;
+    /* with a lost GPU all that is under way ends at the next look */
+    if (webgpu->in_flight > 0) webgpu->gpu->type->poll(webgpu->gpu, false);
     mia__webgpu_unlock(webgpu);
     free_webgpu(webgpu);
 }
