@@ -239,7 +239,7 @@ static void test_row(void **state) {
         if ((s.row->types >> d & 1) == 0 || (on_gpu && d == MIA_f64)) continue;
         for (int target = 1; target < (pairs ? MIA_DTYPE_LIMIT : 2); target++) {
             if (pairs && mia_dtype_describe((mia_dtype)target)->bytes == 0) continue;
-            if (pairs && on_gpu && target == MIA_f64) continue;
+            if (pairs && on_gpu && (target == MIA_f64 || test_below(&s.seed, 3) > 0)) continue; /* a third */
             for (int i = 0; i < rounds; i++) run_one(&s, (mia_dtype)d, (mia_dtype)target);
         }
     }

@@ -214,7 +214,7 @@ static const named_step steps[] = {
 static void test_steps(void **state) {
     (void)state;
     seed = test_seed();
-    n = getenv("MIA_TEST_LONG") != NULL ? 8 << 20 : 1 << 20;
+    n = getenv("MIA_TEST_LONG") != NULL ? 2 << 20 : 1 << 20;
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) cancel_step(steps[i].name, steps[i].record);
 }
 
