@@ -410,6 +410,7 @@ static void test_no_memory(void **state) {
 
 /* --- llama.cpp's vectors ---------------------------------------------------------------------- */
 
+#ifdef MIA_SHARED_DIR
 static char *read_shared(const char *path, size_t *length) {
     FILE *stream = fopen(path, "rb");
     if (stream == NULL) return NULL;
@@ -438,6 +439,7 @@ static void check_vectors(const mia_tokenizer *tokenizer, char *texts, size_t le
     printf("%zu texts\n", pairs);
     assert_true(pairs > 40);
 }
+#endif
 
 static void test_vectors(void **state) {
     (void)state;
