@@ -174,8 +174,9 @@ static int64_t elements_of(const mia__operand *operand, uint32_t mode) {
     return mode == 0 && info->kind == MIA_KIND_BLOCK ? (int64_t)info->elements : 1;
 }
 
+/* Of positive numbers. */
 static int64_t common_divisor(int64_t a, int64_t b) {
-    while (b != 0) {
+    while (b > 0) {
         int64_t rest = a % b;
         a = b;
         b = rest;
@@ -188,7 +189,7 @@ int64_t mia__cut_grain(const mia__step *step, uint32_t mode, const mia__cut *cut
     for (uint32_t i = 0; i < step->input_count; i++) {
         if (cut->mode[i] == MIA__WHOLE) continue;
         int64_t wanted = cut->grain[i] * elements_of(&step->inputs[i], cut->mode[i]);
-        grain = grain / common_divisor(grain, wanted) * wanted;
+        grain = wanted / common_divisor(wanted, grain) * grain;
     }
     return grain;
 }

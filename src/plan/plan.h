@@ -62,23 +62,23 @@ typedef struct mia__instruction {
 typedef struct mia__step {
     mia_op op; /* MIA__OP_FUSED: see instructions */
     uint32_t input_count;
-    uint32_t entry; /* the tape entry that it computes, for names in messages and traces */
+    uint32_t entry;   /* the tape entry that it computes, for names in messages and traces */
+    uint32_t scratch; /* buffer that holds the kernel's scratch memory, or MIA__NO_BUFFER */
     mia__attributes
         attributes; /* one that names a mode counts the modes of the views, a packed type's inner one too */
     mia__operand output; /* compact, unless the operation updates in place (then input 0's view) */
     mia__operand inputs[MIA__MAX_OPERANDS];
-    uint32_t scratch;     /* buffer that holds the kernel's scratch memory, or MIA__NO_BUFFER */
-    size_t scratch_bytes; /* as the rules asked */
+    const struct mia__custom *custom; /* of an operation that a program registered */
+    size_t scratch_bytes;             /* as the rules asked */
     /* A table that was cut (split.c): inputs[0] of a gather or an embedding begins with this column, and with `keeps`
      * the result's columns of indices outside it stay as they are, instead of becoming zeros. */
     int64_t first_column;
-    bool keeps;
     uint32_t first_instruction, instruction_count; /* of a fused step, in plan->instructions */
     uint32_t core, core_count;                     /* of its instructions; see MIA__OP_FUSED */
-    uint32_t
-        together; /* steps from this one on that may run at once (together.c), matmuls of one x or what the rules
-                          join: none reads or overwrites what another writes; 0: it is alone, or not the first */
-    const struct mia__custom *custom; /* of an operation that a program registered */
+    /* Steps from this one on that may run at once (together.c), matmuls of one x or what the rules join: none reads or
+     * overwrites what another writes; 0: it is alone, or not the first. */
+    uint32_t together;
+    bool keeps;
 } mia__step;
 
 typedef enum mia__buffer_kind {

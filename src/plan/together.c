@@ -172,7 +172,7 @@ static bool put_norm(const finder *f, const mia__step *norm, const mia__step *st
             !mia__view_cut(&norm->inputs[i].view, &x->view, &input->view))
             return false;
     }
-    uint8_t names[MIA__MAX_OPERANDS];
+    uint8_t names[MIA__MAX_OPERANDS] = {0};
     for (uint32_t i = 0; i < step->input_count; i++) {
         bool is_x = &step->inputs[i] == x;
         names[i] = (uint8_t)(is_x ? MIA__MAX_OPERANDS + before - 1 : out->input_count);

@@ -330,6 +330,26 @@ static void test_layer(void **state) {
     assert_int_equal(dispatches_of_step(3, 8) - dispatches_of_step(1, 8), 2 * 7);
 }
 
+/* Products of no depth: sums of nothing, of operands that have no memory to bind; few columns and many, with an epilogue and
+ * without. */
+static void test_products_of_nothing(void **state) {
+    (void)state;
+    mia_device *device = open_device(NULL, NULL);
+    mia_error error;
+    for (int64_t columns = 1; columns < 100; columns *= 5) {
+        mia_tensor_f32 w = mia_zeros(f32, device, MIA_SHAPE(0, 24)),
+                       x = mia_zeros(f32, device, MIA_SHAPE(0, columns));
+        mia_tensor_f32 computed = mia_matmul(mia_ref(w), mia_square(mia_ref(x)));
+        mia_tensor_f32 more =
+            mia_silu(mia_add(mia_matmul(w, x), mia_zeros(f32, device, MIA_SHAPE(24, columns))));
+        OK(eval(computed, &error));
+        OK(eval(more, &error));
+        mia_unref(computed);
+        mia_unref(more);
+    }
+    close_device(device);
+}
+
 /* --- memory ----------------------------------------------------------------------------------- */
 
 /* However much is written, and however late the GPU is, no more than 64 MiB are under way; runs in between change nothing. */
@@ -562,13 +582,11 @@ static void test_threads(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_short_plan),     TEST(test_long_plan),
-        TEST(test_progress),       TEST(test_run_behind_value),
-        TEST(test_layer),          TEST(test_uploads_bounded),
-        TEST(test_limits),         TEST(test_no_gpu_memory),
-        TEST(test_refused_shader), TEST(test_lost),
-        TEST(test_lost_between),   TEST(test_no_adapter),
-        TEST(test_closed_early),   TEST(test_without_memory),
+        TEST(test_short_plan),       TEST(test_long_plan),    TEST(test_progress),
+        TEST(test_run_behind_value), TEST(test_layer),        TEST(test_products_of_nothing),
+        TEST(test_uploads_bounded),  TEST(test_limits),       TEST(test_no_gpu_memory),
+        TEST(test_refused_shader),   TEST(test_lost),         TEST(test_lost_between),
+        TEST(test_no_adapter),       TEST(test_closed_early), TEST(test_without_memory),
         TEST(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -61,8 +61,8 @@ static mia__operand result_of(const mia__view *view, mia_dtype dtype) {
 static uint8_t chain_operand(const divider *d, mia__cpu_member *part, uint32_t first, uint8_t operand) {
     if (operand >= MIA__MAX_OPERANDS + first) return (uint8_t)(operand - first);
     if (operand >= MIA__MAX_OPERANDS) return (uint8_t)(operand - MIA__MAX_OPERANDS - d->step->core);
-    for (uint8_t i = 0; i < part->source.input_count; i++)
-        if (part->from[i] == operand) return i;
+    for (uint32_t i = 0; i < part->source.input_count; i++)
+        if (part->from[i] == operand) return (uint8_t)i;
     return add_input(part, &d->step->inputs[operand], operand);
 }
 
@@ -86,7 +86,7 @@ static mia__cpu_member *add_single(divider *d, uint32_t n, const mia__cpu_member
         uint8_t operand = from->operands[k];
         if (operand < MIA__MAX_OPERANDS)
             (void)add_input(part, &d->step->inputs[operand], operand);
-        else
+        else if (before != NULL)
             (void)add_input(part, &before->source.output,
                             (uint8_t)(MIA__MAX_OPERANDS + (before - d->to->parts)));
     }

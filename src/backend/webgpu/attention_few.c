@@ -35,7 +35,8 @@ static bool power_of_two(uint32_t n) {
 
 /* Lanes of values of which one has the results. */
 static uint32_t side_by_side(const mia__attention *a) {
-    return a->subgroup > a->value_lanes ? a->subgroup : a->value_lanes;
+    uint32_t side = a->subgroup > a->value_lanes ? a->subgroup : a->value_lanes;
+    return side > 1 ? side : 1;
 }
 
 static uint32_t workgroup_bytes(const mia__attention *a) {
@@ -262,7 +263,7 @@ static void put_constants(mia__kernel *k, const mia__attention *a) {
                     "const ROOMS = %uu;\nconst CHUNK = %uu;\n",
                     a->heads_at_once, a->lanes, a->subgroup, parts, a->key_lanes, a->lanes / a->key_lanes,
                     a->key_lanes * a->key_fours, a->value_lanes, a->lanes / a->value_lanes, side,
-                    a->lanes / side, CHUNK / a->heads_at_once);
+                    a->lanes / side, a->heads_at_once == 2 ? CHUNK / 2 : CHUNK);
     mia__kernel_put(k, "var<workgroup> seen: u32;\n"
                        "var<workgroup> held: array<vec4<f32>, HEADS * Q4>;\n"
                        "var<workgroup> scores: array<f32, HEADS * CHUNK>;\n"

@@ -33,7 +33,7 @@ static mia__webgpu_pipeline *add(mia__webgpu *webgpu, char *key, size_t bytes) {
     if (webgpu->pipeline_count == webgpu->pipeline_capacity) {
         size_t wanted = webgpu->pipeline_capacity == 0 ? 64 : webgpu->pipeline_capacity * 2;
         void *grown = mia_reallocate_array(webgpu->allocator, webgpu->pipelines, webgpu->pipeline_capacity,
-                                           wanted, sizeof *webgpu->pipelines);
+                                           wanted, sizeof(mia__webgpu_pipeline *));
         if (grown == NULL) return NULL;
         webgpu->pipelines = grown;
         webgpu->pipeline_capacity = wanted;
@@ -79,6 +79,7 @@ void mia__webgpu_pipelines_free(mia__webgpu *webgpu) {
         mia_release(webgpu->allocator, webgpu->pipelines[i]->key, webgpu->pipelines[i]->key_bytes);
         mia_release(webgpu->allocator, webgpu->pipelines[i], sizeof *webgpu->pipelines[i]);
     }
-    mia_release(webgpu->allocator, webgpu->pipelines, webgpu->pipeline_capacity * sizeof *webgpu->pipelines);
+    mia_release(webgpu->allocator, webgpu->pipelines,
+                webgpu->pipeline_capacity * sizeof(mia__webgpu_pipeline *));
     mia__hash_free(&webgpu->pipeline_index, webgpu->allocator);
 }

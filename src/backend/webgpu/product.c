@@ -35,6 +35,7 @@ bool mia__product_of(const mia__plan *plan, const mia__step *step, mia__product 
         return false;
     }
     out->depth = extent(&out->weights[0]->view, 0);
+    if (out->depth == 0) return false; /* sums of nothing: no memory to bind */
     out->rows = extent(&out->weights[0]->view, 1);
     uint64_t count = (uint64_t)mia__view_count(&step->output.view);
     out->columns = extent(&out->x->view, 1);

@@ -20,7 +20,8 @@ typedef struct mia__product {
     uint64_t depth, rows, columns, batches;
 } mia__product;
 
-/* Takes a step apart; false when it is no product, or has a prologue other than rms_norm. */
+/* Takes a step apart; false when it is no product, one of no depth, or has a prologue other
+ * than rms_norm. */
 bool mia__product_of(const mia__plan *plan, const mia__step *step, mia__product *out);
 
 /* Its instructions, from the step's first. */
