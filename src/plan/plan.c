@@ -3,6 +3,8 @@
 #include "graph/ops.h"
 #include "plan/passes.h"
 
+#include <stdio.h>
+
 /* Adds a zeroed element to one of the plan's arrays. */
 static void *add(const mia_allocator *allocator, void **array, uint32_t *count, uint32_t *capacity,
                  size_t size) {
@@ -72,6 +74,18 @@ void mia__plan_free(mia__plan *plan) {
     free_placed(plan);
     mia_release(&allocator, plan->instructions, plan->instruction_capacity * sizeof *plan->instructions);
     mia_release(&allocator, plan, sizeof *plan);
+}
+
+const char *mia__step_name(const mia__plan *plan, const mia__step *step, char *text, size_t capacity) {
+    if (step->op != MIA__OP_FUSED) return mia__op_row_of(step->op, step->custom)->info.name;
+    size_t used = 0;
+    for (uint32_t n = 0; n < step->instruction_count && used < capacity; n++) {
+        const mia__instruction *made = &plan->instructions[step->first_instruction + n];
+        int written = snprintf(text + used, capacity - used, "%s%s", n > 0 ? " " : "",
+                               mia__op_row_of(made->op, made->custom)->info.name);
+        used += written > 0 ? (size_t)written : 0;
+    }
+    return text;
 }
 
 /* Leaves first, then known operations on what is before them. */

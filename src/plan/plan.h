@@ -178,6 +178,9 @@ typedef struct mia__plan_rules {
  * such a core. */
 bool mia__step_writes_part(const mia__plan *plan, const mia__step *step);
 
+/* "matmul", "mul add gelu": its operations in their order; text is used where there are several, and may be cut. */
+const char *mia__step_name(const mia__plan *plan, const mia__step *step, char *text, size_t capacity);
+
 /* Makes a plan. Fails with NO_MEMORY, UNSUPPORTED for an operand that is larger than binding_bytes and cannot be cut, or
  * INTERNAL for a malformed tape. */
 mia_status mia__plan_make(const mia__tape *tape, const mia__plan_rules *rules, const mia_allocator *allocator,

@@ -1,23 +1,24 @@
-/* MIA_DEBUG=check: what the cpu backend needs to compute a run's steps once more on reference kernels, and where it
+/* MIA_DEBUG=check: what a backend needs to compute a run's steps once more on reference kernels, and where it
  * tells what differs: the log. */
 #include "runtime/device.h"
 
 #include <inttypes.h>
 #include <string.h>
 
-/* A constant's own bytes: in memory, or read once more. */
+/* A constant's own bytes, of which the form of a table that was cut is some: in memory, or read once more. */
 static bool raw(void *user, uint32_t buffer, void *into, size_t bytes) {
     mia_ticket *ticket = user;
     const mia__storage *storage = ticket->storages[buffer];
+    size_t offset = ticket->plan->plan->buffers[buffer].offset;
     mia__lock(ticket->device);
     const void *there = mia__constant_bytes(storage);
     mia__unlock(ticket->device);
-    if (bytes > storage->memory.bytes) return false;
+    if (offset > storage->memory.bytes || bytes > storage->memory.bytes - offset) return false;
     if (there == NULL)
         return storage->constant->weights != NULL &&
-               mia_weights_read(storage->constant->weights, storage->constant->info, 0, into, bytes, NULL) ==
-                   MIA_OK;
-    memcpy(into, there, bytes);
+               mia_weights_read(storage->constant->weights, storage->constant->info, offset, into, bytes,
+                                NULL) == MIA_OK;
+    memcpy(into, (const char *)there + offset, bytes);
     return true;
 }
 

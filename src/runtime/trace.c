@@ -72,28 +72,15 @@ static uint64_t step_operations(const mia__plan *plan, const mia__step *step) {
 
 /* --- text ------------------------------------------------------------------------------------- */
 
-/* "matmul", "mul add gelu" */
-static const char *name_text(const mia__plan *plan, const mia__step *step, char *text, size_t capacity) {
-    if (step->op != MIA__OP_FUSED) return mia__op_row_of(step->op, step->custom)->info.name;
-    size_t used = 0;
-    for (uint32_t n = 0; n < step->instruction_count && used < capacity; n++) {
-        const mia__instruction *made = &plan->instructions[step->first_instruction + n];
-        int written = snprintf(text + used, capacity - used, "%s%s", n > 0 ? " " : "",
-                               mia__op_row_of(made->op, made->custom)->info.name);
-        used += written > 0 ? (size_t)written : 0;
-    }
-    return text;
-}
-
 /* Of a step and those that ran within it: "matmul | matmul add | matmul". */
 static const char *names_text(const mia__plan *plan, const mia__step *step, uint32_t joined, char *text,
                               size_t capacity) {
     char one[200];
-    if (joined == 0) return name_text(plan, step, text, capacity);
+    if (joined == 0) return mia__step_name(plan, step, text, capacity);
     size_t used = 0;
     for (uint32_t i = 0; i <= joined && used < capacity; i++) {
         int written = snprintf(text + used, capacity - used, "%s%s", i > 0 ? " | " : "",
-                               name_text(plan, &step[i], one, sizeof one));
+                               mia__step_name(plan, &step[i], one, sizeof one));
         used += written > 0 ? (size_t)written : 0;
     }
     return text;

@@ -37,10 +37,16 @@ void mia__reference_rope(const mia__kernel_args *args) {
     const mia__operand *positions = &step->inputs[1];
     mia__walk walk;
     if (!mia__walk_start(&walk, &step->output.view, 1)) return;
-    uint32_t o = mia__walk_add(&walk, &step->output.view), x = mia__walk_add(&walk, &step->inputs[0].view);
+    mia__view tokens = positions->view; /* as x's modes see them: within an update they come so (plan.h) */
+    if (tokens.ndim == 1) {
+        tokens = (mia__view){.offset = positions->view.offset, .ndim = 3, .extent = {1, 1}};
+        tokens.extent[2] = positions->view.extent[0];
+        tokens.stride[2] = positions->view.stride[0];
+    }
+    uint32_t o = mia__walk_add(&walk, &step->output.view), x = mia__walk_add(&walk, &step->inputs[0].view),
+             p = mia__walk_add(&walk, &tokens);
     do {
-        int64_t token = walk.index[1]; /* the walk's modes are heads and T */
-        int64_t position_at = positions->view.offset + token * positions->view.stride[0];
+        int64_t position_at = walk.at[p];
         double position = mia__load(positions->dtype, args->inputs[1], position_at);
         rotate_head(args, walk.at[x], walk.at[o], position);
     } while (mia__walk_next(&walk));
