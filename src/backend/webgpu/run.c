@@ -33,7 +33,7 @@ struct mia__webgpu_work {
 
     mia__run *run;
     uint32_t ready; /* dispatches whose pipelines are made */
-    uint32_t next_dispatch;
+    uint32_t next_dispatch, end;
     uint32_t first_timed; /* of the piece that is being timed */
     uint64_t submitted;   /* when that was */
     const void *stamps;   /* its times, until they are told */
@@ -139,9 +139,9 @@ static void tell_share(mia__webgpu *webgpu, const mia__webgpu_work *work,
     webgpu->telling_share = work->waited ? (done + work->ready) / (2 * all) : done / all;
 }
 
-/* Whether all pipelines are there; a refused one ends the run. */
+/* Whether all pipelines that it needs are there; a refused one ends the run. */
 static bool pipelines_ready(mia__webgpu *webgpu, mia__webgpu_work *work, const mia__webgpu_program *program) {
-    for (; work->ready < program->count; work->ready++) {
+    for (; work->ready < work->end; work->ready++) {
         const mia__webgpu_pipeline *pipeline = program->dispatches[work->ready].pipeline;
         if (pipeline->pending) {
             work->waited = true;
@@ -159,7 +159,7 @@ static bool pipelines_ready(mia__webgpu *webgpu, mia__webgpu_work *work, const m
 static bool gather(mia__webgpu *webgpu, mia__webgpu_work *work, mia__webgpu_program *program, bool timed) {
     double nanoseconds = 0;
     uint32_t first = work->next_dispatch;
-    while (work->next_dispatch < program->count) {
+    while (work->next_dispatch < work->end) {
         mia__webgpu_dispatch *dispatch = &program->dispatches[work->next_dispatch];
         nanoseconds += dispatch->nanoseconds * webgpu->speed;
         if (work->next_dispatch > first && nanoseconds > PIECE_NANOSECONDS) break;
@@ -202,7 +202,7 @@ static void take_stamps(mia__webgpu *webgpu, mia__webgpu_work *work, const mia__
     tell_spans(work, work->stamps, program);
     work->stamps = NULL;
     webgpu->gpu->type->unmap(webgpu->gpu, webgpu->readback);
-    if (work->next_dispatch == program->count) finish(work, MIA_OK, NULL);
+    if (work->next_dispatch == work->end) finish(work, MIA_OK, NULL);
 }
 
 /* Submits a piece with the times of its dispatches, and has them read back. */
@@ -273,16 +273,29 @@ static bool advance_run(mia__webgpu *webgpu, mia__webgpu_work *work) {
         return true;
     } else {
         tell_share(webgpu, work, program);
-        if (work->next_dispatch == program->count) finish(work, MIA_OK, NULL);
+        if (work->next_dispatch == work->end) finish(work, MIA_OK, NULL);
     }
     mia__webgpu_submit(webgpu);
     return true;
 }
 
+void mia__webgpu_run_part(mia__webgpu *webgpu, mia__run *run, uint32_t first, uint32_t end,
+                          mia__completion completion) {
+    const mia__webgpu_work work = {.kind = WORK_RUN,
+                                   .completion = completion,
+                                   .run = run,
+                                   .ready = first,
+                                   .next_dispatch = first,
+                                   .end = end};
+    add(webgpu, &work);
+}
+
 void mia__webgpu_run(mia__backend *backend, mia__run *run) {
-    run->joined = ((const mia__webgpu_program *)run->program)->joined;
-    const mia__webgpu_work work = {.kind = WORK_RUN, .completion = run->completion, .run = run};
-    add((mia__webgpu *)backend, &work);
+    mia__webgpu *webgpu = (mia__webgpu *)backend;
+    const mia__webgpu_program *program = run->program;
+    run->joined = program->joined;
+    if (run->check != NULL && mia__webgpu_run_checked(webgpu, run)) return;
+    mia__webgpu_run_part(webgpu, run, 0, program->count, run->completion);
 }
 
 /* --- reading back ----------------------------------------------------------------------------- */

@@ -203,6 +203,7 @@ static void poll(mia__backend *backend, bool block) {
 const mia__backend_type mia__backend_webgpu = {
     .name = "webgpu",
     .description = "a GPU, through a WebGPU library that is found at run time",
+    .checks = true,
     .open = open_webgpu,
     .close = close_webgpu,
     .describe = describe,

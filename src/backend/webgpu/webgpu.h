@@ -6,6 +6,7 @@
  *     pipelines.c  one pipeline for each text, made while the rest goes on
  *     compile.c    a plan's steps as dispatches
  *     run.c        a run, submitted whole or in pieces
+ *     checked.c    a run of which each step is compared with reference kernels (MIA_DEBUG=check)
  *
  * One lock guards all of it, since memory is asked for by other threads than work; it is never held while somebody
  * outside is told of a completion or of progress (who may hold, or want, the device's lock). */
@@ -181,11 +182,19 @@ void mia__webgpu_discard(mia__backend *backend, void *program);
 /* --- run.c ------------------------------------------------------------------------------------ */
 
 void mia__webgpu_run(mia__backend *backend, mia__run *run);
+/* Begins a part of a run, dispatches [first, end), which completes by itself. */
+void mia__webgpu_run_part(mia__webgpu *webgpu, mia__run *run, uint32_t first, uint32_t end,
+                          mia__completion completion);
 void mia__webgpu_download(mia__backend *backend, const mia__buffer *buffer, size_t offset, void *into,
                           size_t bytes, mia__completion completion);
 /* Moves the oldest work on as far as it goes; true when something changed. With the lock. */
 bool mia__webgpu_advance(mia__webgpu *webgpu);
 /* Tells of what is in the list, without the lock, and frees it. */
 void mia__webgpu_tell(mia__webgpu *webgpu, mia__webgpu_work *ended);
+
+/* --- checked.c ---------------------------------------------------------------------------------- */
+
+/* Begins a run whose steps are checked; false, which is reported, where there is no memory for that. */
+bool mia__webgpu_run_checked(mia__webgpu *webgpu, mia__run *run);
 
 #endif
