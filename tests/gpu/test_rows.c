@@ -140,6 +140,30 @@ static mia_tensor record_convolution(mia_device *device, const void *what) {
     return c->half ? mia_op_convert(y, MIA_f32, NULL, 0) : y;
 }
 
+/* Behind a product is what it has read itself: x, or the weights of the norm before it. */
+typedef struct residual_case {
+    int64_t columns;
+    bool normed, weighted;
+} residual_case;
+
+static const residual_case residuals[] = {{1, false, false},  {1, true, false},  {1, true, true},
+                                          {35, false, false}, {35, true, false}, {35, true, true}};
+
+static mia_tensor record_residual(mia_device *device, const void *what) {
+    const residual_case *c = what;
+    const mia_shape square = {2, {64, 64}}, column = {2, {64, 1}};
+    mia_tensor w = mia_tensor_constant(device, MIA_f32, square, numbers[0], NULL, 0);
+    mia_tensor x = upload(device, (mia_shape){2, {64, c->columns}}, 1),
+               g = upload(device, (mia_shape){1, {64}}, 2);
+    mia_tensor again =
+        c->weighted ? mia_op_reshape(mia_op_ref(g, NULL, 0), column, NULL, 0) : mia_op_ref(x, NULL, 0);
+    if (c->normed)
+        x = mia_op_rms_norm(x, g, 1e-5, NULL, 0);
+    else
+        mia_op_unref(g, NULL, 0);
+    return mia_op_add(mia_op_matmul(w, x, NULL, 0), again, NULL, 0);
+}
+
 /* --- comparing --------------------------------------------------------------------------------------- */
 
 typedef mia_tensor (*recorder)(mia_device *device, const void *what);
@@ -195,6 +219,12 @@ static void test_convolutions(void **state) {
         compare("convolution", i, record_convolution, &convolutions[i], convolutions[i].half ? 0.05 : 1e-3);
 }
 
+static void test_residuals(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof residuals / sizeof *residuals; i++)
+        compare("residual", i, record_residual, &residuals[i], 1e-4);
+}
+
 /* --- devices ----------------------------------------------------------------------------------------- */
 
 static int open_devices(void **state) {
@@ -229,6 +259,6 @@ static int close_devices(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows), cmocka_unit_test(test_attention),
-                                       cmocka_unit_test(test_convolutions)};
+                                       cmocka_unit_test(test_convolutions), cmocka_unit_test(test_residuals)};
     return cmocka_run_group_tests_name("rows", tests, open_devices, close_devices);
 }

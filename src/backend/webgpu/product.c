@@ -90,6 +90,24 @@ bool mia__product_finish(mia__kernel *k, const mia__product *product, const char
 
 #define FEW_COLUMNS 8 /* products of so many columns are bound by their weights */
 
+/* Whether what is behind a product reads what the product reads: kernels read x and weights as vectors, the others as words,
+ * and a dispatch binds a buffer in one way. */
+static bool reads_again(const mia__instruction *instructions, const mia__product *product) {
+    const mia__step *step = product->step;
+    for (uint32_t n = product->core + product->core_count; n < product->instruction_count; n++)
+        for (uint32_t k = 0; k < instructions[n].operand_count; k++) {
+            uint32_t operand = instructions[n].operands[k];
+            if (operand >= MIA__MAX_OPERANDS) continue;
+            uint32_t buffer = step->inputs[operand].buffer;
+            bool again = buffer == product->x->buffer ||
+                         (product->norm_weight != NULL && buffer == product->norm_weight->buffer);
+            for (uint32_t c = 0; c < product->core_count; c++)
+                again = again || buffer == product->weights[c]->buffer;
+            if (again) return true;
+        }
+    return false;
+}
+
 bool mia__webgpu_fuses(const void *context, const mia__plan *plan, const mia__step *step) {
     (void)context;
     mia__product product;
@@ -99,5 +117,6 @@ bool mia__webgpu_fuses(const void *context, const mia__plan *plan, const mia__st
     bool narrow = mia_dtype_describe(step->output.dtype)->bytes != 4 || product.x->dtype != MIA_f32;
     for (uint32_t c = 0; c < product.core_count; c++)
         narrow = narrow || instructions[product.core + c].dtype != MIA_f32;
+    if (reads_again(instructions, &product)) return false;
     return !narrow && (product.core_count == 1 || product.columns <= FEW_COLUMNS);
 }
