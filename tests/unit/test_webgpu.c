@@ -543,6 +543,83 @@ static void test_without_memory(void **state) {
     }
 }
 
+/* --- checked runs ------------------------------------------------------------------------------ */
+
+static struct {
+    int count;
+    char first[400];
+} told;
+
+static void keep_line(void *user, const char *line) {
+    (void)user;
+    if (told.count++ == 0) (void)snprintf(told.first, sizeof told.first, "%s", line);
+}
+
+static mia_device *open_checked(const recording_settings *settings, const mia_allocator *allocator) {
+    const mia_device_options options = {.backend = "webgpu", .allocator = allocator, .log = keep_line};
+    mia_device *device = NULL;
+    mia_error error;
+    told.count = 0;
+    (void)setenv("MIA_DEBUG", "check", 1);
+    recording_set(settings);
+    mia_status status = mia_device_open(&options, &device, &error);
+    recording_set(NULL);
+    (void)unsetenv("MIA_DEBUG");
+    if (status != MIA_OK && allocator == NULL) fail_msg("%s", error.message);
+    return device;
+}
+
+/* A GPU that computes nothing is wrong: the first step is told of. Operands come back before a step is submitted and its
+ * result after it, and the rest of the run is submitted as always; however late things end, by polls alone. */
+static void test_checked(void **state) {
+    (void)state;
+    for (uint32_t late = 0; late < 4; late += 3) {
+        const recording_settings settings = {.late = late};
+        mia_device *device = open_checked(&settings, NULL);
+        mia_error error = {0};
+        mia_tensor_f32 x = chain(device, 100, 3);
+        const mia_tensor list[1] = {MIA_UNTYPED(x)};
+        recording_clear(recording_last());
+        mia_ticket *ticket = mia_tensor_eval_begin(list, 1);
+        while (!mia_ticket_poll(ticket)) continue;
+        OK(mia_ticket_finish(ticket, &error));
+        const char *text = recording_text(recording_last());
+        assert_int_equal(count_of(text, "\nmap "), 2);
+        assert_true(strstr(text, "\nmap ") < strstr(text, "\ndispatch "));
+        assert_int_equal(told.count, 1);
+        assert_non_null(strstr(told.first, "check: run 0, step 0, softmax (entry"));
+        OK(read_one(x, &error));
+        close_device(device);
+    }
+}
+
+/* Lost with each submission in turn, and without memory at each allocation: what is under way ends, and nothing stays. */
+static void test_checked_ends(void **state) {
+    (void)state;
+    mia_error error;
+    for (uint32_t n = 1; n <= 5; n++) {
+        const recording_settings loses = {.late = 2, .lose_submit = n};
+        mia_device *device = open_checked(&loses, NULL);
+        assert_int_equal(read_one(chain(device, 30, 3), &error), MIA_ERROR_DEVICE_LOST);
+        OK(mia_device_close(device, &error));
+        assert_string_equal(seam.faults, "");
+    }
+    for (long n = 0;; n++) {
+        test_allocator allocator;
+        test_allocator_init(&allocator);
+        allocator.fail_at = n;
+        mia_device *device = open_checked(NULL, &allocator.hook);
+        mia_status status = MIA_ERROR_NO_MEMORY;
+        if (device != NULL) {
+            status = read_one(chain(device, 40, 2), &error);
+            close_device(device);
+        }
+        assert_int_equal(allocator.live_bytes, 0);
+        assert_true(status == MIA_OK || status == MIA_ERROR_NO_MEMORY);
+        if (allocator.allocations <= n) break;
+    }
+}
+
 /* --- threads ---------------------------------------------------------------------------------- */
 
 static void *work_along(void *user) {
@@ -587,7 +664,7 @@ int main(void) {
         TEST(test_uploads_bounded),  TEST(test_limits),       TEST(test_no_gpu_memory),
         TEST(test_refused_shader),   TEST(test_lost),         TEST(test_lost_between),
         TEST(test_no_adapter),       TEST(test_closed_early), TEST(test_without_memory),
-        TEST(test_threads),
+        TEST(test_threads),          TEST(test_checked),      TEST(test_checked_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
