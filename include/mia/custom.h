@@ -45,7 +45,7 @@ typedef struct mia_op_description {
     const char *doc;  /* one line, copied; may be NULL */
     uint32_t operands;
     uint64_t types; /* bit d set: dtype d is taken as the first operand; 0: f32, f16, bf16 and f64 */
-    double bound;   /* largest error of `floats` or `cpu`, as in ops.def */
+    double bound;   /* largest error of `floats`, `cpu` or `wgsl`, as in ops.def */
     void *user;     /* handed to every function; used as long as the device is open */
 
     /* element-wise: operands are of one type and repeat to each other, the result is alike. x: operand_count

@@ -213,6 +213,9 @@ double mia__check_bounds_slack(const mia__check_bounds *b) {
         most = s.magnitude;
         more = s.through + (b->eight_bits ? s.rounded : 0);
     }
+    if (b->promise.normal && b->op_class == MIA_CLASS_MOVEMENT &&
+        fabs(want) < mia__check_least_normal(step->inputs[0].dtype))
+        more += fabs(want); /* it may have come as 0 */
     if (b->through != NULL) more += b->through[b->element];
     if (!b->single && most > (double)FLT_MAX / 4 && step->output.dtype != MIA_f64)
         return (double)INFINITY; /* sums may overflow */

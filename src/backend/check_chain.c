@@ -28,10 +28,9 @@ static void add_inexact(inexact *of, uint32_t operand, const double *off) {
 
 /* What is lost when such numbers of an operand are taken for 0; NULL where it has none. */
 static const double *flushed(mia__step_check *c, const mia__operand *operand, const void *base) {
-    double least = mia__check_least_normal(MIA_f32), *off = NULL;
+    double least = mia__check_least_normal(operand->dtype), *off = NULL;
     mia__walk walk;
-    if (operand->dtype != MIA_f32 && operand->dtype != MIA_bf16) return NULL;
-    if (!mia__walk_start(&walk, &operand->view, 0)) return NULL;
+    if (least == 0 || !mia__walk_start(&walk, &operand->view, 0)) return NULL;
     uint32_t at = mia__walk_add(&walk, &operand->view);
     size_t count = (size_t)mia__view_count(&operand->view), element = 0;
     do {
@@ -123,7 +122,8 @@ static bool start_bounds(mia__step_check *c, const mia__step *step, const mia__k
     bool product = info->op_class == MIA_CLASS_CONTRACTION, tried = is_tried(info->op_class);
     *known = of->count == 0 || tried || (product && of->off[1] != NULL && of->count == 1);
     if (!*known) return false;
-    for (uint32_t i = 0; i < step->input_count && c->kernels->promise.normal && tried; i++) {
+    bool flushes = c->kernels->promise.normal && info->op_class == MIA_CLASS_ELEMENTWISE;
+    for (uint32_t i = 0; i < step->input_count && flushes; i++) {
         const double *off = of->off[i] == NULL ? flushed(c, &step->inputs[i], args->inputs[i]) : NULL;
         if (off != NULL) add_inexact(of, i, off);
     }

@@ -359,6 +359,8 @@ static void test_special_numbers(void **state) {
         MIA_UNTYPED(mia_log(mia_mul(mia_ref(x), mia_ref(x)))),
         MIA_UNTYPED(mia_add(mia_ref(x), mia_ref(x))),
         MIA_UNTYPED(mia_sqrt(mia_ref(x))),
+        MIA_UNTYPED(mia_convert(
+            f32, mia_convert(f16, mia_mul(mia_ref(x), mia_full(f32, device, MIA_SCALAR, 0x1p118))))),
         MIA_UNTYPED(mia_reciprocal(x)),
     };
     read_all(list, sizeof list / sizeof *list);
