@@ -337,12 +337,17 @@ static bool join(mia__kernel *k, const mia__attention *g) {
 }
 
 bool mia__kernel_attention(mia__kernel *k) {
-    const mia__attention g = mia__attention_of(&k->info, k->step);
+    mia__attention g = mia__attention_of(&k->info, k->step);
     if (mia__view_count(&k->step->output.view) == 0) return true;
     if (g.d == 0) return mia__kernel_refuse(k, "heads of no elements have no kernel there");
     if (g.held == 0) {
         mia__kernel_put(k, "fn value(i: u32) -> f32 { return 0.0; }\n");
         return mia__kernel_output(k) && mia__kernel_map(k);
+    }
+    if (!g.few && mia__attention_matrices_take(k, &g)) {
+        g.splits = 1;
+        g.direct = true;
+        return mia__attention_matrices(k, &g);
     }
     return (g.few ? mia__attention_few(k, &g) : attend(k, &g)) && (g.direct || join(k, &g));
 }

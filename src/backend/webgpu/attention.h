@@ -1,6 +1,7 @@
 /* Attention's kernels share how a step is cut and what they call:
  *
  *     attention_few.c    few queries, of single tokens above all: a workgroup for each head
+ *     attention_matrices.c    many, where subgroup matrices multiply f16
  *     attention.c        any number: tiles of queries; and the dispatch that joins what ranges of keys came to
  *
  * Numbers of q, k and v are taken four at a time, "fours". */
@@ -35,6 +36,10 @@ mia__attention mia__attention_of(const mia__gpu_info *info, const mia__step *ste
 /* The part of mia__attention_of for few queries; false where attention.c does better. */
 bool mia__attention_few_of(mia__attention *a, const mia__gpu_info *info);
 bool mia__attention_few(mia__kernel *k, const mia__attention *a);
+
+/* With direct set and splits 1. */
+bool mia__attention_matrices_take(const mia__kernel *k, const mia__attention *a);
+bool mia__attention_matrices(mia__kernel *k, const mia__attention *a);
 
 /* Binds the operands and makes
  *     fn q_row(head, query) -> u32, k_row(key, group), v_row    where a row begins

@@ -35,8 +35,7 @@ static bool power_of_two(uint32_t n) {
 
 /* Lanes of values of which one has the results. */
 static uint32_t side_by_side(const mia__attention *a) {
-    uint32_t side = a->subgroup > a->value_lanes ? a->subgroup : a->value_lanes;
-    return side > 1 ? side : 1;
+    return a->subgroup > a->value_lanes ? a->subgroup : a->value_lanes;
 }
 
 static uint32_t workgroup_bytes(const mia__attention *a) {
@@ -254,6 +253,11 @@ static void put_results(mia__kernel *k, const mia__attention *a) {
     }
 }
 
+/* Rooms for groups of so many lanes, one lane or more. */
+static uint32_t rooms(const mia__attention *a, uint32_t group) {
+    return group > 1 ? a->lanes / group : a->lanes;
+}
+
 static void put_constants(mia__kernel *k, const mia__attention *a) {
     uint32_t side = side_by_side(a), parts = a->subgroup > 1 ? a->lanes / a->subgroup : 16;
     mia__kernel_add(k,
@@ -261,9 +265,9 @@ static void put_constants(mia__kernel *k, const mia__attention *a) {
                     "const KEY_LANES = %uu;\nconst KEY_SLOTS = %uu;\nconst Q4 = %uu;\n"
                     "const VALUE_LANES = %uu;\nconst VALUE_SLOTS = %uu;\nconst SIDE = %uu;\n"
                     "const ROOMS = %uu;\nconst CHUNK = %uu;\n",
-                    a->heads_at_once, a->lanes, a->subgroup, parts, a->key_lanes, a->lanes / a->key_lanes,
-                    a->key_lanes * a->key_fours, a->value_lanes, a->lanes / a->value_lanes, side,
-                    a->lanes / side, a->heads_at_once == 2 ? CHUNK / 2 : CHUNK);
+                    a->heads_at_once, a->lanes, a->subgroup, parts, a->key_lanes, rooms(a, a->key_lanes),
+                    a->key_lanes * a->key_fours, a->value_lanes, rooms(a, a->value_lanes), side,
+                    rooms(a, side), a->heads_at_once == 2 ? CHUNK / 2 : CHUNK);
     mia__kernel_put(k, "var<workgroup> seen: u32;\n"
                        "var<workgroup> held: array<vec4<f32>, HEADS * Q4>;\n"
                        "var<workgroup> scores: array<f32, HEADS * CHUNK>;\n"
