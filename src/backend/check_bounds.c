@@ -115,6 +115,7 @@ static mia__view lines_of(const mia__view *from, uint32_t input, uint32_t ndim) 
 typedef struct sums {
     double magnitude; /* of |w| |x| */
     double rounded;   /* what x in 8 bits may add */
+    double halved;    /* what x in f16 may add */
     double through;   /* what x that is known up to something may add */
 } sums;
 
@@ -132,6 +133,7 @@ static sums product_sums(const mia__check_bounds *b) {
         if (b->x_off != NULL) mia__load_run(&offs, b->x_off, b->walk.at[b->at[2]], first, count, off);
         for (int64_t i = 0; i < count; i++) {
             s.magnitude += fabs(w[i] * x[i]);
+            s.halved += fabs(w[i]) * ((fabs(x[i]) + off[i]) * 0x1p-11 + 0x1p-25);
             s.through += fabs(w[i]) * off[i];
             weights += fabs(w[i]);
             most = fmax(most, fabs(x[i]) + off[i]);
@@ -179,6 +181,9 @@ bool mia__check_bounds_start(mia__check_bounds *b, const mia__check_promise *pro
         info->op_class == MIA_CLASS_ELEMENTWISE || info->op_class == MIA_CLASS_MOVEMENT || is_by_length(step);
     b->eight_bits =
         b->product && promise->eight_bits && mia_dtype_describe(step->inputs[0].dtype)->elements > 1;
+    b->halves = b->product && promise->half_products && step->inputs[0].dtype == MIA_f16;
+    if (promise->half_attention && step->custom == NULL && step->op == MIA_OP_attention)
+        b->unit += mia__check_epsilon(MIA_f16); /* scores, and what they weigh */
     if (promise->normal && info->bound > 0) b->least += mia__check_least_normal(dtype);
     if (!b->product && !b->single && info->bound > 0)
         b->common = common_magnitude(step, args, info->op_class);
@@ -211,7 +216,7 @@ double mia__check_bounds_slack(const mia__check_bounds *b) {
     if (b->product) {
         sums s = product_sums(b);
         most = s.magnitude;
-        more = s.through + (b->eight_bits ? s.rounded : 0);
+        more = s.through + (b->eight_bits ? s.rounded : 0) + (b->halves ? s.halved : 0);
     }
     if (b->promise.normal && b->op_class == MIA_CLASS_MOVEMENT &&
         fabs(want) < mia__check_least_normal(step->inputs[0].dtype))

@@ -15,6 +15,7 @@
 /* What a backend's kernels promise beside the operations' bounds. */
 typedef struct mia__check_promise {
     bool eight_bits; /* products with weights in blocks may round what they multiply to 8 bits */
+    bool half_products, half_attention; /* products with weights of f16, attention: to f16 */
     bool
         normal; /* nothing of infinities and NaN, and numbers below the normal ones may be taken for 0: WGSL */
 } mia__check_promise;
@@ -27,7 +28,7 @@ typedef struct mia__check_bounds {
         *through; /* of each element, what operands that are known up to something add; NULL: nothing */
     const double *x_off; /* a product's x is known up to this, of each of its elements; NULL: exactly */
     mia_op_class op_class;
-    bool product, single, eight_bits;
+    bool product, single, eight_bits, halves;
     double bound, unit, least, common, least_weight;
     mia__walk walk;
     uint32_t output,

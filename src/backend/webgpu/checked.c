@@ -183,6 +183,16 @@ static void go_on(checked *c) {
     if (!more) end_run(c);
 }
 
+/* Subgroup matrices multiply f16 (matrices.c, attention_matrices.c). */
+static mia__check_promise promise_of(const mia__webgpu *webgpu) {
+    bool rounds = webgpu->precision != MIA_PRECISION_EXACT;
+    bool halves = rounds && (webgpu->gpu->info.features & MIA__GPU_SUBGROUP_MATRIX) != 0;
+    return (mia__check_promise){.eight_bits = rounds,
+                                .half_products = halves,
+                                .half_attention = halves && webgpu->attention_matrices,
+                                .normal = true};
+}
+
 bool mia__webgpu_run_checked(mia__webgpu *webgpu, mia__run *run) {
     const mia__webgpu_program *program = run->program;
     checked *c = mia_allocate_zeroed(webgpu->allocator, 1, sizeof *c);
@@ -196,15 +206,13 @@ bool mia__webgpu_run_checked(mia__webgpu *webgpu, mia__run *run) {
         run->check->report(run->check->user, "no step was checked: no memory");
         return false;
     }
-    *c = (checked){
-        .webgpu = webgpu,
-        .run = run,
-        .program = program,
-        .kernels = {.allocator = webgpu->allocator,
-                    .promise = {.eight_bits = webgpu->precision != MIA_PRECISION_EXACT, .normal = true}},
-        .checks = checks,
-        .capacity = steps,
-        .ended = true};
+    *c = (checked){.webgpu = webgpu,
+                   .run = run,
+                   .program = program,
+                   .kernels = {.allocator = webgpu->allocator, .promise = promise_of(webgpu)},
+                   .checks = checks,
+                   .capacity = steps,
+                   .ended = true};
     go_on(c);
     return true;
 }
