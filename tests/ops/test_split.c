@@ -38,11 +38,11 @@ static mia_device *open_device(const char *backend) {
     return device;
 }
 
-/* A GPU binds at multiples of 256 alone. */
+/* A GPU binds at multiples of 256 alone; elsewhere an f64 wants 8. */
 static void limit_bindings(session *s) {
     mia__plan_rules *rules = &s->cut->backend->rules;
     rules->binding_bytes = (size_t)(on_gpu ? 256 : 64) << test_below(&s->seed, 6);
-    if (!on_gpu) rules->alignment = (size_t)4 << 2 * test_below(&s->seed, 3);
+    if (!on_gpu) rules->alignment = (size_t)8 << 2 * test_below(&s->seed, 3);
 }
 
 static void report(session *s, const program *p, const char *fault) {
