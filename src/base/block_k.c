@@ -371,7 +371,7 @@ void mia__block_encode_q6_K(const float *in, void *block) {
         scales[r] = fit_run_6(x + r * RUN_6);
         if (fabsf(scales[r]) > fabsf(extreme)) extreme = scales[r];
     }
-    float d = store_half(b->scale, extreme / -128), inverse = inverse_of(d);
+    float d = store_half(b->scale, extreme == 0 ? 0 : extreme / -128), inverse = inverse_of(d);
     for (int r = 0; r < RUNS_6; r++) {
         int scale = (int)whole(scales[r] * inverse + 128.5f, 255) - 128;
         float step_inverse = inverse_of(d * (float)scale);
