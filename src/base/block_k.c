@@ -242,7 +242,7 @@ static fit fit_run(const float *x, int levels) {
         low = x[i] < low ? x[i] : low;
         high = x[i] > high ? x[i] : high;
     }
-    if (!(high > low)) return (fit){0, -low};
+    if (!(high > low)) return (fit){0, fabsf(low)};
     float range = high - low, inverse = inverse_of(range);
     trial best = {0};
     for (int i = 0; i < TRIALS; i++) {

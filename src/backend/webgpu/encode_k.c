@@ -55,7 +55,7 @@ static const char fit_with_least[] =
     "        lows = min(lows, (*x)[i]);\n        highs = max(highs, (*x)[i]);\n    }\n"
     "    let low = min(min(lows.x, lows.y), min(lows.z, lows.w));\n"
     "    let high = max(max(highs.x, highs.y), max(highs.z, highs.w));\n"
-    "    if (!(high > low)) { return vec2<f32>(0.0, -low); }\n"
+    "    if (!(high > low)) { return vec2<f32>(0.0, abs(low)); }\n"
     "    let range = m_kept(high - low);\n    let inverse = m_inverse(range);\n"
     "    var best = vec4<f32>(0.0);\n"
     "    for (var i = 0u; i < 17u; i++) {\n"
@@ -63,7 +63,7 @@ static const char fit_with_least[] =
     "        let made = try_steps(x, low, steps, m_kept(steps * inverse));\n"
     "        if (i == 0u || is_better(made, best)) { best = made; }\n    }\n"
     "    let size = m_quotient(range, best.x);\n    let shift = m_kept(low + m_kept(best.z * size));\n"
-    "    return vec2<f32>(m_kept(m_kept(1.0 + best.y) * size), max(-shift, 0.0));\n}\n";
+    "    return vec2<f32>(m_kept(m_kept(1.0 + best.y) * size), select(0.0, -shift, shift < 0.0));\n}\n";
 
 static const char round_with_least[] =
     "fn quants_of(x: vec4<f32>, shift: f32, inverse: f32) -> vec4<f32> {\n"
@@ -144,33 +144,28 @@ static const char q6_K[] =
     "inverse));\n"
     "        if (i == 0u || is_better(made, best)) { best = made; }\n    }\n"
     "    return m_kept(m_kept(1.0 + best.y) * m_quotient(-extreme, best.x));\n}\n"
-    "fn put(at: u32, word: u32) {\n    y_set(at, word & 0xffffu);\n    y_set(at + 1u, word >> 16u);\n}\n"
-    /* base/block_k.c draws a half */
-    "fn put_half(block: u32, h: u32, inverse: ptr<function, array<f32, 16>>) {\n"
-    "    var low: array<u32, 16>;\n    var high: array<u32, 8>;\n"
-    "    for (var j = 0u; j < 32u; j++) {\n"
-    "        let quarter = j >> 3u;\n        let w = j & 7u;\n"
-    "        let x = four(block * 256u + h * 128u + j * 4u);\n"
-    "        let q = bytes(whole(m_kept4(x * (*inverse)[h * 8u + (j >> 2u)]) + 32.5, 63.0));\n"
-    "        low[(quarter & 1u) * 8u + w] |= (q & 0x0f0f0f0fu) << ((quarter >> 1u) * 4u);\n"
-    "        high[w] |= ((q >> 4u) & 0x03030303u) << (quarter * 2u);\n    }\n"
-    "    let at = block * 105u;\n"
-    "    for (var j = 0u; j < 16u; j++) { put(at + h * 32u + 2u * j, low[j]); }\n"
-    "    for (var j = 0u; j < 8u; j++) { put(at + 64u + h * 16u + 2u * j, high[j]); }\n}\n"
+    /* quants of the numbers that stand there in words of the block, as base/block_k.c draws them */
+    "fn pack(block: ptr<function, array<u32, 53>>, first: u32, inverses: ptr<function, array<f32, 16>>) {\n"
+    "    for (var j = 0u; j < 64u; j++) {\n"
+    "        let half = j >> 5u;\n        let quarter = (j >> 3u) & 3u;\n        let w = j & 7u;\n"
+    "        let x = four(first + 4u * j);\n"
+    "        let q = bytes(whole(m_kept4(x * (*inverses)[j >> 2u]) + 32.5, 63.0));\n"
+    "        (*block)[half * 16u + (quarter & 1u) * 8u + w] |= (q & 0x0f0f0f0fu) << ((quarter >> 1u) * 4u);\n"
+    "        (*block)[32u + half * 8u + w] |= ((q >> 4u) & 0x03030303u) << (quarter * 2u);\n    }\n}\n"
     "fn each(i: u32) {\n"
     "    var x: array<vec4<f32>, 4>;\n    var scales: array<f32, 16>;\n    var extreme = 0.0f;\n"
     "    for (var r = 0u; r < 16u; r++) {\n"
     "        take(&x, i * 256u + r * 16u);\n        scales[r] = fit_run(&x);\n"
     "        if (abs(scales[r]) > abs(extreme)) { extreme = scales[r]; }\n    }\n"
     "    var d = 0u;\n    if (extreme != 0.0) { d = scale_bits(m_quotient(extreme, -128.0)); }\n"
-    "    let unit = m_of_half(d);\n    let over = m_inverse(unit);\n    var packed: array<u32, 4>;\n"
+    "    let unit = m_of_half(d);\n    let inverse = m_inverse(unit);\n    var block: array<u32, 53>;\n"
     "    for (var r = 0u; r < 16u; r++) {\n"
-    "        let s = whole_one(m_kept(scales[r] * over) + 128.5, 255.0) - 128.0;\n"
-    "        packed[r >> 2u] |= (bitcast<u32>(i32(s)) & 0xffu) << ((r & 3u) * 8u);\n"
+    "        let s = whole_one(m_kept(scales[r] * inverse) + 128.5, 255.0) - 128.0;\n"
+    "        block[48u + (r >> 2u)] |= (bitcast<u32>(i32(s)) & 0xffu) << ((r & 3u) * 8u);\n"
     "        scales[r] = m_inverse(unit * s);\n    }\n"
-    "    put_half(i, 0u, &scales);\n    put_half(i, 1u, &scales);\n"
-    "    for (var j = 0u; j < 4u; j++) { put(i * 105u + 96u + 2u * j, packed[j]); }\n"
-    "    y_set(i * 105u + 104u, d);\n}\n";
+    "    pack(&block, i * 256u, &scales);\n    block[52] = d;\n"
+    "    for (var j = 0u; j < 105u; j++) {\n"
+    "        y_set(i * 105u + j, (block[j >> 1u] >> ((j & 1u) * 16u)) & 0xffffu);\n    }\n}\n";
 
 /* What differs between the two formats that have a least number. */
 static void put_with_least(mia__kernel *k, bool five) {
