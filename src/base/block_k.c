@@ -158,7 +158,8 @@ static float total(const float *lanes) {
 }
 
 /* The numbers of a block as those that it can tell apart from 0 and does not clip: scales are from 2^-24 up,
- * and the largest number that any format holds is below 2^28. So squares neither vanish nor overflow. NaN is 0. */
+ * and the largest number that any format holds is below 2^28. So squares neither vanish nor overflow. Infinities are as large as that,
+ * NaN is 0. */
 static void take(const float *in, float *out) {
     const float most = 0x1p29f, least = 0x1p-30f;
     for (int i = 0; i < ELEMENTS; i++) {
@@ -182,11 +183,25 @@ static float left_of(float u, float q) {
     return u - (q + 0.5f);
 }
 
-/* Scales that are tried: a run's range in levels - 1 to levels + 1 steps. */
+/* Scales that are tried: a run's range in levels - 3 to levels + 1 steps. */
 #define TRIALS 17
 
 static float steps_of(int levels, int trial) {
-    return (float)(levels - 1) + (float)trial * 0.125f;
+    return (float)(levels - 3) + (float)trial * 0.25f;
+}
+
+/* A run's numbers are (1 + slope) * q + start, in steps above its least, with so many steps in its range; the error is
+ * in squares of a step. */
+typedef struct trial {
+    float steps, slope, start, error;
+} trial;
+
+/* Errors that rounding alone explains are alike: then the shorter step is better, so that runs of the same few
+ * numbers, whatever their order, choose the same. */
+static bool is_better(const trial *made, const trial *best) {
+    const float least = 0x1p-16f;
+    float error = made->error > least ? made->error : least, than = best->error > least ? best->error : least;
+    return error * (best->steps * best->steps) < than * (made->steps * made->steps);
 }
 
 /* --- scales with a least number --------------------------------------------------------------- */
@@ -216,11 +231,6 @@ static sums round_run(const float *x, float low, float inverse, float levels) {
     return (sums){total(q1), total(q2), total(r1), total(r2), total(qr)};
 }
 
-/* The numbers of a run are low + (1 + slope) * q + start steps, so many of them in its range. */
-typedef struct trial {
-    float steps, slope, start, error;
-} trial;
-
 /* The best fit to what the numbers were rounded to: the least of sum (r - slope * q - start)^2, where start is at
  * most what brings it to 0, `zero`. If all q are alike, low is 0 and the fit begins there. */
 static trial fit_rounded(const sums *s, float steps, float zero) {
@@ -229,11 +239,6 @@ static trial fit_rounded(const sums *s, float steps, float zero) {
     if (start > zero) start = zero;
     float rest = s->qr - start * s->q, slope = rest * inverse_of(s->qq);
     return (trial){steps, slope, start, s->rr - slope * rest - start * (2 * s->r - RUN * start)};
-}
-
-/* Errors are in the square of a step. */
-static bool is_better(float error, float steps, float than, float its_steps) {
-    return error * (its_steps * its_steps) < than * (steps * steps);
 }
 
 static fit fit_run(const float *x, int levels) {
@@ -249,7 +254,7 @@ static fit fit_run(const float *x, int levels) {
         float steps = steps_of(levels, i), scaled = steps * inverse;
         sums s = round_run(x, low, scaled, (float)levels);
         trial made = fit_rounded(&s, steps, -low * scaled);
-        if (i == 0 || is_better(made.error, steps, best.error, best.steps)) best = made;
+        if (i == 0 || is_better(&made, &best)) best = made;
     }
     float size = range / best.steps, shift = low + best.start * size;
     return (fit){(1 + best.slope) * size, shift < 0 ? -shift : 0};
@@ -346,7 +351,7 @@ static trial try_6(const float *x, float steps, float inverse) {
     return (trial){steps, slope, 0, total(r2) - slope * rest};
 }
 
-/* The scale of a run, of either sign: the number of largest magnitude becomes about -32. */
+/* The scale of a run, of either sign: the number of largest magnitude becomes -29 to -32. */
 static float fit_run_6(const float *x) {
     float extreme = 0;
     trial best = {0};
@@ -357,7 +362,7 @@ static float fit_run_6(const float *x) {
     for (int i = 0; i < TRIALS; i++) {
         float steps = steps_of(HALF_RANGE, i);
         trial made = try_6(x, steps, steps * inverse);
-        if (i == 0 || is_better(made.error, steps, best.error, best.steps)) best = made;
+        if (i == 0 || is_better(&made, &best)) best = made;
     }
     return (1 + best.slope) * (-extreme / best.steps);
 }
