@@ -158,8 +158,8 @@ static float total(const float *lanes) {
 }
 
 /* The numbers of a block as those that it can tell apart from 0 and does not clip: scales are from 2^-24 up,
- * and the largest number that any format holds is below 2^28. So squares neither vanish nor overflow. Infinities are as large as that,
- * NaN is 0. */
+ * and the largest number that any format holds is below 2^28. So squares neither vanish nor overflow. NaN
+ * becomes 0. */
 static void take(const float *in, float *out) {
     const float most = 0x1p29f, least = 0x1p-30f;
     for (int i = 0; i < ELEMENTS; i++) {
@@ -190,8 +190,8 @@ static float steps_of(int levels, int trial) {
     return (float)(levels - 3) + (float)trial * 0.25f;
 }
 
-/* A run's numbers are (1 + slope) * q + start, in steps above its least, with so many steps in its range; the error is
- * in squares of a step. */
+/* A run's numbers are (1 + slope) * q + start, in steps above its least, with so many steps in its range; the
+ * error is in squares of a step. */
 typedef struct trial {
     float steps, slope, start, error;
 } trial;
