@@ -6,7 +6,7 @@
     operations.py check ROOT CELLS   fails when either is stale, when the table and the macros of include/mia/tensor.h
                                      differ (every row has a macro mia_<name> that names the row's set of types; no tag
                                      is used twice), when a cell runs on a reference kernel, or when webgpu refuses one
-                                     that is not among those it lacks (LACKS)
+                                     of another type than f64
 
 CELLS is the program tests/ops/cells.c, which says where the backends compute each row and type.
 """
@@ -57,8 +57,6 @@ SHAPES = {
     "NORM": "x [C, ...], weight [C]", "NORM_BIAS": "x [C, ...], weight and bias [C]",
     "ROPE": "x's", "ATTENTION": "[E, H, T]", "MATMUL": "[N, M, ...]",
 }
-# What webgpu refuses besides f64: conversions of a row, to these types. (Packed types become no blocks anywhere.)
-LACKS = {"convert": ["q4_K", "q5_K", "q6_K"]}
 
 BEGIN, END = "<!-- operations -->", "<!-- /operations -->"
 
@@ -133,17 +131,12 @@ def read_cells(program):
     return cells, webgpu
 
 
-def is_packed(dtype):
-    return re.search(r"x\d$", dtype) is not None
-
-
 def faults_of_cells(rows, types, cells, webgpu):
     faults = []
     for row in rows:
         for dtype in types[row["types"]]:
             place, there = cells.get((row["name"], dtype)), webgpu.get((row["name"], dtype), "refused")
-            lacks = [one for one in LACKS.get(row["name"], []) if one != dtype and not is_packed(dtype)]
-            wanted = "refused" if dtype == "f64" else " ".join(lacks) or "runs"
+            wanted = "refused" if dtype == "f64" else "runs"
             if place not in ("kernel", "view"):
                 faults.append(f"{row['name']} of {dtype} runs on {place or 'nothing'}")
             if there != wanted:
@@ -164,10 +157,6 @@ def table_of_cells(rows, types, cells):
         last = " ".join(sorted(signs[place] for place in blocks)) + (" some" if some else "")
         lines.append(f"| `{row['name']}` | " + " | ".join(signs[place] for place in places) + f" | {last} |")
     return lines
-
-
-def lacks_of_webgpu():
-    return "; ".join(f"`{name}` to " + ", ".join(f"`{one}`" for one in lacks) for name, lacks in LACKS.items())
 
 
 def bound_text(row):
@@ -210,11 +199,10 @@ def document(rows, types, cells):
               " the test suite runs every cell and looks at `mia_device_counters.fallbacks`.", ""]
     lines += table_of_cells(rows, types, cells)
     lines += ["", "## Where the webgpu backend computes them", "",
-              "On the GPU, every cell above but the column f64, which WGSL does not have, and but " +
-              lacks_of_webgpu() + ", whose scales are looked for in f64. So on any GPU: the test suite compiles every"
-              " other cell for one with all optional features and for one with WebGPU's default limits and none. Nothing"
-              " falls back to the processor: what the backend lacks is refused, with the operation, the type and the"
-              " reason."]
+              "On the GPU, every cell above but the column f64, which WGSL does not have. So on any GPU: the test suite"
+              " compiles every other cell for one with all optional features and for one with WebGPU's default limits and"
+              " none. Nothing falls back to the processor: what the backend lacks is refused, with the operation, the type"
+              " and the reason."]
     return "\n".join(lines) + "\n"
 
 
@@ -223,7 +211,7 @@ def short_table(rows):
     for key, title in CLASSES.items():
         names = ", ".join(f"`{row['name']}`" for row in rows if row["op_class"] == key)
         lines.append(f"| {title} | {names} |")
-    lines += ["", f"All run on `cpu`, and on `webgpu` in all types but `f64` (and {lacks_of_webgpu()})."]
+    lines += ["", "All run on `cpu`, and on `webgpu` in all types but `f64`."]
     return "\n".join(lines)
 
 

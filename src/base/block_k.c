@@ -2,11 +2,15 @@
  * themselves quantised. The encoders are Mia's own. Each run looks for its scale among some near the obvious
  * one: it rounds its numbers with each, works out which scale fits what they were rounded to best (least
  * squares), and keeps that of the least squared error. Then the runs' scales are rounded to multiples of the
- * block's, and the numbers once more, with the scales that a reader will see. */
+ * block's, and the numbers once more, with the scales that a reader will see.
+ *
+ * backend/webgpu/encode_k.c makes the same bytes by the same operations: f32s, each of them rounded by itself,
+ * in the order that stands here, and none that meets a number below the normal ones. */
 #include "base/block.h"
 
 #include "base/half.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -45,12 +49,12 @@ static uint16_t load_half(const uint8_t half[2]) {
 }
 
 /* The nearest f16 that is finite, and what it stands for. */
-static double store_half(uint8_t half[2], double value) {
-    const double most = 65504;
-    uint16_t bits = mia__f64_to_f16(value > most ? most : value < -most ? -most : value);
+static float store_half(uint8_t half[2], float value) {
+    const float most = 65504;
+    uint16_t bits = mia__f32_to_f16(value > most ? most : value < -most ? -most : value);
     half[0] = (uint8_t)(bits & 0xffu);
     half[1] = (uint8_t)(bits >> 8);
-    return mia__f16_to_f64(bits);
+    return mia__f16_to_f32(bits);
 }
 
 /* --- bits ------------------------------------------------------------------------------------- */
@@ -145,88 +149,144 @@ static void store_q6_K(const uint8_t *quants, block_q6_K *b) {
     }
 }
 
-/* --- scales with a least number --------------------------------------------------------------- */
+/* --- arithmetic ------------------------------------------------------------------------------- */
 
-#define TRIALS 21 /* scales that are tried: a run's range in levels - 1 to levels + 1 steps */
+#define LANES 4 /* of a sum: lane j is that of the elements 4 i + j, one after the other */
 
-/* To a whole number in [0, most]; NaN gives 0. */
-static int round_to(double x, int most) {
-    if (!(x > 0)) return 0;
-    return x >= most ? most : (int)(x + 0.5);
+static float total(const float *lanes) {
+    return (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]);
 }
+
+/* The numbers of a block as those that it can tell apart from 0 and does not clip: scales are from 2^-24 up,
+ * and the largest number that any format holds is below 2^28. So squares neither vanish nor overflow. NaN
+ * becomes 0. */
+static void take(const float *in, float *out) {
+    const float most = 0x1p29f, least = 0x1p-30f;
+    for (int i = 0; i < ELEMENTS; i++) {
+        float x = in[i] > most ? most : in[i] < -most ? -most : in[i];
+        out[i] = fabsf(x) >= least ? x : 0;
+    }
+}
+
+static float inverse_of(float x) {
+    return x == 0 ? 0 : 1.0f / x;
+}
+
+/* u without its fraction, in [0, most]: of a number plus a half, the nearest whole one. */
+static float whole(float u, float most) {
+    float bounded = u < most ? u : most;
+    return (float)(int)(bounded > 0 ? bounded : 0);
+}
+
+/* What rounding leaves, counted in quants: a number is q + r. r is exact. */
+static float left_of(float u, float q) {
+    return u - (q + 0.5f);
+}
+
+/* Scales that are tried: a run's range in levels - 3 to levels + 1 steps. */
+#define TRIALS 17
+
+static float steps_of(int levels, int trial) {
+    return (float)(levels - 3) + (float)trial * 0.25f;
+}
+
+/* A run's numbers are (1 + slope) * q + start, in steps above its least, with so many steps in its range; the
+ * error is in squares of a step. */
+typedef struct trial {
+    float steps, slope, start, error;
+} trial;
+
+/* Errors that rounding alone explains are alike: then the shorter step is better, so that runs of the same few
+ * numbers, whatever their order, choose the same. */
+static bool is_better(const trial *made, const trial *best) {
+    const float least = 0x1p-16f;
+    float error = made->error > least ? made->error : least, than = best->error > least ? best->error : least;
+    return error * (best->steps * best->steps) < than * (made->steps * made->steps);
+}
+
+/* --- scales with a least number --------------------------------------------------------------- */
 
 /* x is about scale * q - least, with least >= 0. */
 typedef struct fit {
-    double scale, least;
+    float scale, least;
 } fit;
 
-/* The best fit of x to numbers rounded with `inverse`, and its squared error. */
-static double fit_rounded(const float *x, double low, double inverse, int levels, fit *out) {
-    double q1 = 0, q2 = 0, x1 = 0, x2 = 0, qx = 0;
-    for (int i = 0; i < RUN; i++) {
-        double number = (double)x[i], q = round_to((number - low) * inverse, levels);
-        q1 += q;
-        q2 += q * q;
-        x1 += number;
-        x2 += number * number;
-        qx += q * number;
+/* Sums over a run of numbers y = q + r. */
+typedef struct sums {
+    float q, qq, r, rr, qr;
+} sums;
+
+static sums round_run(const float *x, float low, float inverse, float levels) {
+    float q1[LANES] = {0}, q2[LANES] = {0}, r1[LANES] = {0}, r2[LANES] = {0}, qr[LANES] = {0};
+    for (int i = 0; i < RUN; i += LANES) {
+        for (int j = 0; j < LANES; j++) {
+            float u = (x[i + j] - low) * inverse + 0.5f, q = whole(u, levels), r = left_of(u, q);
+            q1[j] += q;
+            q2[j] += q * q;
+            r1[j] += r;
+            r2[j] += r * r;
+            qr[j] += q * r;
+        }
     }
-    double spread = RUN * q2 - q1 * q1;
-    if (!(spread > 0)) return (double)INFINITY;
-    double scale = (RUN * qx - q1 * x1) / spread, shift = (q2 * x1 - q1 * qx) / spread;
-    if (shift > 0) {
-        shift = 0;
-        scale = qx / q2;
-    }
-    *out = (fit){scale, -shift};
-    return x2 + scale * (scale * q2 - 2 * qx) + shift * (RUN * shift + 2 * (scale * q1 - x1));
+    return (sums){total(q1), total(q2), total(r1), total(r2), total(qr)};
+}
+
+/* The best fit to what the numbers were rounded to: the least of sum (r - slope * q - start)^2, where start is at
+ * most what brings it to 0, `zero`. If all q are alike, low is 0 and the fit begins there. */
+static trial fit_rounded(const sums *s, float steps, float zero) {
+    float spread = RUN * s->qq - s->q * s->q; /* exact, like the sums of q */
+    float start = spread > 0 ? (s->qq * s->r - s->q * s->qr) * inverse_of(spread) : zero;
+    if (start > zero) start = zero;
+    float rest = s->qr - start * s->q, slope = rest * inverse_of(s->qq);
+    return (trial){steps, slope, start, s->rr - slope * rest - start * (2 * s->r - RUN * start)};
 }
 
 static fit fit_run(const float *x, int levels) {
-    double low = 0, high = -(double)INFINITY, least_error = (double)INFINITY;
+    float low = 0, high = x[0];
     for (int i = 0; i < RUN; i++) {
-        if ((double)x[i] < low) low = (double)x[i];
-        if ((double)x[i] > high) high = (double)x[i];
+        low = x[i] < low ? x[i] : low;
+        high = x[i] > high ? x[i] : high;
     }
-    fit best = {0, isfinite(low) ? -low : 0};
-    for (int trial = 0; high > low && trial < TRIALS; trial++) {
-        fit made = {0, 0};
-        double steps = levels + (2.0 * trial / (TRIALS - 1) - 1);
-        double error = fit_rounded(x, low, steps / (high - low), levels, &made);
-        if (!(error < least_error)) continue;
-        least_error = error;
-        best = made;
+    if (!(high > low)) return (fit){0, fabsf(low)};
+    float range = high - low, inverse = inverse_of(range);
+    trial best = {0};
+    for (int i = 0; i < TRIALS; i++) {
+        float steps = steps_of(levels, i), scaled = steps * inverse;
+        sums s = round_run(x, low, scaled, (float)levels);
+        trial made = fit_rounded(&s, steps, -low * scaled);
+        if (i == 0 || is_better(&made, &best)) best = made;
     }
-    return best;
+    float size = range / best.steps, shift = low + best.start * size;
+    return (fit){(1 + best.slope) * size, shift < 0 ? -shift : 0};
 }
 
 /* The nearest quant of a number, as a reader will see it. */
-static int quant_of(float x, double step, double shift, int levels) {
-    return step > 0 ? round_to(((double)x + shift) / step, levels) : 0;
+static float quant_of(float x, float shift, float inverse, float levels) {
+    return whole((x + shift) * inverse + 0.5f, levels);
 }
 
-static double error_of(const float *x, double step, double shift, int levels) {
-    double error = 0;
-    for (int i = 0; i < RUN; i++) {
-        double off = step * quant_of(x[i], step, shift, levels) - shift - (double)x[i];
-        error += off * off;
+static float error_of(const float *x, float step, float shift, float levels) {
+    float lanes[LANES] = {0}, inverse = inverse_of(step);
+    for (int i = 0; i < RUN; i += LANES) {
+        for (int j = 0; j < LANES; j++) {
+            float off = step * quant_of(x[i + j], shift, inverse, levels) - shift - x[i + j];
+            lanes[j] += off * off;
+        }
     }
-    return error;
+    return total(lanes);
 }
 
 /* A run's scale and least number as multiples of d and m: of the nearest and those beside them, the pair of
  * the least error. */
-static void round_fit(const float *x, const fit *wanted, double d, double m, int levels, uint8_t *scale,
+static void round_fit(const float *x, const fit *wanted, float d, float m, int levels, uint8_t *scale,
                       uint8_t *least) {
-    int near_scale = d > 0 ? round_to(wanted->scale / d, 63) : 0;
-    int near_least = m > 0 ? round_to(wanted->least / m, 63) : 0;
-    double least_error = (double)INFINITY;
-    *scale = (uint8_t)near_scale;
-    *least = (uint8_t)near_least;
+    int near_scale = (int)whole(wanted->scale * inverse_of(d) + 0.5f, 63);
+    int near_least = (int)whole(wanted->least * inverse_of(m) + 0.5f, 63);
+    float least_error = FLT_MAX;
     for (int s = near_scale - 1; s <= near_scale + 1; s++) {
         for (int t = near_least - 1; t <= near_least + 1; t++) {
             if (s < 0 || s > 63 || t < 0 || t > 63) continue;
-            double error = error_of(x, d * s, m * t, levels);
+            float error = error_of(x, d * (float)s, m * (float)t, (float)levels);
             if (!(error < least_error)) continue;
             least_error = error;
             *scale = (uint8_t)s;
@@ -239,18 +299,20 @@ static void round_fit(const float *x, const fit *wanted, double d, double m, int
 static void encode_with_least(const float *in, int levels, uint8_t scale[2], uint8_t least[2],
                               uint8_t packed[12], uint8_t *quants) {
     fit fits[RUNS];
-    uint8_t scales[RUNS], leasts[RUNS];
-    double most_scale = 0, most_least = 0;
+    uint8_t scales[RUNS] = {0}, leasts[RUNS] = {0};
+    float x[ELEMENTS], most_scale = 0, most_least = 0;
+    take(in, x);
     for (int r = 0; r < RUNS; r++) {
-        fits[r] = fit_run(in + r * RUN, levels);
-        most_scale = fmax(most_scale, fits[r].scale);
-        most_least = fmax(most_least, fits[r].least);
+        fits[r] = fit_run(x + r * RUN, levels);
+        if (fits[r].scale > most_scale) most_scale = fits[r].scale;
+        if (fits[r].least > most_least) most_least = fits[r].least;
     }
-    double d = store_half(scale, most_scale / 63), m = store_half(least, most_least / 63);
+    float d = store_half(scale, most_scale / 63), m = store_half(least, most_least / 63);
     for (int r = 0; r < RUNS; r++) {
-        round_fit(in + r * RUN, &fits[r], d, m, levels, &scales[r], &leasts[r]);
+        round_fit(x + r * RUN, &fits[r], d, m, levels, &scales[r], &leasts[r]);
+        float inverse = inverse_of(d * scales[r]), shift = m * leasts[r];
         for (int i = r * RUN; i < (r + 1) * RUN; i++)
-            quants[i] = (uint8_t)quant_of(in[i], d * scales[r], m * leasts[r], levels);
+            quants[i] = (uint8_t)quant_of(x[i], shift, inverse, (float)levels);
     }
     store_scales(scales, leasts, packed);
 }
@@ -272,49 +334,55 @@ void mia__block_encode_q5_K(const float *in, void *block) {
 
 /* --- scales alone: q6_K ----------------------------------------------------------------------- */
 
-#define HALF_RANGE 32 /* quants are -32 .. 31 */
+#define HALF_RANGE 32 /* quants are -32 .. 31, here from 0 on */
 
-static int round_signed(double x, int low, int high) {
-    return low + round_to(x - low, high - low);
+static trial try_6(const float *x, float steps, float inverse) {
+    float q2[LANES] = {0}, r2[LANES] = {0}, qr[LANES] = {0};
+    for (int i = 0; i < RUN_6; i += LANES) {
+        for (int j = 0; j < LANES; j++) {
+            float u = x[i + j] * inverse + (HALF_RANGE + 0.5f), whole_u = whole(u, 2 * HALF_RANGE - 1);
+            float q = whole_u - HALF_RANGE, r = left_of(u, whole_u);
+            q2[j] += q * q;
+            r2[j] += r * r;
+            qr[j] += q * r;
+        }
+    }
+    float rest = total(qr), slope = rest * inverse_of(total(q2));
+    return (trial){steps, slope, 0, total(r2) - slope * rest};
 }
 
-/* The scale of a run, of either sign: the number of largest magnitude becomes about -32. */
-static double fit_run_6(const float *x) {
-    double extreme = 0, best = 0, most = 0;
+/* The scale of a run, of either sign: the number of largest magnitude becomes -29 to -32. */
+static float fit_run_6(const float *x) {
+    float extreme = 0;
+    trial best = {0};
     for (int i = 0; i < RUN_6; i++)
-        if (fabs((double)x[i]) > fabs(extreme)) extreme = (double)x[i];
-    for (int trial = 0; extreme != 0 && trial < TRIALS; trial++) {
-        double steps = HALF_RANGE + (2.0 * trial / (TRIALS - 1) - 1), inverse = -steps / extreme;
-        double qx = 0, q2 = 0;
-        for (int i = 0; i < RUN_6; i++) {
-            double q = round_signed((double)x[i] * inverse, -HALF_RANGE, HALF_RANGE - 1);
-            qx += q * (double)x[i];
-            q2 += q * q;
-        }
-        /* the squared error is that of all zeros less this */
-        if (!(q2 > 0 && qx * qx / q2 > most)) continue;
-        most = qx * qx / q2;
-        best = qx / q2;
+        if (fabsf(x[i]) > fabsf(extreme)) extreme = x[i];
+    if (extreme == 0) return 0;
+    float inverse = inverse_of(-extreme);
+    for (int i = 0; i < TRIALS; i++) {
+        float steps = steps_of(HALF_RANGE, i);
+        trial made = try_6(x, steps, steps * inverse);
+        if (i == 0 || is_better(&made, &best)) best = made;
     }
-    return best;
+    return (1 + best.slope) * (-extreme / best.steps);
 }
 
 void mia__block_encode_q6_K(const float *in, void *block) {
     block_q6_K *b = block;
     uint8_t quants[ELEMENTS];
-    double scales[RUNS_6], extreme = 0;
+    float x[ELEMENTS], scales[RUNS_6], extreme = 0;
+    take(in, x);
     for (int r = 0; r < RUNS_6; r++) {
-        scales[r] = fit_run_6(in + r * RUN_6);
-        if (fabs(scales[r]) > fabs(extreme)) extreme = scales[r];
+        scales[r] = fit_run_6(x + r * RUN_6);
+        if (fabsf(scales[r]) > fabsf(extreme)) extreme = scales[r];
     }
-    double d = store_half(b->scale, extreme / -128);
+    float d = store_half(b->scale, extreme == 0 ? 0 : extreme / -128), inverse = inverse_of(d);
     for (int r = 0; r < RUNS_6; r++) {
-        b->scales[r] = (int8_t)(fabs(d) > 0 ? round_signed(scales[r] / d, -128, 127) : 0);
-        double step = d * b->scales[r];
-        for (int i = r * RUN_6; i < (r + 1) * RUN_6; i++) {
-            double q = fabs(step) > 0 ? (double)in[i] / step : 0;
-            quants[i] = (uint8_t)(HALF_RANGE + round_signed(q, -HALF_RANGE, HALF_RANGE - 1));
-        }
+        int scale = (int)whole(scales[r] * inverse + 128.5f, 255) - 128;
+        float step_inverse = inverse_of(d * (float)scale);
+        b->scales[r] = (int8_t)scale;
+        for (int i = r * RUN_6; i < (r + 1) * RUN_6; i++)
+            quants[i] = (uint8_t)whole(x[i] * step_inverse + (HALF_RANGE + 0.5f), 2 * HALF_RANGE - 1);
     }
     store_q6_K(quants, b);
 }

@@ -168,7 +168,6 @@ static void compare_numbers(session *s, const program *p, const tested *t, const
 }
 
 static void compare(session *s, const program *p, const tested *t, const result *want, const result *got) {
-    if (on_gpu && refused_on_gpu(p) && got->status == MIA_ERROR_UNSUPPORTED) return;
     if (got->status != want->status)
         report(s, p, t, got->status == MIA_OK ? "runs, and the reference refuses it" : got->error.message);
     else if (got->status != MIA_OK)

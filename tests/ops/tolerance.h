@@ -429,10 +429,4 @@ static inline bool same_bytes_asked(const program *p, const result *want) {
            !is_real(want->dtype);
 }
 
-/* Blocks of 256 are made on other devices than GPUs: their scales are looked for in f64. */
-static inline bool refused_on_gpu(const program *p) {
-    return p->row->op == MIA_OP_convert && p->target != p->dtype && p->expected == MIA_OK &&
-           block_of(p->target) == 256;
-}
-
 #endif

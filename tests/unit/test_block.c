@@ -1,6 +1,7 @@
 /* Block formats: bytes written by hand and read, numbers whose blocks are known, error bounds on random rows
- * and awkward ones, and agreement with ggml (golden/blocks.txt): to the byte when reading; when writing to
- * the byte for formats of 32 elements, and with no more squared error for the K formats. */
+ * and awkward ones, what the K formats' search finds, and agreement with ggml (golden/blocks.txt): to the byte
+ * when reading; when writing to the byte for formats of 32 elements, and with no more squared error for the K
+ * formats. */
 #include "base/block.h"
 
 #include "base/half.h"
@@ -299,6 +300,103 @@ static void test_not_finite(void **state) {
     }
 }
 
+/* --- the K formats' search -------------------------------------------------------------------- */
+
+static bool is_k(const mia__block_format *format) {
+    return format->elements == ROW;
+}
+
+/* What a row becomes. */
+static void round_row(const mia__block_format *format, const float *in, float *out) {
+    uint8_t row[BYTES];
+    mia__block_encode(format, in, row, ROW);
+    mia__block_decode_f32(format, row, out, ROW);
+}
+
+/* Numbers 2^k times as large become numbers 2^k times as large, where f16 has all digits of the scales. */
+static void test_powers_of_two(void **state) {
+    (void)state;
+    for (size_t t = 0; t < TYPES; t++) {
+        for (int trial = 0; trial < 40 && is_k(mia__block_find(types[t])); trial++) {
+            float in[ROW], scaled[ROW], out[ROW], scaled_out[ROW], power = ldexpf(1, trial % 16 - 2);
+            for (int i = 0; i < ROW; i++) {
+                in[i] = (float)(random_number() * (i % 32 == 0 ? 8 : 4));
+                scaled[i] = in[i] * power;
+            }
+            round_row(mia__block_find(types[t]), in, out);
+            round_row(mia__block_find(types[t]), scaled, scaled_out);
+            for (int i = 0; i < ROW; i++) assert_true(scaled_out[i] == out[i] * power);
+        }
+    }
+}
+
+/* A row of one number, or, where there is a least number, of two: both are there, to f16's digits. */
+static void test_few_numbers(void **state) {
+    (void)state;
+    for (size_t t = 0; t < TYPES; t++) {
+        for (int trial = 0; trial < 40 && is_k(mia__block_find(types[t])); trial++) {
+            float in[ROW], out[ROW], number = (float)(random_number() * 4);
+            bool two = trial % 2 == 1 && mia__block_find(types[t])->has_least;
+            for (int i = 0; i < ROW; i++) in[i] = two && i % 3 == 0 ? -0.5f * number : number;
+            round_row(mia__block_find(types[t]), in, out);
+            for (int i = 0; i < ROW; i++)
+                assert_true(fabs((double)out[i] - (double)in[i]) <= 0x1p-9 * fabs((double)number) + 0x1p-12);
+        }
+    }
+}
+
+/* The squared error of the best that was found for a run, with scales and least numbers of any digits: many
+ * scales, each made to fit what the numbers were rounded to until it stays. */
+static double best_error(const mia__block_format *format, const float *x) {
+    double n = format->run, low = 0, high = 0, best = INFINITY;
+    int levels = (1 << format->bits) - 1;
+    for (uint32_t i = 0; i < format->run; i++) {
+        low = fmin(low, (double)x[i]);
+        high = fmax(high, (double)x[i]);
+    }
+    double range = format->has_least ? high - low : 2 * fmax(-low, high);
+    for (int trial = 0; trial < 800; trial++) {
+        double scale = range / levels * (0.7 + 0.0015 * (trial / 2)), shift = format->has_least ? low : 0;
+        if (!format->has_least && trial % 2 == 1) scale = -scale;
+        for (int pass = 0; pass < 6; pass++) {
+            double q1 = 0, q2 = 0, x1 = 0, x2 = 0, qx = 0;
+            for (uint32_t i = 0; i < format->run; i++) {
+                double y = (double)x[i], q = floor((y - shift) / scale + 0.5) + format->offset;
+                q = fmin(fmax(q, 0), levels) - format->offset;
+                q1 += q, q2 += q * q, x1 += y, x2 += y * y, qx += q * y;
+            }
+            bool shifts = format->has_least && n * q2 > q1 * q1;
+            if (shifts) shift = fmin((q2 * x1 - q1 * qx) / (n * q2 - q1 * q1), 0);
+            if (!(q2 > 0)) break;
+            scale = (qx - shift * q1) / q2;
+            best = fmin(best, x2 - scale * (qx - shift * q1) - shift * (2 * x1 - n * shift));
+        }
+    }
+    return best;
+}
+
+/* Rows that repeat one run, whose scale is therefore the block's: little more error than the best, on the
+ * whole. */
+static void test_search(void **state) {
+    (void)state;
+    for (size_t t = 0; t < TYPES; t++) {
+        const mia__block_format *format = mia__block_find(types[t]);
+        double ours = 0, best = 0;
+        for (int trial = 0; trial < 40 && is_k(format); trial++) {
+            float in[ROW], out[ROW];
+            for (uint32_t i = 0; i < ROW; i++) {
+                double x = random_number();
+                in[i] = i >= format->run ? in[i - format->run] : (float)(trial % 2 == 0 ? x : x * x * x);
+            }
+            round_row(format, in, out);
+            for (uint32_t i = 0; i < format->run; i++) ours += pow((double)out[i] - (double)in[i], 2);
+            best += best_error(format, in);
+        }
+        if (ours > 1.15 * best)
+            fail_msg("%s: squared error %g, the best is %g", mia_dtype_describe(types[t])->name, ours, best);
+    }
+}
+
 /* --- ggml ------------------------------------------------------------------------------------- */
 
 #define GOLDEN_ROWS 3
@@ -399,7 +497,9 @@ int main(void) {
         cmocka_unit_test(test_decode_q6_K), cmocka_unit_test(test_encode_q8_0),
         cmocka_unit_test(test_encode_q4_0), cmocka_unit_test(test_error),
         cmocka_unit_test(test_extremes),    cmocka_unit_test(test_encode_again),
-        cmocka_unit_test(test_not_finite),  cmocka_unit_test(test_golden),
+        cmocka_unit_test(test_not_finite),  cmocka_unit_test(test_powers_of_two),
+        cmocka_unit_test(test_few_numbers), cmocka_unit_test(test_search),
+        cmocka_unit_test(test_golden),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

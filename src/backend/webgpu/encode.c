@@ -1,33 +1,12 @@
-/* Numbers made blocks of 32 (base/block.c, whose arithmetic this is, rounding for rounding): an invocation a block. The K
- * formats look for their scales in f64, which a GPU lacks. */
+/* Numbers made blocks of 32 (base/block.c, whose arithmetic this is, rounding for rounding): an invocation a block. Those of
+ * 256 are in encode_k.c. A GPU's own division may be off by some ulps, which numbers half-way between two quants bring to
+ * light, and what its conversion to f16 makes of small scales is its own affair: math.c has others. */
 #include "backend/webgpu/encode.h"
 
 #include "backend/webgpu/math.h"
 #include "backend/webgpu/units.h"
 
-/* A GPU's own division may be off by some ulps, which numbers half-way between two quants bring to light; quotient() is
- * rounded as IEEE's is: 25 digits in whole numbers, of which the last, and what is left, decide. Results below the normal
- * numbers are 0. */
-static const char arithmetic[] =
-    "fn quotient(a: f32, b: f32) -> f32 {\n"
-    "    let x = bitcast<u32>(a);\n    let y = bitcast<u32>(b);\n"
-    "    let sign = (x ^ y) & 0x80000000u;\n"
-    "    let ex = (x >> 23u) & 255u;\n    let ey = (y >> 23u) & 255u;\n"
-    "    if (ex == 0u || ex == 255u || ey == 0u || ey == 255u) { return a / b; }\n"
-    "    let divisor = (y & 0x7fffffu) | 0x800000u;\n"
-    "    var rest = (x & 0x7fffffu) | 0x800000u;\n"
-    "    var e = i32(ex) - i32(ey) + 127;\n"
-    "    if (rest < divisor) { rest <<= 1u; e -= 1; }\n"
-    "    var digits = 0u;\n"
-    "    for (var i = 0u; i < 25u; i++) {\n"
-    "        digits <<= 1u;\n"
-    "        if (rest >= divisor) { rest -= divisor; digits |= 1u; }\n"
-    "        rest <<= 1u;\n    }\n"
-    "    let up = digits & select((digits >> 1u) & 1u, 1u, rest != 0u);\n"
-    "    if (e <= 0) { return bitcast<f32>(sign); }\n"
-    "    if (e >= 255) { return a / b; }\n"
-    "    return bitcast<f32>(sign | ((u32(e) << 23u) + (digits >> 1u) - 0x800000u + up));\n}\n"
-    "fn inverse_of(scale: f32) -> f32 { if (scale == 0.0) { return 0.0; } return quotient(1.0, scale); }\n"
+static const char whole[] =
     "fn whole(x: f32) -> f32 {\n" /* halves away from 0 */
     "    let t = trunc(x);\n    return select(t, t + sign(x), abs(x - t) >= 0.5);\n}\n";
 
@@ -41,17 +20,17 @@ static void put_quants(mia__kernel *k, mia_dtype to) {
     if (to == MIA_q8_0) {
         mia__kernel_put(k, extreme);
         mia__kernel_put(
-            k, "    let scale = quotient(abs(most), 127.0);\n    let inverse = inverse_of(scale);\n"
+            k, "    let scale = m_quotient(abs(most), 127.0);\n    let inverse = m_inverse(scale);\n"
                "    for (var j = 0u; j < 32u; j++) {\n"
                "        q[j] = u32(i32(clamp(whole(m_kept(x[j] * inverse)), -127.0, 127.0))) & 0xffu;\n"
-               "    }\n    y_set(at, half(scale));\n    at += 1u;\n");
+               "    }\n    y_set(at, m_to_half(scale));\n    at += 1u;\n");
     } else if (to == MIA_q4_0 || to == MIA_q5_0) {
         mia__kernel_put(k, extreme);
         mia__kernel_add(k,
-                        "    let scale = quotient(most, -%d.0);\n    let inverse = inverse_of(scale);\n"
+                        "    let scale = m_quotient(most, -%d.0);\n    let inverse = m_inverse(scale);\n"
                         "    for (var j = 0u; j < 32u; j++) {\n"
                         "        q[j] = u32(clamp(m_kept(m_kept(x[j] * inverse) + %d.5), 0.0, %d.0));\n"
-                        "    }\n    y_set(at, half(scale));\n    at += 1u;\n",
+                        "    }\n    y_set(at, m_to_half(scale));\n    at += 1u;\n",
                         five ? 16 : 8, five ? 16 : 8, five ? 31 : 15);
     } else {
         mia__kernel_add(
@@ -60,10 +39,10 @@ static void put_quants(mia__kernel *k, mia_dtype to) {
             "    for (var j = 1u; j < 32u; j++) {\n"
             "        low = select(low, x[j], x[j] < low);\n        high = select(high, x[j], x[j] > high);\n "
             "   }\n"
-            "    let scale = quotient(high - low, %d.0);\n    let inverse = inverse_of(scale);\n"
+            "    let scale = m_quotient(high - low, %d.0);\n    let inverse = m_inverse(scale);\n"
             "    for (var j = 0u; j < 32u; j++) {\n"
             "        q[j] = u32(clamp(m_kept(m_kept(m_kept(x[j] - low) * inverse) + 0.5), 0.0, %d.0));\n"
-            "    }\n    y_set(at, half(scale));\n    y_set(at + 1u, half(low));\n    at += 2u;\n",
+            "    }\n    y_set(at, m_to_half(scale));\n    y_set(at + 1u, m_to_half(low));\n    at += 2u;\n",
             five ? 31 : 15, five ? 31 : 15);
     }
 }
@@ -90,13 +69,11 @@ static void put_bits(mia__kernel *k, mia_dtype to) {
 bool mia__kernel_encode(mia__kernel *k) {
     const mia__operand *output = &k->step->output;
     const mia_dtype_info *info = mia_dtype_describe(output->dtype);
-    if (info->elements != 32)
-        return mia__kernel_refuse(k, "numbers are made blocks of that format on other devices");
+    if (info->elements != 32) return mia__kernel_encode_k(k);
     const mia__units halves = {.bytes = 2};
     if (!mia__units_target(k, &halves, "y", output->buffer)) return false;
-    mia__kernel_math(k, "m_kept");
-    mia__kernel_bits(k, "half", MIA_f16);
-    mia__kernel_put(k, arithmetic);
+    mia__kernel_math(k, "m_kept m_inverse m_to_half");
+    mia__kernel_put(k, whole);
     mia__kernel_add(
         k,
         "fn each(i: u32) {\n    var x: array<f32, 32>;\n    var q: array<u32, 32>;\n"

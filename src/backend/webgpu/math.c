@@ -20,6 +20,9 @@ static const function functions[] = {
     {"m_is_nan", NULL,
      "fn m_is_nan(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; }\n"},
     {"m_kept", NULL, "fn m_kept(x: f32) -> f32 { return bitcast<f32>(bitcast<u32>(x) ^ p.zero); }\n"},
+    {"m_kept4", "m_kept",
+     "fn m_kept4(x: vec4<f32>) -> vec4<f32> {\n"
+     "    return bitcast<vec4<f32>>(bitcast<vec4<u32>>(x) ^ vec4<u32>(p.zero));\n}\n"},
     {"m_with_sign", NULL,
      "fn m_with_sign(x: f32, sign: f32) -> f32 {\n"
      "    return bitcast<f32>((bitcast<u32>(x) & 0x7fffffffu) | (bitcast<u32>(sign) & 0x80000000u));\n}\n"},
@@ -36,6 +39,22 @@ static const function functions[] = {
      "fn m_scale(x: f32, n: i32) -> f32 {\n"
      "    let h = n >> 1u;\n"
      "    return x * bitcast<f32>((h + 127) << 23u) * bitcast<f32>((n - h + 127) << 23u);\n}\n"},
+
+    /* --- f16 ---------------------------------------------------------------------------------- */
+
+    /* base/half.h's conversions, whatever the GPU's own do of numbers below the normal ones */
+    {"m_to_half", NULL,
+     "fn m_to_half(x: f32) -> u32 {\n"
+     "    let b = bitcast<u32>(x);\n    let sign = (b >> 16u) & 0x8000u;\n    let m = b & 0x7fffffffu;\n"
+     "    if (m > 0x7f800000u) { return sign | 0x7e00u | ((m >> 13u) & 0x3ffu); }\n"
+     "    if (m >= 0x47800000u) { return sign | 0x7c00u; }\n"
+     "    if (m < 0x38800000u) { return sign | (bitcast<u32>(bitcast<f32>(m) + 0.5f) - 0x3f000000u); }\n"
+     "    return sign | ((m - 0x38000000u + 0xfffu + ((m >> 13u) & 1u)) >> 13u);\n}\n"},
+    {"m_of_half", NULL, /* of finite ones */
+     "fn m_of_half(b: u32) -> f32 {\n"
+     "    let m = b & 0x7fffu;\n"
+     "    let x = select(bitcast<f32>((m << 13u) + 0x38000000u), f32(m) * 0x1p-24f, m < 0x400u);\n"
+     "    return select(x, -x, (b & 0x8000u) != 0u);\n}\n"},
 
     /* --- sums and products without loss -------------------------------------------------------- */
 
@@ -184,6 +203,29 @@ static const function functions[] = {
      "    let c = a * s;\n    let d = b * t;\n    let r = 1.0f / d;\n    let q = c * r;\n"
      "    if ((bitcast<u32>(q) & 0x7fffffffu) >= 0x7f800000u) { return q; }\n"
      "    return (q + fma(-q, d, c) * r) * t * (1.0f / s);\n}\n"},
+    /* As IEEE's is rounded: 25 digits in whole numbers, of which the last, and what is left, decide. Results below the
+     * normal numbers are 0. */
+    {"m_quotient", NULL,
+     "fn m_quotient(a: f32, b: f32) -> f32 {\n"
+     "    let x = bitcast<u32>(a);\n    let y = bitcast<u32>(b);\n"
+     "    let sign = (x ^ y) & 0x80000000u;\n"
+     "    let ex = (x >> 23u) & 255u;\n    let ey = (y >> 23u) & 255u;\n"
+     "    if (ex == 0u || ex == 255u || ey == 0u || ey == 255u) { return a / b; }\n"
+     "    let divisor = (y & 0x7fffffu) | 0x800000u;\n"
+     "    var rest = (x & 0x7fffffu) | 0x800000u;\n"
+     "    var e = i32(ex) - i32(ey) + 127;\n"
+     "    if (rest < divisor) { rest <<= 1u; e -= 1; }\n"
+     "    var digits = 0u;\n"
+     "    for (var i = 0u; i < 25u; i++) {\n"
+     "        digits <<= 1u;\n"
+     "        if (rest >= divisor) { rest -= divisor; digits |= 1u; }\n"
+     "        rest <<= 1u;\n    }\n"
+     "    let up = digits & select((digits >> 1u) & 1u, 1u, rest != 0u);\n"
+     "    if (e <= 0) { return bitcast<f32>(sign); }\n"
+     "    if (e >= 255) { return a / b; }\n"
+     "    return bitcast<f32>(sign | ((u32(e) << 23u) + (digits >> 1u) - 0x800000u + up));\n}\n"},
+    {"m_inverse", "m_quotient", /* 0 of 0 */
+     "fn m_inverse(x: f32) -> f32 { if (x == 0.0) { return 0.0; } return m_quotient(1.0, x); }\n"},
     /* the same of the root that comes of WGSL's inverse one */
     {"m_sqrt", NULL,
      "fn m_sqrt(a: f32) -> f32 {\n"
