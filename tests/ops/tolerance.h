@@ -228,6 +228,17 @@ static inline double product_magnitude(const double *w, const double *x, int64_t
     return sum;
 }
 
+/* Whether parts of a product of blocks may leave f32's range before they are brought together: a block's number is the
+ * difference of two, each up to twice the block's greatest, and activations are summed by themselves. */
+static inline bool parts_overflow(const double *w, const double *x, int64_t depth) {
+    double greatest = 0, sum = 0;
+    for (int64_t i = 0; i < depth; i++) {
+        greatest = larger(fabs(w[i]), greatest);
+        sum += fabs(x[i]);
+    }
+    return larger(4 * greatest, 1) * sum > (double)FLT_MAX;
+}
+
 /* *extra: of each number, what 8-bit activations may add; not scaled by an epsilon. */
 static inline void magnitudes_matmul(const program *p, const result *r, int64_t count, double *out,
                                      double *extra) {
@@ -240,6 +251,7 @@ static inline void magnitudes_matmul(const program *p, const result *r, int64_t 
         const double *line = w->numbers + number_in(&of, i, &in_w, 2) + n * depth;
         const double *column = x->numbers + (of.ndim > 2 ? number_in(&of, i, &in_x, 2) : 0) + m * depth;
         out[i] = product_magnitude(line, column, depth, &extra[i]);
+        if (is_block(w->dtype) && parts_overflow(line, column, depth)) out[i] = (double)INFINITY;
     }
 }
 
