@@ -377,8 +377,8 @@ static inline void tolerances(const program *p, const result *r, const double *n
             magnitudes_product(p, r, numbers, count, slack);
         break;
     case MIA_CLASS_SCAN:
-        sums = false;
-        if (p->row->op == MIA_OP_cumsum) magnitudes_scan(p, count, slack);
+        sums = p->row->op == MIA_OP_cumsum;
+        if (sums) magnitudes_scan(p, count, slack);
         break;
     case MIA_CLASS_CONTRACTION: magnitudes_matmul(p, r, count, slack, extra); break;
     case MIA_CLASS_COMPOSITE:
