@@ -431,7 +431,7 @@ EXPORT WGPUFuture wgpuDeviceCreateComputePipelineAsync(WGPUDevice device,
                                                        WGPUCreateComputePipelineAsyncCallbackInfo info) {
     (void)of(device);
 #ifdef FAKE_NATIVE
-    abort(); /* exported, and not implemented */
+    abort(); /* as wgpu-native does, which exports this function and panics in it: it must not be called */
 #endif
     bool invalid;
     fake.async_pipelines++;

@@ -2,6 +2,7 @@
  * different sizes, more than f16's scales hold and less. The webgpu backend gives the cpu's bytes; with all that the GPU has,
  * and with the least. Skipped where no GPU opens. */
 #include "../unit/support.h"
+#include "gpu/devices.h"
 
 #include <mia/mia.h>
 
@@ -80,29 +81,16 @@ static void test_blocks(void **state) {
 
 static int open_devices(void **state) {
     (void)state;
-    static const mia_webgpu_options ways[2] = {
-        {0}, {.default_limits = true, .without = MIA_WEBGPU_F16 | MIA_WEBGPU_SUBGROUPS}};
-    const mia_device_options on_cpu = {.backend = "cpu", .threads = 1};
-    mia_error error = {0};
     seed = test_seed();
-    if (mia_device_open(&on_cpu, &cpu, &error) != MIA_OK) fail_msg("%s", error.message);
-    for (size_t g = 0; g < 2; g++) {
-        const mia_device_options options = {.backend = "webgpu", .webgpu = &ways[g]};
-        mia_status status = mia_device_open(&options, &gpus[g], &error);
-        if (status == MIA_OK) continue;
-        printf("%s: %s\n", status == MIA_ERROR_NOT_FOUND ? "skipped" : "error", error.message);
-        exit(status == MIA_ERROR_NOT_FOUND ? 77 : 1);
-    }
+    cpu = open_cpu();
+    for (size_t g = 0; g < 2; g++) gpus[g] = open_gpu(g == 1);
     return 0;
 }
 
 static int close_devices(void **state) {
     (void)state;
     mia_device *const all[] = {cpu, gpus[0], gpus[1]};
-    for (size_t i = 0; i < 3; i++) {
-        mia_error error = {0};
-        if (mia_device_close(all[i], &error) != MIA_OK) fail_msg("%s", error.message);
-    }
+    close_all(all, 3);
     return 0;
 }
 

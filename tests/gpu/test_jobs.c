@@ -2,6 +2,7 @@
  * attention, of random shapes, with neighbours of other kinds. The webgpu backend against the cpu's, on a GPU as it is and with
  * the least that a GPU binds. Skipped where no GPU opens. */
 #include "../unit/support.h"
+#include "gpu/devices.h"
 
 #include <mia/mia.h>
 
@@ -161,27 +162,14 @@ static void test_one_dispatch(void **state) {
 
 static int open_devices(void **state) {
     (void)state;
-    static const mia_webgpu_options ways[2] = {
-        {0}, {.default_limits = true, .without = MIA_WEBGPU_F16 | MIA_WEBGPU_SUBGROUPS}};
-    mia_error error = {0};
     seed = test_seed();
-    for (size_t g = 0; g < DEVICES; g++) {
-        mia_device_options options = {.backend = "webgpu", .webgpu = &ways[g == 2]};
-        if (g == CPU) options = (mia_device_options){.backend = "cpu", .threads = 1};
-        mia_status status = mia_device_open(&options, &devices[g], &error);
-        if (status == MIA_OK) continue;
-        printf("%s: %s\n", status == MIA_ERROR_NOT_FOUND ? "skipped" : "error", error.message);
-        exit(status == MIA_ERROR_NOT_FOUND ? 77 : 1);
-    }
+    for (size_t g = 0; g < DEVICES; g++) devices[g] = g == CPU ? open_cpu() : open_gpu(g == 2);
     return 0;
 }
 
 static int close_devices(void **state) {
     (void)state;
-    for (size_t g = 0; g < DEVICES; g++) {
-        mia_error error = {0};
-        if (mia_device_close(devices[g], &error) != MIA_OK) fail_msg("%s", error.message);
-    }
+    close_all(devices, DEVICES);
     return 0;
 }
 

@@ -139,7 +139,9 @@ static void use_file(chain *c, const char *path) {
 }
 
 static void use_tape(chain *c) {
-    char path[] = "/tmp/mia-test-scale-XXXXXX";
+    char path[1024];
+    const char *folder = getenv("TMPDIR");
+    (void)snprintf(path, sizeof path, "%s/mia-test-scale-XXXXXX", folder != NULL ? folder : "/tmp");
     mia_tape *tape = NULL;
     mia_tensor_f32 in = mia_input(f32, c->device, MIA_SHAPE(1, 2));
     mia_tensor_f32 out = link_all(c, mia_ref(in), mia_full(f32, c->device, MIA_SHAPE(1, 2), 1));
