@@ -35,10 +35,9 @@ static uint32_t workgroup_bytes(const mia__attention *a) {
 }
 
 bool mia__attention_matrices_take(const mia__kernel *k, const mia__attention *a) {
-    return k->webgpu->attention_matrices && k->webgpu->precision != MIA_PRECISION_EXACT &&
-           k->step->op == MIA_OP_attention && mia__kernel_has_matrices(k) && a->rows >= ROWS / 2 &&
-           a->d % SIDE == 0 && a->e % SIDE == 0 && a->d <= MOST && a->e <= MOST &&
-           workgroup_bytes(a) <= k->info.limits.workgroup_bytes;
+    return k->webgpu->precision != MIA_PRECISION_EXACT && k->step->op == MIA_OP_attention &&
+           mia__has_matrices(&k->info) && a->rows >= ROWS / 2 && a->d % SIDE == 0 && a->e % SIDE == 0 &&
+           a->d <= MOST && a->e <= MOST && workgroup_bytes(a) <= k->info.limits.workgroup_bytes;
 }
 
 /* --- text --------------------------------------------------------------------------------------- */

@@ -3,6 +3,7 @@
 #include "backend/webgpu/prepared.h"
 #include "backend/webgpu/product.h"
 #include "backend/webgpu/scratch.h"
+#include "backend/webgpu/tiles.h"
 
 static uint32_t features_of(const mia__webgpu *webgpu) {
     return webgpu->gpu->info.features & ~webgpu->options.without;
@@ -10,8 +11,8 @@ static uint32_t features_of(const mia__webgpu *webgpu) {
 
 /* The families' scratch memory; by operation. */
 static size_t scratch_of(const void *context, const mia__plan *plan, const mia__step *step) {
-    (void)plan;
-    const mia__gpu_info *info = &((const mia__webgpu *)context)->gpu->info;
+    const mia__webgpu *webgpu = context;
+    const mia__gpu_info *info = &webgpu->gpu->info;
     switch ((int)step->op) {
     case MIA_OP_attention:
     case MIA_OP_attention_masked: return mia__attention_scratch(info, step);
@@ -24,6 +25,11 @@ static size_t scratch_of(const void *context, const mia__plan *plan, const mia__
     case MIA_OP_all:
     case MIA_OP_argmax:
     case MIA_OP_argmin: return mia__reduce_scratch(step);
+    case MIA_OP_matmul:
+    case MIA__OP_FUSED:
+        return mia__has_matrices(info) && webgpu->precision != MIA_PRECISION_EXACT
+                   ? mia__halves_scratch(plan, step)
+                   : 0;
     case MIA_OP_cumsum: return mia__scan_scratch(step);
     case MIA_OP_sort:
     case MIA_OP_argsort:

@@ -24,11 +24,10 @@ static bool each_alone(mia__kernel *k) {
     return mia__kernel_map(k);
 }
 
-#define FEW_COLUMNS 8 /* up to these a product is bound by its weights, which matvec.c reads best */
-
 static bool in_tiles(mia__kernel *k) {
     mia__product product;
-    if (!mia__product_of(k->plan, k->step, &product) || product.columns <= FEW_COLUMNS) return false;
+    if (!mia__product_of(k->plan, k->step, &product) || product.columns <= MIA__PRODUCT_FEW_COLUMNS)
+        return false;
     if (mia__kernel_matrices(k, &product)) return true;
     if (k->status != MIA_OK) return false;
     mia__kernel_again(k);

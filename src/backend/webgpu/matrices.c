@@ -1,11 +1,14 @@
 /* Products of many columns by subgroup matrices, the GPU's own units for products of f16 summed in f32: a workgroup makes a tile of
  * the result, whose subgroups keep a part each, from tiles of w and x that were brought into workgroup memory as f16.
  *
- *     sx [m][16 + 2] vec4<f16>    64 numbers of K at a time, in the order of tiles.c's quads; 8 more than that, so that rows
- *     sw [n][16 + 2] vec4<f16>    begin in different banks
+ *     sx [part][m][16 + 2] vec4<f16>    64 numbers of K at a time, in the order of tiles.c's quads; 8 more than that, so that
+ *     sw [part][n][16 + 2] vec4<f16>    rows begin in different banks
  *
- * What comes next is on its way to registers meanwhile: x as f16, w as it lies. Rounding x to f16 is within what the default
- * precision allows; where it is exact, tiles.c does the work. */
+ * Each part has the rows that a subgroup reads: within it matrices then lie at constant offsets, which need no check at run
+ * time that they are inside.
+ *
+ * What comes next is on its way to registers meanwhile. x comes as f16 from a dispatch before (tiles.h), which is within what
+ * the default precision allows; where it is exact, tiles.c does the work. */
 #include "backend/webgpu/prepared.h"
 #include "backend/webgpu/tiles.h"
 
@@ -23,7 +26,7 @@ typedef struct tile {
     uint32_t invocations;
     uint32_t chunk_quads; /* quads of 16 bytes of weights */
     uint32_t w_loads, x_loads;
-    bool norm, prepared;
+    bool prepared;
     bool early; /* scales of weights are brought to registers with them */
 } tile;
 
@@ -33,11 +36,10 @@ static tile make_tile(const mia__kernel *k, const mia__product *product, uint32_
     tile t = {.rows = rows, .columns = columns, .across = across, .down = down};
     t.prepared = mia__is_prepared(k->plan, w);
     t.early = t.prepared && mia__prepared_scales_are_quads(w->dtype);
-    t.norm = product->norm_weight != NULL;
     t.chunk_quads = t.prepared ? mia__prepared_vectors(w->dtype) : 2;
     t.invocations = rows / (across * SIDE) * (columns / (down * SIDE)) * SUBGROUP;
     t.w_loads = rows * (QUADS / t.chunk_quads) / t.invocations;
-    t.x_loads = columns * QUADS / t.invocations;
+    t.x_loads = columns * (QUADS / 2) / t.invocations;
     return t;
 }
 
@@ -46,47 +48,52 @@ static tile make_tile(const mia__kernel *k, const mia__product *product, uint32_
 /* Brings the next 64 numbers of every row into registers. */
 static void put_loads(mia__kernel *k, const tile *t, const char *kt) {
     uint32_t chunks = QUADS / t->chunk_quads;
-    mia__kernel_add(k, "        { let t = (%s) * %uu + xq;\n        let i = place(t);\n", kt, QUADS);
-    if (t->norm) mia__kernel_put(k, "        let g = g_quad(t);\n");
-    for (uint32_t a = 0; a < t->x_loads; a++) {
-        mia__kernel_add(k, "        { var v = x_quad_at(xr%u, i);\n", a);
-        if (t->norm) mia__kernel_add(k, "        squares%u += dot(v, v); v *= g;\n", a);
-        mia__kernel_add(k, "        rx%u = vec2<u32>(pack2x16float(v.xy), pack2x16float(v.zw)); }\n", a);
-    }
+    for (uint32_t a = 0; a < t->x_loads; a++)
+        mia__kernel_add(k, "        rx%u = x_eight(xr%u + (%s) * %uu);\n", a, a, kt, QUADS / 2);
     for (uint32_t b = 0; b < t->w_loads; b++)
         mia__kernel_add(k, "        rw%u = w_chunk(wr%u, (%s) * %uu + wc);\n", b, b, kt, chunks);
     for (uint32_t b = 0; t->early && b < t->w_loads; b++)
         mia__kernel_add(k, "        rs%u = w_scales_of(w_group(wr%u, (%s) * %uu + wc));\n", b, b, kt, chunks);
-    mia__kernel_put(k, "        }\n");
 }
 
-/* Four numbers of a tile, from `value` of 64 bits. */
-static void put_four(mia__kernel *k, const char *array, const char *row, const char *quad,
-                     const char *value) {
-    mia__kernel_add(k, "        %s[(%s) * %du + %s] = bitcast<vec4<f16>>(%s);\n", array, row, ROW, quad,
-                    value);
+/* vec4s of a part of workgroup memory, of `side` matrices; a compiler takes the last matrix for as long as a row. */
+static uint32_t part_quads(uint32_t matrices) {
+    return matrices * SIDE * ROW + SIDE;
+}
+
+/* Four numbers of row `row` + `first` of a tile whose parts are `matrices` matrices high, from `value` of 64 bits. Rows of
+ * `step` are brought at once: parts are whole numbers of these, or these of parts. */
+static void put_four(mia__kernel *k, const char *array, uint32_t matrices, const char *row, uint32_t step,
+                     uint32_t first, const char *quad, const char *value) {
+    uint32_t rows = matrices * SIDE;
+    if (step <= rows)
+        mia__kernel_add(k, "        %s[%u][(%s + %uu) * %du + %s] = %s;\n", array, first / rows, row,
+                        first % rows, ROW, quad, value);
+    else
+        mia__kernel_add(k, "        %s[%s / %uu + %uu][(%s %% %uu) * %du + %s] = %s;\n", array, row, rows,
+                        first / rows, row, rows, ROW, quad, value);
 }
 
 static void put_stores(mia__kernel *k, const tile *t) {
-    char row[64], quad[64], value[64];
-    for (uint32_t a = 0; a < t->x_loads; a++) {
-        (void)snprintf(row, sizeof row, "xl + %uu", a * (t->invocations / QUADS));
-        (void)snprintf(value, sizeof value, "rx%u", a);
-        put_four(k, "sx", row, "xq", value);
-    }
-    uint32_t step = t->invocations / (QUADS / t->chunk_quads);
-    for (uint32_t b = 0; b < t->w_loads; b++) {
-        (void)snprintf(row, sizeof row, "wl + %uu", b * step);
+    char quad[32], value[96];
+    uint32_t step = t->invocations / (QUADS / 2);
+    for (uint32_t a = 0; a < t->x_loads; a++)
+        for (uint32_t j = 0; j < 2; j++) {
+            (void)snprintf(quad, sizeof quad, "xq * 2u + %uu", j);
+            (void)snprintf(value, sizeof value, "bitcast<vec4<f16>>(rx%u.%s)", a, j == 0 ? "xy" : "zw");
+            put_four(k, "sx", t->down, "xl", step, a * step, quad, value);
+        }
+    step = t->invocations / (QUADS / t->chunk_quads);
+    for (uint32_t b = 0; b < t->w_loads; b++)
         for (uint32_t j = 0; j < t->chunk_quads; j++) {
             (void)snprintf(quad, sizeof quad, "wc * %uu + %uu", t->chunk_quads, j);
             if (t->prepared)
                 (void)snprintf(value, sizeof value, "w_halves(wr%u, kt * %uu + wc, rw%u, rs%u, %uu)", b,
                                QUADS / t->chunk_quads, b, b, j);
             else
-                (void)snprintf(value, sizeof value, "rw%u.%s", b, j == 0 ? "xy" : "zw");
-            put_four(k, "sw", row, quad, value);
+                (void)snprintf(value, sizeof value, "bitcast<vec4<f16>>(rw%u.%s)", b, j == 0 ? "xy" : "zw");
+            put_four(k, "sw", t->across, "wl", step, b * step, quad, value);
         }
-    }
 }
 
 /* Offsets and strides count elements of the arrays, vectors of four. */
@@ -94,17 +101,15 @@ static void put_products(mia__kernel *k, const tile *t) {
     for (uint32_t at = 0; at < QUADS; at += SIDE / 4) {
         mia__kernel_put(k, "        {\n");
         for (uint32_t i = 0; i < t->down; i++)
-            mia__kernel_add(
-                k,
-                "            let a%u = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, row_major>(&sx, "
-                "(sm + %uu) * %du + %uu, %du);\n",
-                i, i * SIDE, ROW, at, ROW);
+            mia__kernel_add(k,
+                            "            let a%u = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, "
+                            "row_major>(&sx[px], %uu, %du);\n",
+                            i, i * SIDE * ROW + at, ROW);
         for (uint32_t j = 0; j < t->across; j++) {
             mia__kernel_add(k,
                             "            let b%u = subgroupMatrixLoad<subgroup_matrix_right<f16, 16, 16>, "
-                            "col_major>(&sw, "
-                            "(sn + %uu) * %du + %uu, %du);\n",
-                            j, j * SIDE, ROW, at, ROW);
+                            "col_major>(&sw[pw], %uu, %du);\n",
+                            j, j * SIDE * ROW + at, ROW);
             for (uint32_t i = 0; i < t->down; i++)
                 mia__kernel_add(k,
                                 "            c%u_%u = subgroupMatrixMultiplyAccumulate(a%u, b%u, c%u_%u);\n",
@@ -114,55 +119,45 @@ static void put_products(mia__kernel *k, const tile *t) {
     }
 }
 
-/* 16 invocations that follow each other have brought a row of x: what its squares say goes to `by`. */
-static void put_norm(mia__kernel *k, const tile *t) {
-    for (uint32_t a = 0; a < t->x_loads; a++) {
-        for (uint32_t by = 1; by < QUADS; by *= 2)
-            mia__kernel_add(k, "    squares%u += subgroupShuffleXor(squares%u, %uu);\n", a, a, by);
-        mia__kernel_add(
-            k, "    if (xq == 0u) { by[xl + %uu] = inverseSqrt(squares%u / f32(p.depth) + p.epsilon); }\n",
-            a * (t->invocations / QUADS), a);
-    }
-}
-
 /* Matrices go through workgroup memory, one at a time of each subgroup, to where each number is finished. */
 static void put_results(mia__kernel *k, const tile *t) {
     for (uint32_t i = 0; i < t->down; i++)
         for (uint32_t j = 0; j < t->across; j++)
             mia__kernel_add(k,
                             "    workgroupBarrier();\n"
-                            "    subgroupMatrixStore<row_major>(&sy, sg * 256u, c%u_%u, 16u);\n"
+                            "    subgroupMatrixStore<row_major>(&sy[sg], 0u, c%u_%u, 16u);\n"
                             "    workgroupBarrier();\n"
                             "    for (var e = lane; e < 256u; e += %du) {\n"
                             "        let m = sm + %uu + e / 16u;\n"
-                            "        y_finish(n0 + sn + %uu + e %% 16u, m0 + m, id.z, sy[sg * 256u + e]%s);\n"
+                            "        y_finish(n0 + sn + %uu + e %% 16u, m0 + m, id.z, sy[sg][e]);\n"
                             "    }\n",
-                            i, j, SUBGROUP, i * SIDE, j * SIDE, t->norm ? " * by[m]" : "");
+                            i, j, SUBGROUP, i * SIDE, j * SIDE);
 }
 
 static void put_main(mia__kernel *k, const tile *t) {
     uint32_t wide = t->rows / (t->across * SIDE), chunks = QUADS / t->chunk_quads;
     mia__kernel_add(k,
-                    "var<workgroup> sx: array<vec4<f16>, %u>;\nvar<workgroup> sw: array<vec4<f16>, %u>;\n"
-                    "var<workgroup> sy: array<f32, %u>;\n",
-                    t->columns * ROW, t->rows * ROW, t->invocations / SUBGROUP * SIDE * SIDE);
-    if (t->norm) mia__kernel_add(k, "var<workgroup> by: array<f32, %u>;\n", t->columns);
+                    "var<workgroup> sx: array<array<vec4<f16>, %u>, %u>;\n"
+                    "var<workgroup> sw: array<array<vec4<f16>, %u>, %u>;\n"
+                    "var<workgroup> sy: array<array<f32, %d>, %u>;\n",
+                    part_quads(t->down), t->columns / (t->down * SIDE), part_quads(t->across), wide,
+                    SIDE * SIDE, t->invocations / SUBGROUP);
     mia__kernel_add(
         k,
         "@compute @workgroup_size(%u)\n"
         "fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) li: u32,\n"
         "        @builtin(subgroup_id) sg: u32, @builtin(subgroup_invocation_id) lane: u32) {\n"
         "    let m0 = id.x * %uu;\n    let n0 = id.y * %uu;\n"
-        "    let sm = (sg / %uu) * %uu;\n    let sn = (sg %% %uu) * %uu;\n"
+        "    let px = sg / %uu;\n    let pw = sg %% %uu;\n    let sm = px * %uu;\n    let sn = pw * %uu;\n"
         "    let xl = li / %uu;\n    let xq = li %% %uu;\n    let wl = li / %uu;\n    let wc = li %% %uu;\n",
-        t->invocations, t->columns, t->rows, wide, t->down * SIDE, wide, t->across * SIDE, QUADS, QUADS,
-        chunks, chunks);
-    for (uint32_t a = 0; a < t->x_loads; a++) {
+        t->invocations, t->columns, t->rows, wide, wide, t->down * SIDE, t->across * SIDE, QUADS / 2,
+        QUADS / 2, chunks, chunks);
+    for (uint32_t a = 0; a < t->x_loads; a++)
         mia__kernel_add(
-            k, "    let xr%u = x_row(min(m0 + xl + %uu, p.columns - 1u), id.z);\n    var rx%u: vec2<u32>;\n",
-            a, a * (t->invocations / QUADS), a);
-        if (t->norm) mia__kernel_add(k, "    var squares%u = 0.0;\n", a);
-    }
+            k,
+            "    let xr%u = (id.z * p.columns + min(m0 + xl + %uu, p.columns - 1u)) * p.x_eights + xq;\n"
+            "    var rx%u: vec4<u32>;\n",
+            a, a * (t->invocations / (QUADS / 2)), a);
     for (uint32_t b = 0; b < t->w_loads; b++)
         mia__kernel_add(
             k,
@@ -181,12 +176,38 @@ static void put_main(mia__kernel *k, const tile *t) {
     mia__kernel_put(k, "        }\n");
     put_products(k, t);
     mia__kernel_put(k, "        workgroupBarrier();\n    }\n");
-    if (t->norm) put_norm(k, t);
     put_results(k, t);
     mia__kernel_put(k, "}\n");
 }
 
-/* fn w_chunk(row, chunk): 16 bytes of a row; fn w_halves(row, chunk, q, j): quad j of them as f16. */
+/* The end of w_halves for a whole number times a scale: behind the bits of 1024 a whole number q of up to 8 bits is 1024 + q
+ * in f16, for two of a word at once. A product of f16 is rounded once, as one of f32 that is then rounded. */
+static void put_halves(mia__kernel *k, mia_dtype dtype) {
+    switch ((int)dtype) {
+    case MIA_q8_0:
+        mia__kernel_put(
+            k, "    let scale = bitcast<vec2<f16>>(select(scales.xy, scales.zw, l >= 8u)[j >> 1u])[j & 1u];\n"
+               "    let b = q[j];\n    let zero = 1152.0h;\n");
+        break;
+    case MIA_q5_0:
+        mia__kernel_put(k, "    let scale = bitcast<vec2<f16>>(scales[j >> 1u])[j & 1u];\n"
+                           "    let high = ((w_word(p.w_highs + at) >> j) & 0x01010101u) << 4u;\n"
+                           "    let b = ((q[j & 3u] >> ((j >> 2u) * 4u)) & 0x0f0f0f0fu) | high;\n"
+                           "    let zero = 1040.0h;\n");
+        break;
+    default:
+        mia__kernel_put(
+            k, "    let scale = bitcast<vec2<f16>>(scales[j >> 1u])[j & 1u];\n"
+               "    let b = (q[j & 3u] >> ((j >> 2u) * 4u)) & 0x0f0f0f0fu;\n    let zero = 1032.0h;\n");
+        break;
+    }
+    mia__kernel_put(
+        k, "    let pairs = vec2<u32>(b & 0x00ff00ffu, (b >> 8u) & 0x00ff00ffu) | vec2<u32>(0x64006400u);\n"
+           "    return (bitcast<vec4<f16>>(pairs) - vec4<f16>(zero)) * scale;\n}\n");
+}
+
+/* fn w_chunk(row, chunk): 16 bytes of a row; fn w_halves(row, chunk, q, scales, j): quad j of them as f16,
+ * in the order 0, 2, 1, 3. */
 static void put_chunks(mia__kernel *k, const mia__product *product, const tile *t) {
     const mia__operand *w = product->weights[0];
     if (!t->prepared) {
@@ -203,18 +224,21 @@ static void put_chunks(mia__kernel *k, const mia__product *product, const tile *
         "fn w_chunk(row: u32, chunk: u32) -> vec4<u32> {\n    return w_quads(row * p.groups * "
         "%uu + chunk);\n}\n"
         "fn w_group(row: u32, chunk: u32) -> u32 { return row * p.groups + chunk / %uu; }\n"
-        "fn w_halves(row: u32, chunk: u32, q: vec4<u32>, scales: vec4<u32>, j: u32) -> vec2<u32> {\n"
-        "    let l = chunk %% %uu;\n    let group = w_group(row, chunk);\n    let s = %s;\n"
-        "    let v = s.x * (w_vector(group * %uu + l, q, j) * w_by(j)) - s.y;\n"
-        "    return vec2<u32>(pack2x16float(v.xy), pack2x16float(v.zw));\n}\n",
-        chunks, chunks, chunks, t->early ? "w_scale_in(scales, l, j)" : "w_scale(group, l, j)", chunks);
+        "fn w_halves(row: u32, chunk: u32, q: vec4<u32>, scales: vec4<u32>, j: u32) -> vec4<f16> {\n"
+        "    let l = chunk %% %uu;\n    let group = w_group(row, chunk);\n    let at = group * %uu + l;\n",
+        chunks, chunks, chunks, chunks);
+    if (t->early)
+        put_halves(k, w->dtype);
+    else
+        mia__kernel_put(k, "    let s = w_scale(group, l, j);\n"
+                           "    let v = s.x * (w_vector(at, q, j) * w_by(j)) - s.y;\n"
+                           "    return vec4<f16>(v.xzyw);\n}\n");
 }
 
 /* --- the dispatch ----------------------------------------------------------------------------- */
 
-bool mia__kernel_has_matrices(const mia__kernel *k) {
+bool mia__has_matrices(const mia__gpu_info *info) {
     const uint32_t needed = MIA__GPU_F16 | MIA__GPU_SUBGROUPS | MIA__GPU_SUBGROUP_MATRIX;
-    const mia__gpu_info *info = &k->info;
     if ((info->features & needed) != needed || info->subgroup_least != SUBGROUP ||
         info->subgroup_most != SUBGROUP)
         return false;
@@ -227,36 +251,44 @@ bool mia__kernel_has_matrices(const mia__kernel *k) {
 }
 
 static uint32_t workgroup_bytes(const tile *t) {
-    return (t->rows + t->columns) * ROW * 8 + t->invocations / SUBGROUP * SIDE * SIDE * 4 + t->columns * 4;
+    uint32_t quads = t->columns / (t->down * SIDE) * part_quads(t->down) +
+                     t->rows / (t->across * SIDE) * part_quads(t->across);
+    return quads * 8 + t->invocations / SUBGROUP * SIDE * SIDE * 4;
 }
 
 /* The largest tile that gives every unit of a large GPU something to do. */
 static tile choose(const mia__kernel *k, const mia__product *product) {
     const uint64_t enough = 100;
     uint64_t n = (product->rows + 127) / 128, m = (product->columns + 127) / 128,
-             m_64 = (product->columns + 63) / 64;
+             n_64 = (product->rows + 63) / 64, m_64 = (product->columns + 63) / 64;
     if (n * m * product->batches >= enough) return make_tile(k, product, 128, 128, 2, 4);
-    if (n * m_64 * product->batches >= enough) return make_tile(k, product, 128, 64, 2, 4);
-    return make_tile(k, product, 64, 64, 2, 2);
+    if (n_64 * m_64 * product->batches >= enough) return make_tile(k, product, 64, 64, 2, 2);
+    return make_tile(k, product, 64, 32, 2, 1);
 }
 
 bool mia__kernel_matrices(mia__kernel *k, const mia__product *product) {
     mia_dtype dtype = product->weights[0]->dtype;
-    if (k->webgpu->precision == MIA_PRECISION_EXACT || !mia__kernel_has_matrices(k) ||
+    if (k->webgpu->precision == MIA_PRECISION_EXACT || !mia__has_matrices(&k->info) ||
         !mia__tiles_take(k, product))
         return false;
     bool prepared = mia__is_prepared(k->plan, product->weights[0]);
     if (!prepared && (dtype != MIA_f16 || product->depth % 8 != 0)) return false;
     const tile t = choose(k, product);
+    uint32_t slot;
     if (workgroup_bytes(&t) > k->info.limits.workgroup_bytes ||
-        t.invocations > k->info.limits.workgroup_invocations)
+        t.invocations > k->info.limits.workgroup_invocations || k->step->scratch == MIA__NO_BUFFER)
         return false;
+    if (!mia__kernel_halves(k, product)) return false;
+    mia__kernel_begin(k);
     mia__kernel_enable(k, "enable f16;");
     mia__kernel_enable(k, "enable subgroups;");
     mia__kernel_enable(k, "enable chromium_experimental_subgroup_matrix;");
     mia__kernel_u32(k, "columns", product->columns);
-    if (t.norm) mia__kernel_f32(k, "epsilon", product->epsilon);
-    if (!mia__tiles_put(k, product) || !mia__product_finish(k, product, "y_")) return false;
+    mia__kernel_u32(k, "x_eights", mia__halves_quads(dtype, product->depth) / 2);
+    if (!mia__tiles_weights(k, product) || !mia__product_finish(k, product, "y_") ||
+        !mia__kernel_bind(k, k->step->scratch, "vec4<u32>", false, &slot))
+        return false;
+    mia__kernel_add(k, "fn x_eight(i: u32) -> vec4<u32> { return b%u[i]; }\n", slot);
     put_chunks(k, product, &t);
     put_main(k, &t);
     k->nanoseconds = 3000 + 2.0 * (double)product->depth * (double)product->rows * (double)product->columns *

@@ -1,11 +1,17 @@
-/* Products of one column by prepared weights where activations may be rounded: x is brought into workgroup memory as 8 bits a number,
- * with a scale for each block of 32, and bytes are multiplied four at a time. Each workgroup rounds x for itself, with the norm
- * before it where there is one, and then makes as many rows as pay for that; a subgroup makes a row at a time.
+/* Products of one column by prepared weights where activations may be rounded: x becomes 8 bits a number, with a scale for each
+ * block of 32, and bytes are multiplied four at a time.
  *
- *     xq   [group][72] words    64 quads of a group of 256; 8 words of room, so that the groups that a subgroup reads at once lie in
- *                               different banks
- *     xe   [group][8]           scales of blocks
- *     xs   [group][8]           sums of blocks: what least numbers of weights are multiplied by */
+ * A workgroup rounds x together, with the norm before it where there is one, into workgroup memory. Its subgroups are cut into
+ * teams: those of a team have a slice of K each, of the rows that are the team's, and a lane keeps the chunks of x that it meets
+ * in registers. Weights are on their way meanwhile. Sums of lanes are brought together several rows at once: each exchange halves
+ * the number of rows that a lane still has. Those of subgroups meet in workgroup memory at the end.
+ *
+ *     xq      [16 a group] vec4<u32>     the four vectors of x that a chunk of q8_0 meets, or half a chunk of the others: a
+ *                                        word a vector, a signed byte a number
+ *     xe      [2 a group] vec4<f32>      scales of the blocks that eight of those are parts of
+ *     xs      [8 a group] f32            sums of blocks: what least numbers and offsets of weights are multiplied by
+ *     sums    [subgroup][row][core] f32
+ *     parts   [subgroup] f32             squares of x, for the norm */
 #include "backend/webgpu/families.h"
 #include "backend/webgpu/prepared.h"
 #include "backend/webgpu/product.h"
@@ -14,27 +20,60 @@
 #include <stdio.h>
 
 #define MOST_INVOCATIONS 512
-#define GROUP_WORDS      72
-#define WORKGROUPS       512 /* about as many as keep a large GPU busy */
+#define MOST_ROWS        32   /* of a team */
+#define QUADS            16   /* vec4s of xq a group */
+#define MOST_TOGETHER    8    /* rows that are summed up together */
+#define SUBGROUPS        3700 /* about as many as a large GPU has at a time */
+#define ENOUGH           3000 /* so many keep it busy */
+#define ON_THE_WAY       2    /* chunks of weights that a lane waits for at once */
+#define NAME             32
 
-/* Of a workgroup: many, since each rounds x. */
-static uint32_t invocations_of(const mia__kernel *k) {
-    uint32_t most = k->info.limits.workgroup_invocations;
-    return most >= MOST_INVOCATIONS ? MOST_INVOCATIONS : 128;
+/* How the work is divided, the same for all jobs of a dispatch. */
+typedef struct division {
+    uint32_t size;   /* of a subgroup */
+    uint32_t groups; /* of a row */
+    uint32_t chunks; /* of a row */
+    uint32_t each;   /* chunks of a group */
+    uint32_t slices; /* subgroups of a team */
+    uint32_t teams;
+    uint32_t invocations;
+    uint32_t turns; /* chunks of a lane */
+    uint32_t rows;  /* summed up together */
+    bool whole;     /* no lane is without a chunk */
+} division;
+
+static uint32_t divide_up(uint64_t a, uint64_t b) {
+    return (uint32_t)((a + b - 1) / b);
+}
+
+/* For so many rows. */
+static division divide(const mia__kernel *k, const mia__product *product, uint64_t rows, uint32_t cores) {
+    uint32_t most = k->info.limits.workgroup_invocations, subgroups;
+    division d = {.size = k->info.subgroup_least,
+                  .groups = divide_up(product->depth, MIA__PREPARED_GROUP),
+                  .each = mia__prepared_chunks(product->weights[0]->dtype)};
+    subgroups = (most < MOST_INVOCATIONS ? most : MOST_INVOCATIONS) / d.size;
+    d.chunks = d.groups * d.each;
+    d.turns = divide_up(d.chunks, subgroups * d.size);
+    d.slices = divide_up(d.chunks, d.size * d.turns);
+    d.teams = subgroups / d.slices;
+    d.invocations = d.slices * d.teams * d.size;
+    d.whole = d.chunks % (d.size * d.slices) == 0;
+    d.rows = 1;
+    while (d.rows < MOST_TOGETHER && 2 * d.rows * cores <= d.size &&
+           rows * d.slices >= 2 * (uint64_t)d.rows * ENOUGH)
+        d.rows *= 2;
+    return d;
 }
 
 /* --- what it takes ---------------------------------------------------------------------------- */
-
-static uint64_t groups_of(const mia__product *product) {
-    return (product->depth + MIA__PREPARED_GROUP - 1) / MIA__PREPARED_GROUP;
-}
 
 static bool is_vector(const mia__operand *operand) {
     return operand->dtype == MIA_f32 && operand->view.ndim > 0 && operand->view.stride[0] == 1 &&
            operand->view.offset % 4 == 0;
 }
 
-static bool takes(const mia__kernel *k, const mia__product *product) {
+static bool takes(const mia__kernel *k, const mia__product *product, const mia__product *first) {
     const mia__gpu_info *info = &k->info;
     bool lanes = (info->features & MIA__GPU_SUBGROUPS) != 0 && info->subgroup_least == info->subgroup_most &&
                  info->subgroup_least >= 8 && info->subgroup_least <= 128;
@@ -43,12 +82,16 @@ static bool takes(const mia__kernel *k, const mia__product *product) {
     if (product->columns != 1 || product->batches != 1 || !is_vector(product->x) ||
         (product->norm_weight != NULL && !is_vector(product->norm_weight)))
         return false;
-    for (uint32_t c = 0; c < product->core_count; c++)
-        if (!mia__is_prepared(k->plan, product->weights[c])) return false;
-    return groups_of(product) * (GROUP_WORDS + 16) * 4 + 256 <= info->limits.workgroup_bytes;
+    for (uint32_t c = 0; c < product->core_count; c++) {
+        const mia__operand *w = product->weights[c];
+        if (!mia__is_prepared(k->plan, w) ||
+            mia__prepared_chunks(w->dtype) != mia__prepared_chunks(first->weights[0]->dtype))
+            return false;
+    }
+    return true;
 }
 
-/* --- text ------------------------------------------------------------------------------------- */
+/* --- text: x ---------------------------------------------------------------------------------- */
 
 static bool put_x(mia__kernel *k, const mia__product *product) {
     const mia__operand *operands[] = {product->x, product->norm_weight};
@@ -65,84 +108,248 @@ static bool put_x(mia__kernel *k, const mia__product *product) {
     return true;
 }
 
-/* fn round_x(li): all of x; afterwards `by` is what the norm multiplies sums by. */
-static void put_rounding(mia__kernel *k, const mia__product *product) {
-    bool norm = product->norm_weight != NULL;
-    uint32_t words = (uint32_t)groups_of(product), size = k->info.subgroup_least, all = invocations_of(k);
-    mia__kernel_add(k,
-                    "var<workgroup> xq: array<u32, %u>;\nvar<workgroup> xe: array<f32, %u>;\n"
-                    "var<workgroup> xs: array<f32, %u>;\nvar<workgroup> parts: array<f32, %u>;\n",
-                    words * GROUP_WORDS, words * 8, words * 8, all / size);
-    mia__kernel_add(k,
-                    "fn round_x(li: u32) -> f32 {\n    var squares = 0.0;\n    let quads = p.groups * 64u;\n"
-                    "    let turns = (quads + %uu) / %uu;\n"
-                    "    for (var turn = 0u; turn < turns; turn++) {\n"
-                    "        let t = turn * %uu + li;\n        var v = vec4<f32>(0.0);\n"
-                    "        if (t * 4u < p.depth) { v = x_four(t);%s }\n",
-                    all - 1, all, all, norm ? " squares += dot(v, v); v *= g_four(t);" : "");
-    mia__kernel_put(k, "        let a = abs(v);\n        var most = max(max(a.x, a.y), max(a.z, a.w));\n");
+/* Vector j of an invocation: q<j>, the greatest m<j> and the sum n<j> of its block, which eight neighbours have parts of. */
+static void put_block(mia__kernel *k, uint32_t j, bool sums) {
+    mia__kernel_add(
+        k, "        let a%u = abs(v%u);\n        var m%u = max(max(a%u.x, a%u.y), max(a%u.z, a%u.w));\n", j,
+        j, j, j, j, j, j);
     for (uint32_t by = 1; by < 8; by *= 2)
-        mia__kernel_add(k, "        most = max(most, subgroupShuffleXor(most, %uu));\n", by);
-    mia__kernel_put(k, "        let inverse = select(0.0, 127.0 / most, most > 0.0);\n"
-                       "        let q = vec4<i32>(round(v * inverse));\n"
-                       "        var sum = q.x + q.y + q.z + q.w;\n");
+        mia__kernel_add(k, "        m%u = max(m%u, subgroupShuffleXor(m%u, %uu));\n", j, j, j, by);
+    mia__kernel_add(k, "        let q%u = vec4<i32>(round(v%u * select(0.0, 127.0 / m%u, m%u > 0.0)));\n", j,
+                    j, j, j);
+    if (!sums) return;
+    mia__kernel_add(k, "        var n%u = q%u.x + q%u.y + q%u.z + q%u.w;\n", j, j, j, j, j);
     for (uint32_t by = 1; by < 8; by *= 2)
-        mia__kernel_add(k, "        sum += subgroupShuffleXor(sum, %uu);\n", by);
+        mia__kernel_add(k, "        n%u += subgroupShuffleXor(n%u, %uu);\n", j, j, by);
+}
+
+/* What an invocation rounds in its turn: fours x<turn>_<j>, and g<turn>_<j> of the norm's weights; f<turn> is the first's
+ * place in x, the others are `step` apart. */
+static void put_reads(mia__kernel *k, const division *d, uint32_t turn, uint32_t step, bool norm) {
     mia__kernel_add(k,
-                    "        if (t < quads) {\n"
-                    "            xq[(t / 64u) * %uu + t %% 64u] = pack4xI8(q);\n"
-                    "            if (t %% 8u == 0u) { xe[t / 8u] = most / 127.0; xs[t / 8u] = most / 127.0 * "
-                    "f32(sum); }\n"
-                    "        }\n    }\n",
-                    GROUP_WORDS);
+                    "    let t%u = li + %uu;\n    let r%u = t%u %% 16u;\n"
+                    "    let f%u = (min(t%u, %uu) / 16u) * 64u + %s%u%s;\n",
+                    turn, turn * d->invocations, turn, turn, turn, turn, d->groups * QUADS - 1,
+                    step == 16 ? "r" : "(r", turn, step == 16 ? "" : " & 7u)");
+    if (step == 8) mia__kernel_add(k, "    let h%u = f%u + (r%u >> 3u) * 32u;\n", turn, turn, turn);
+    for (uint32_t j = 0; j < 4; j++) {
+        const char *first = step == 16 ? "f" : "h";
+        mia__kernel_add(k, "    let x%u_%u = x_four(%s%u + %uu);\n", turn, j, first, turn, j * step);
+        if (norm)
+            mia__kernel_add(k, "    let g%u_%u = g_four(%s%u + %uu);\n", turn, j, first, turn, j * step);
+    }
+}
+
+/* fn round_x(li): all of x. */
+static void put_rounding(mia__kernel *k, const mia__product *product, const division *d, bool sums) {
+    bool norm = product->norm_weight != NULL, padded = product->depth % MIA__PREPARED_GROUP != 0;
+    uint32_t quads = d->groups * QUADS, turns = divide_up(quads, d->invocations),
+             step = d->each == 16 ? 16 : 8;
+    mia__kernel_add(k,
+                    "var<workgroup> xq: array<vec4<u32>, %u>;\nvar<workgroup> xe: array<vec4<f32>, %u>;\n"
+                    "var<workgroup> xs: array<f32, %u>;\nvar<workgroup> parts: array<f32, %u>;\n"
+                    "fn round_x(li: u32) {\n    var squares = 0.0;\n",
+                    quads, d->groups * 2, sums ? d->groups * 8 : 1, d->invocations / d->size);
+    for (uint32_t turn = 0; turn < turns; turn++) put_reads(k, d, turn, step, norm);
+    for (uint32_t turn = 0; turn < turns; turn++) {
+        bool idle = (turn + 1) * d->invocations > quads;
+        mia__kernel_add(k, "    { let t = t%u;\n", turn);
+        for (uint32_t j = 0; j < 4; j++) {
+            mia__kernel_add(k, "        var v%u = x%u_%u;\n", j, turn, j);
+            if (idle)
+                mia__kernel_add(k, "        v%u = select(vec4<f32>(0.0), v%u, t < %uu);\n", j, j, quads);
+            if (padded)
+                mia__kernel_add(k,
+                                "        v%u = select(vec4<f32>(0.0), v%u, (%s%u + %uu) * 4u < p.depth);\n",
+                                j, j, step == 16 ? "f" : "h", turn, j * step);
+            if (norm)
+                mia__kernel_add(k, "        squares += dot(v%u, v%u);\n        v%u *= g%u_%u;\n", j, j, j,
+                                turn, j);
+            put_block(k, j, sums);
+        }
+        if (idle) mia__kernel_add(k, "        if (t < %uu) {\n", quads);
+        mia__kernel_put(
+            k, "        xq[t] = vec4<u32>(pack4xI8(q0), pack4xI8(q1), pack4xI8(q2), pack4xI8(q3));\n"
+               "        if (t % 8u == 0u) {\n            let e = vec4<f32>(m0, m1, m2, m3) / 127.0;\n"
+               "            xe[t / 8u] = e;\n");
+        for (uint32_t j = 0; sums && j < 4; j++)
+            mia__kernel_add(k, "            xs[t / 2u + %uu] = e[%u] * f32(n%u);\n", j, j, j);
+        mia__kernel_put(k, idle ? "        }\n        }\n    }\n" : "        }\n    }\n");
+    }
     if (norm)
         mia__kernel_add(
-            k,
-            "    let all = subgroupAdd(squares);\n    if (li %% %uu == 0u) { parts[li / %uu] = all; }\n"
-            "    workgroupBarrier();\n    var total = 0.0;\n"
-            "    for (var i = 0u; i < %uu; i++) { total += parts[i]; }\n"
-            "    return inverseSqrt(total / f32(p.depth) + p.epsilon);\n}\n",
-            size, size, all / size);
-    else
-        mia__kernel_put(k, "    workgroupBarrier();\n    return 1.0;\n}\n");
+            k, "    let all = subgroupAdd(squares);\n    if (li %% %uu == 0u) { parts[li / %uu] = all; }\n",
+            d->size, d->size);
+    mia__kernel_put(k, "    workgroupBarrier();\n}\n");
 }
 
-/* fn job<j>(first, end, ...): rows of a workgroup, a subgroup each. */
-static void put_job(mia__kernel *k, const mia__product *product, uint32_t job) {
-    uint32_t size = k->info.subgroup_least, all = invocations_of(k),
-             chunks = mia__prepared_chunks(product->weights[0]->dtype);
+/* --- text: rows ------------------------------------------------------------------------------- */
+
+/* Rows that are read at once. */
+static uint32_t at_once(const mia__product *product, const division *d) {
+    uint32_t rows = ON_THE_WAY / (product->core_count * d->turns);
+    return rows == 0 ? 1 : rows < d->rows ? rows : d->rows;
+}
+
+/* Quants and scales of a lane's chunks, of rows from `first` on, to q<row>_<core>_<turn> and s<..>. */
+static void put_fetch(mia__kernel *k, const mia__product *product, const division *d, uint32_t job,
+                      const char *first) {
+    for (uint32_t r = 0; r < at_once(product, d); r++)
+        for (uint32_t c = 0; c < product->core_count; c++) {
+            bool quads = mia__prepared_scales_are_quads(product->weights[c]->dtype);
+            mia__kernel_add(k, "        w%u_%u = j%uw%u_row(min(%s + %uu, last), 0u) * p.groups;\n", r, c,
+                            job, c, first, r);
+            for (uint32_t t = 0; t < d->turns; t++) {
+                mia__kernel_add(k, "        q%u_%u_%u = j%uw%u_quads(w%u_%u * %uu + c%u);\n", r, c, t, job, c,
+                                r, c, d->each, t);
+                if (quads)
+                    mia__kernel_add(k, "        s%u_%u_%u = j%uw%u_scales_of(w%u_%u + c%u / %uu);\n", r, c, t,
+                                    job, c, r, c, t, d->each);
+            }
+        }
+}
+
+static void put_variables(mia__kernel *k, const mia__product *product, const division *d) {
+    for (uint32_t r = 0; r < at_once(product, d); r++)
+        for (uint32_t c = 0; c < product->core_count; c++) {
+            mia__kernel_add(k, "    var w%u_%u: u32;\n", r, c);
+            for (uint32_t t = 0; t < d->turns; t++)
+                mia__kernel_add(k, "    var q%u_%u_%u: vec4<u32>;\n    var s%u_%u_%u: vec4<u32>;\n", r, c, t,
+                                r, c, t);
+        }
+}
+
+/* What has come is set aside, so that the next can be sent for. */
+static void put_aside(mia__kernel *k, const mia__product *product, const division *d, uint32_t from) {
+    for (uint32_t r = 0; r < at_once(product, d); r++)
+        for (uint32_t c = 0; c < product->core_count; c++) {
+            mia__kernel_add(k, "        let v%u_%u = w%u_%u;\n", from + r, c, r, c);
+            for (uint32_t t = 0; t < d->turns; t++)
+                mia__kernel_add(k, "        let a%u_%u_%u = q%u_%u_%u;\n        let d%u_%u_%u = s%u_%u_%u;\n",
+                                from + r, c, t, r, c, t, from + r, c, t, r, c, t);
+        }
+}
+
+static void put_products(mia__kernel *k, const mia__product *product, const division *d, uint32_t job,
+                         uint32_t from) {
+    for (uint32_t r = from; r < from + at_once(product, d); r++)
+        for (uint32_t c = 0; c < product->core_count; c++) {
+            uint32_t value = r * product->core_count + c;
+            mia__kernel_add(k, "        var v%u = 0.0;\n", value);
+            for (uint32_t t = 0; t < d->turns; t++) {
+                bool whole = d->whole || t + 1 < d->turns;
+                mia__kernel_add(k, "        v%u += %sj%uw%u_bytes_dot(v%u_%u, c%u, a%u_%u_%u, d%u_%u_%u",
+                                value, whole ? "" : "select(0.0, ", job, c, r, c, t, r, c, t, r, c, t);
+                for (uint32_t half = 0; half < (d->each == 16 ? 1 : 2); half++)
+                    mia__kernel_add(k, ", xq%u_%u, xe%u_%u", t, half, t, half);
+                mia__kernel_add(k, ", xs%u)%s;\n", t, whole ? "" : ", inside)");
+            }
+        }
+}
+
+/* v0 .. of all lanes of a subgroup are added up; lane l < count then has number l's sum in v0. */
+static void put_exchange(mia__kernel *k, const division *d, uint32_t count) {
+    uint32_t by = 1;
+    for (; by < count; by *= 2) {
+        mia__kernel_add(k, "        { let odd = (lane & %uu) != 0u;\n", by);
+        for (uint32_t i = 0; i < count / by; i += 2)
+            mia__kernel_add(
+                k, "        v%u = select(v%u, v%u, odd) + subgroupShuffleXor(select(v%u, v%u, odd), %uu);\n",
+                i / 2, i, i + 1, i + 1, i, by);
+        mia__kernel_put(k, "        }\n");
+    }
+    for (; by < d->size; by *= 2) mia__kernel_add(k, "        v0 += subgroupShuffleXor(v0, %uu);\n", by);
+}
+
+/* x as a lane meets it: xq<turn>_<half>, xe<turn>_<half>, xs<turn>. */
+static void put_chunks(mia__kernel *k, const division *d, bool sums) {
+    for (uint32_t t = 0; t < d->turns; t++) {
+        for (uint32_t half = 0; half < (d->each == 16 ? 1 : 2); half++) {
+            if (d->each == 16)
+                mia__kernel_add(k, "    let xq%u_0 = xq[c%u];\n    let xe%u_0 = xe[c%u / 8u];\n", t, t, t, t);
+            else
+                mia__kernel_add(k,
+                                "    let xq%u_%u = xq[(c%u / 8u) * 16u + %uu + c%u %% 8u];\n"
+                                "    let xe%u_%u = xe[(c%u / 8u) * 2u + %uu];\n",
+                                t, half, t, half * 8, t, t, half, t, half);
+        }
+        if (sums)
+            mia__kernel_add(k, "    let xs%u = xs[c%u];\n", t, t);
+        else
+            mia__kernel_add(k, "    let xs%u = 0.0;\n", t);
+    }
+}
+
+/* fn job<j>(start, li): the rows of a workgroup from `start` on. */
+static void put_job(mia__kernel *k, const mia__product *product, const division *d, uint32_t job, bool sums) {
+    uint32_t cores = product->core_count, values = d->rows * cores, count = at_once(product, d);
+    char next[NAME];
+    mia__kernel_add(
+        k,
+        "fn job%u(start: u32, li: u32) {\n    let lane = li %% %uu;\n    let subgroup = li / %uu;\n"
+        "    let slice = subgroup %% %uu;\n    let team = subgroup / %uu;\n"
+        "    let first = start + team * p.rows_each;\n    let last = p.j%u_rows - 1u;\n",
+        job, d->size, d->size, d->slices, d->slices, job);
+    for (uint32_t t = 0; t < d->turns; t++)
+        mia__kernel_add(k, "    let c%u = min((slice + %uu) * %uu + lane, %uu);\n", t, t * d->slices, d->size,
+                        d->chunks - 1);
+    if (!d->whole)
+        mia__kernel_add(k, "    let inside = (slice + %uu) * %uu + lane < %uu;\n", (d->turns - 1) * d->slices,
+                        d->size, d->chunks);
+    put_variables(k, product, d);
+    put_fetch(k, product, d, job, "first");
+    mia__kernel_put(k, "    round_x(li);\n");
+    put_chunks(k, d, sums);
+    mia__kernel_add(
+        k, "    for (var turn = 0u; turn < p.rows_each; turn += %uu) {\n        let n = first + turn;\n",
+        d->rows);
+    for (uint32_t r = 0; r < d->rows; r += count) {
+        bool last = r + count == d->rows;
+        put_aside(k, product, d, r);
+        (void)snprintf(next, sizeof next, "n + %uu", r + count);
+        if (last) mia__kernel_add(k, "        if (turn + %uu < p.rows_each) {\n", d->rows);
+        put_fetch(k, product, d, job, next);
+        if (last) mia__kernel_put(k, "        }\n");
+        put_products(k, product, d, job, r);
+    }
+    put_exchange(k, d, values);
     mia__kernel_add(k,
-                    "fn job%u(first: u32, li: u32, by: f32) {\n    let lane = li %% %uu;\n"
-                    "    let end = min(first + p.rows_each, p.j%u_rows);\n"
-                    "    for (var turn = 0u; turn < p.rows_each; turn += %uu) {\n"
-                    "        let n = first + turn + li / %uu;\n        let row = min(n, p.j%u_rows - 1u);\n",
-                    job, size, job, all / size, size, job);
-    for (uint32_t c = 0; c < product->core_count; c++)
-        mia__kernel_add(k, "        let w%u = j%uw%u_row(row, 0u);\n        var sum%u = 0.0;\n", c, job, c,
-                        c);
-    mia__kernel_add(k, "        for (var chunk = lane; chunk < p.groups * %uu; chunk += %uu) {\n", chunks,
-                    size);
-    for (uint32_t c = 0; c < product->core_count; c++)
-        mia__kernel_add(k, "            sum%u += j%uw%u_bytes_dot(w%u, chunk);\n", c, job, c, c);
-    mia__kernel_put(k, "        }\n");
-    for (uint32_t c = 0; c < product->core_count; c++)
-        mia__kernel_add(k, "        let t%u = subgroupAdd(sum%u) * by;\n", c, c);
-    mia__kernel_add(k, "        if (lane == 0u && n < end) { j%u_finish(n, 0u, 0u", job);
-    for (uint32_t c = 0; c < product->core_count; c++) mia__kernel_add(k, ", t%u", c);
-    mia__kernel_put(k, "); }\n    }\n}\n");
+                    "        if (lane < %uu) { sums[subgroup][turn * %uu + lane] = v0; }\n    }\n"
+                    "    workgroupBarrier();\n",
+                    values, cores);
+    if (product->norm_weight != NULL)
+        mia__kernel_add(
+            k,
+            "    var squares = 0.0;\n    for (var i = 0u; i < %uu; i++) { squares += parts[i]; }\n"
+            "    let by = inverseSqrt(squares / f32(p.depth) + p.epsilon);\n",
+            d->slices * d->teams);
+    mia__kernel_add(k,
+                    "    for (var q = li; q < p.rows_each * %uu; q += %uu) {\n"
+                    "        let at = (q / p.rows_each) * %uu;\n        let r = q %% p.rows_each;\n",
+                    d->teams, d->invocations, d->slices);
+    for (uint32_t c = 0; c < cores; c++)
+        mia__kernel_add(
+            k,
+            "        var t%u = 0.0;\n        for (var i = 0u; i < %uu; i++) { t%u += sums[at + i][r * %uu + "
+            "%uu]; }\n",
+            c, d->slices, c, cores, c);
+    mia__kernel_add(k, "        j%u_finish(start + q, 0u, 0u", job);
+    for (uint32_t c = 0; c < cores; c++)
+        mia__kernel_add(k, ", t%u%s", c, product->norm_weight != NULL ? " * by" : "");
+    mia__kernel_put(k, ");\n    }\n}\n");
 }
 
-static void put_main(mia__kernel *k, uint32_t count) {
+static void put_main(mia__kernel *k, const division *d, uint32_t count) {
     mia__kernel_add(
         k,
         "@compute @workgroup_size(%u)\n"
         "fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) li: u32) {\n"
-        "    let by = round_x(li);\n    var wg = id.x;\n",
-        invocations_of(k));
+        "    var wg = id.x;\n",
+        d->invocations);
     for (uint32_t j = 0; j < count; j++) {
         bool last = j + 1 == count;
         if (!last) mia__kernel_add(k, "    if (wg < p.j%u_groups) {\n", j);
-        mia__kernel_add(k, "    job%u(wg * p.rows_each, li, by);\n", j);
+        mia__kernel_add(k, "    job%u(wg * p.rows_each * %uu, li);\n", j, d->teams);
         if (!last) mia__kernel_add(k, "    return; }\n    wg -= p.j%u_groups;\n", j);
     }
     mia__kernel_put(k, "}\n");
@@ -158,16 +365,31 @@ static double estimate(const mia__kernel *k, const mia__product *jobs, uint32_t 
     return 3000 + bytes / 1000;
 }
 
+static uint64_t workgroup_bytes(const division *d, uint32_t cores) {
+    uint64_t subgroups = d->slices * d->teams;
+    return (uint64_t)d->groups * (QUADS * 16 + 2 * 16 + 8 * 4) + subgroups * (MOST_ROWS * cores + 1) * 4;
+}
+
+/* Rows of a team. */
+static uint32_t rows_each(const division *d, uint64_t rows) {
+    uint32_t teams = divide_up(SUBGROUPS, d->slices), each = divide_up(rows, teams);
+    each = divide_up(each, d->rows) * d->rows;
+    return each < MOST_ROWS ? each : MOST_ROWS;
+}
+
 bool mia__kernel_matvec_bytes(mia__kernel *k, const mia__product *jobs, uint32_t count) {
-    uint32_t teams = 1;
     uint64_t rows = 0, workgroups = 0;
+    uint32_t cores = 1;
+    bool sums = false;
     for (uint32_t j = 0; j < count; j++) {
-        if (!takes(k, &jobs[j])) return false;
+        if (!takes(k, &jobs[j], &jobs[0])) return false;
         rows += jobs[j].rows;
+        if (jobs[j].core_count > cores) cores = jobs[j].core_count;
     }
-    teams = invocations_of(k) / k->info.subgroup_least;
-    uint64_t each = (rows + WORKGROUPS - 1) / WORKGROUPS;
-    each = (each + teams - 1) / teams * teams;
+    const division d = divide(k, &jobs[0], rows, cores);
+    if (workgroup_bytes(&d, cores) > k->info.limits.workgroup_bytes) return false;
+    const uint32_t each = rows_each(&d, rows);
+    const uint64_t of_workgroup = (uint64_t)each * d.teams;
     mia__kernel_enable(k, "enable subgroups;");
     mia__kernel_enable(k, "requires packed_4x8_integer_dot_product;");
     mia__kernel_u32(k, "depth", jobs[0].depth);
@@ -175,23 +397,26 @@ bool mia__kernel_matvec_bytes(mia__kernel *k, const mia__product *jobs, uint32_t
     mia__kernel_u32(k, "rows_each", each);
     if (jobs[0].norm_weight != NULL) mia__kernel_f32(k, "epsilon", jobs[0].epsilon);
     if (!put_x(k, &jobs[0])) return false;
+    mia__kernel_add(k, "var<workgroup> sums: array<array<f32, %u>, %u>;\n", MOST_ROWS * cores,
+                    d.slices * d.teams);
     for (uint32_t j = 0; j < count; j++) {
-        char name[32];
+        char name[NAME];
         for (uint32_t c = 0; c < jobs[j].core_count; c++) {
             const mia__operand *w = jobs[j].weights[c];
             (void)snprintf(name, sizeof name, "j%uw%u", j, c);
             if (!mia__kernel_rows(k, name, w, &jobs[j].step->output.view)) return false;
-            mia__prepared_bytes(k, name, w->dtype, GROUP_WORDS);
+            mia__prepared_bytes(k, name, w->dtype);
+            sums = sums || mia__prepared_needs_sums(w->dtype);
         }
         (void)snprintf(name, sizeof name, "j%u_", j);
         if (!mia__product_finish(k, &jobs[j], name)) return false;
         (void)snprintf(name, sizeof name, "j%u_groups", j);
-        mia__kernel_u32(k, name, (jobs[j].rows + each - 1) / each);
-        workgroups += (jobs[j].rows + each - 1) / each;
-        put_job(k, &jobs[j], j);
+        mia__kernel_u32(k, name, divide_up(jobs[j].rows, of_workgroup));
+        workgroups += divide_up(jobs[j].rows, of_workgroup);
     }
-    put_rounding(k, &jobs[0]);
-    put_main(k, count);
+    for (uint32_t j = 0; j < count; j++) put_job(k, &jobs[j], &d, j, sums);
+    put_rounding(k, &jobs[0], &d, sums);
+    put_main(k, &d, count);
     k->nanoseconds = estimate(k, jobs, count);
     return mia__kernel_end(k, workgroups, 1, 1);
 }

@@ -61,10 +61,15 @@ bool mia__prepared_has_least(mia_dtype dtype);
 bool mia__prepared_scales_are_quads(mia_dtype dtype);
 
 /* Behind those:
- *     fn w_bytes_dot(row: u32, chunk: u32) -> f32
- * the products of a chunk's numbers with an x that was rounded to 8 bits a block of 32 and lies in workgroup memory: xq[group *
- * group_words + quad of the group], four signed bytes a word, each block's scale in xe and its sum in xs. */
-void mia__prepared_bytes(mia__kernel *k, const char *name, mia_dtype dtype, uint32_t group_words);
+ *     fn w_bytes_dot(row: u32, chunk: u32, q: vec4<u32>, s: vec4<u32>, x0: vec4<u32>, e0: vec4<f32>, ..., own: f32) -> f32
+ * the products of a chunk's numbers with those of x, rounded to bytes by blocks of 32. `row` is the number of the row's first
+ * group of all; q are the chunk's quants and s the scales of its group, where these are quads; x0 are the four vectors of x that
+ * a chunk of q8_0 meets, or with x1 the eight of others, e0 and e1 the scales of the blocks that these are parts of; own is
+ * the sum of the block whose number in its group the chunk has. */
+void mia__prepared_bytes(mia__kernel *k, const char *name, mia_dtype dtype);
+
+/* Whether that needs the sums of x's blocks. */
+bool mia__prepared_needs_sums(mia_dtype dtype);
 
 /* The host's part of mia__webgpu_prepare. */
 mia_status mia__prepared_fill(mia__webgpu *webgpu, mia_dtype dtype, uint64_t depth, uint64_t rows,

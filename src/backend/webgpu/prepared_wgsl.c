@@ -56,24 +56,22 @@ static const char vector_6[] =
     "    if (j < 4u) { return W_bytes((q[j] & 0x0f0f0f0fu) | high); }\n"
     "    return W_bytes(((q[j - 4u] >> 4u) & 0x0f0f0f0fu) | high);\n}\n";
 
-/* Vector j of a chunk's quants, less their offset, as four signed bytes. The first adds what no byte carries over, the second
- * takes it back. */
+/* Vector j of a chunk's quants as four signed bytes: less their offset (q8_0, q6_K), or as they are, where sums of x say what the
+ * offset comes to (others). The first of q6_K's steps adds what no byte carries over, the second takes it back. */
 static const char ints_8[] =
     "fn W_ints(at: u32, q: vec4<u32>, j: u32) -> u32 { return q[j] ^ 0x80808080u; }\n";
 
-static const char signed_bytes[] = "fn W_signed(q: u32) -> u32 {\n"
-                                   "    return ((q | 0x80808080u) - 0x01010101u * LESSu) ^ 0x80808080u;\n}\n";
-
 static const char ints_4[] = "fn W_ints(at: u32, q: vec4<u32>, j: u32) -> u32 {\n"
-                             "    if (j < 4u) { return W_signed(q[j] & 0x0f0f0f0fu); }\n"
-                             "    return W_signed((q[j - 4u] >> 4u) & 0x0f0f0f0fu);\n}\n";
+                             "    if (j < 4u) { return q[j] & 0x0f0f0f0fu; }\n"
+                             "    return (q[j - 4u] >> 4u) & 0x0f0f0f0fu;\n}\n";
 
 static const char ints_5[] = "fn W_ints(at: u32, q: vec4<u32>, j: u32) -> u32 {\n"
                              "    let high = ((W_word(p.W_highs + at) >> j) & 0x01010101u) << 4u;\n"
-                             "    if (j < 4u) { return W_signed((q[j] & 0x0f0f0f0fu) | high); }\n"
-                             "    return W_signed(((q[j - 4u] >> 4u) & 0x0f0f0f0fu) | high);\n}\n";
+                             "    if (j < 4u) { return (q[j] & 0x0f0f0f0fu) | high; }\n"
+                             "    return ((q[j - 4u] >> 4u) & 0x0f0f0f0fu) | high;\n}\n";
 
 static const char ints_6[] =
+    "fn W_signed(q: u32) -> u32 { return ((q | 0x80808080u) - 0x20202020u) ^ 0x80808080u; }\n"
     "fn W_ints(at: u32, q: vec4<u32>, j: u32) -> u32 {\n"
     "    let high = ((W_word(p.W_highs + at * 2u + (j >> 2u)) >> ((j & 3u) * 2u)) & 0x03030303u) << 4u;\n"
     "    if (j < 4u) { return W_signed((q[j] & 0x0f0f0f0fu) | high); }\n"
@@ -164,35 +162,58 @@ static const reader *find_reader(mia_dtype dtype) {
     return NULL;
 }
 
-/* The block, of 8 in a group, of vector j of chunk l. */
-static const char *const blocks[] = {"0u", "1u", "2u", "3u", "4u", "5u", "6u", "7u"};
-static const char *const blocks_8[] = {"(l >> 3u)", "2u + (l >> 3u)", "4u + (l >> 3u)", "6u + (l >> 3u)"};
+bool mia__prepared_needs_sums(mia_dtype dtype) {
+    const mia__block_format *format = mia__block_find(dtype);
+    bool brought_to_zero = dtype == MIA_q8_0 || dtype == MIA_q6_K;
+    return format->has_least || (format->offset != 0 && !brought_to_zero);
+}
+
+/* Scales of four vectors of a chunk from number 4 * `half` on. */
+static void put_four_scales(mia__kernel *k, const char *name, mia_dtype dtype, uint32_t half) {
+    if (dtype == MIA_q8_0) {
+        mia__kernel_put(k, "    let pairs = select(s.xy, s.zw, l >= 8u);\n"
+                           "    let d0 = vec4<f32>(unpack2x16float(pairs.x), unpack2x16float(pairs.y));\n");
+    } else if (mia__prepared_scales_are_quads(dtype)) {
+        mia__kernel_add(k, "    let d%u = vec4<f32>(unpack2x16float(s.%s), unpack2x16float(s.%s));\n", half,
+                        half == 0 ? "x" : "z", half == 0 ? "y" : "w");
+    } else {
+        mia__kernel_add(k, "    let d%u = vec4<f32>(", half);
+        for (uint32_t j = 0; j < 4; j++)
+            mia__kernel_add(k, "%s%s_scale(all, l, %uu).x", j > 0 ? ", " : "", name, half * 4 + j);
+        mia__kernel_put(k, ");\n");
+    }
+}
 
 /* The function that multiplies a chunk by x rounded to bytes, unrolled. */
-void mia__prepared_bytes(mia__kernel *k, const char *name, mia_dtype dtype, uint32_t group_words) {
+void mia__prepared_bytes(mia__kernel *k, const char *name, mia_dtype dtype) {
     const reader *found = find_reader(dtype);
     const mia__block_format *format = mia__block_find(dtype);
-    char prefix[32], less[16];
+    char prefix[32];
     (void)snprintf(prefix, sizeof prefix, "%s_", name);
-    (void)snprintf(less, sizeof less, "%d", (int)format->offset);
-    const mia__kernel_word words[] = {{"W_", prefix}, {"LESS", less}};
-    uint32_t vectors = mia__prepared_vectors(dtype), chunks = mia__prepared_chunks(dtype);
-    if (dtype != MIA_q8_0) mia__kernel_put_with(k, signed_bytes, words, 2);
-    mia__kernel_put_with(k, found->ints, words, 2);
+    const mia__kernel_word words[] = {{"W_", prefix}};
+    uint32_t chunks = mia__prepared_chunks(dtype);
+    uint32_t count = dtype == MIA_q8_0 ? 1 : 2;
+    mia__kernel_put_with(k, found->ints, words, 1);
+    mia__kernel_add(k, "fn %s_bytes_dot(row: u32, chunk: u32, q: vec4<u32>, s: vec4<u32>", name);
+    for (uint32_t half = 0; half < count; half++)
+        mia__kernel_add(k, ", x%u: vec4<u32>, e%u: vec4<f32>", half, half);
     mia__kernel_add(k,
-                    "fn %s_bytes_dot(row: u32, chunk: u32) -> f32 {\n"
-                    "    let group = chunk / %uu;\n    let l = chunk %% %uu;\n"
-                    "    let all = row * p.groups + group;\n    let at = all * %uu + l;\n"
-                    "    let q = %s_quads(at);\n    let first = group * %uu + l;\n    var sum = 0.0;\n",
-                    name, chunks, chunks, chunks, name, group_words);
-    for (uint32_t j = 0; j < vectors; j++)
-        mia__kernel_add(k,
-                        "    sum += %s_scale(all, l, %uu).x * xe[group * 8u + %s] * "
-                        "f32(dot4I8Packed(%s_ints(at, q, %uu), xq[first + %uu]));\n",
-                        name, j, (dtype == MIA_q8_0 ? blocks_8 : blocks)[j], name, j, j * chunks);
-    /* a run of 32 has a least number, and its sum is met once, by the chunk of its number */
+                    ", own: f32) -> f32 {\n    let l = chunk %% %uu;\n    let all = row + chunk / %uu;\n"
+                    "    let at = all * %uu + l;\n    var sum = 0.0;\n",
+                    chunks, chunks, chunks);
+    for (uint32_t half = 0; half < count; half++) {
+        put_four_scales(k, name, dtype, half);
+        mia__kernel_add(k, "    sum += dot(d%u * e%u, vec4<f32>(", half, half);
+        for (uint32_t j = 0; j < 4; j++)
+            mia__kernel_add(k, "%sf32(dot4I8Packed(%s_ints(at, q, %uu), x%u[%u]))", j > 0 ? ", " : "", name,
+                            half * 4 + j, half, j);
+        mia__kernel_put(k, "));\n");
+    }
+    /* a run of 32 has a least number, or an offset, and its sum is met once, by the chunk of its number */
     if (format->has_least)
-        mia__kernel_add(k, "    sum -= %s_scale(all, l, l).y * xs[group * 8u + l];\n", name);
+        mia__kernel_add(k, "    sum -= %s_scale(all, l, l).y * own;\n", name);
+    else if (mia__prepared_needs_sums(dtype))
+        mia__kernel_add(k, "    sum -= %s_scale_in(s, l, l).x * %d.0 * own;\n", name, (int)format->offset);
     mia__kernel_put(k, "    return sum;\n}\n");
 }
 

@@ -88,8 +88,6 @@ bool mia__product_finish(mia__kernel *k, const mia__product *product, const char
 
 /* --- rules ------------------------------------------------------------------------------------ */
 
-#define FEW_COLUMNS 8 /* products of so many columns are bound by their weights */
-
 /* Whether what is behind a product reads what the product reads: kernels read x and weights as vectors, the others as words,
  * and a dispatch binds a buffer in one way. */
 static bool reads_again(const mia__instruction *instructions, const mia__product *product) {
@@ -118,5 +116,5 @@ bool mia__webgpu_fuses(const void *context, const mia__plan *plan, const mia__st
     for (uint32_t c = 0; c < product.core_count; c++)
         narrow = narrow || instructions[product.core + c].dtype != MIA_f32;
     if (reads_again(instructions, &product)) return false;
-    return !narrow && (product.core_count == 1 || product.columns <= FEW_COLUMNS);
+    return !narrow && (product.core_count == 1 || product.columns <= MIA__PRODUCT_FEW_COLUMNS);
 }

@@ -6,6 +6,8 @@
 #include "backend/webgpu/chain.h"
 
 #define MIA__PRODUCT_MOST_JOBS 4
+#define MIA__PRODUCT_FEW_COLUMNS                                                                             \
+    8 /* up to these a product is bound by its weights, which matvec.c reads best */
 
 /* A step taken apart: y[n, m] = epilogue(sum over k of w[k, n] * x[k, m], ...), x normalised where there is a norm. */
 typedef struct mia__product {

@@ -55,16 +55,24 @@ static void put_scalars(mia__kernel *k, mia_dtype dtype, uint32_t slot, bool who
                             : "bitcast<vec4<f32>>(vec4<u32>(q.x << 16u, q.x & 0xffff0000u, q.y << 16u, "
                               "q.y & 0xffff0000u))");
     }
-    mia__kernel_put(k, "fn place(t: u32) -> u32 { return t; }\n");
 }
 
-/* Quads in the order of prepared weights: those of a chunk follow each other. */
-static void put_prepared(mia__kernel *k, mia_dtype dtype) {
+/* fn place(t): where quad t of the order lies in a row of x. Quads of a chunk of prepared weights follow each other. */
+static void put_place(mia__kernel *k, const mia__product *product) {
+    mia_dtype dtype = product->weights[0]->dtype;
+    if (!mia__is_prepared(k->plan, product->weights[0])) {
+        mia__kernel_put(k, "fn place(t: u32) -> u32 { return t; }\n");
+        return;
+    }
     uint32_t vectors = mia__prepared_vectors(dtype), chunks = mia__prepared_chunks(dtype);
     mia__kernel_add(k,
                     "fn place(t: u32) -> u32 {\n    let chunk = t / %uu;\n"
                     "    return (chunk / %uu) * 64u + chunk %% %uu + (t %% %uu) * %uu;\n}\n",
                     vectors, chunks, chunks, vectors, chunks);
+}
+
+static void put_prepared(mia__kernel *k, mia_dtype dtype) {
+    uint32_t vectors = mia__prepared_vectors(dtype), chunks = mia__prepared_chunks(dtype);
     mia__kernel_add(k,
                     "fn w_quad(row: u32, t: u32) -> vec4<f32> {\n"
                     "    let chunk = t / %uu;\n    let j = t %% %uu;\n    let l = chunk %% %uu;\n"
@@ -74,31 +82,41 @@ static void put_prepared(mia__kernel *k, mia_dtype dtype) {
                     vectors, vectors, chunks, chunks, chunks);
 }
 
-bool mia__tiles_put(mia__kernel *k, const mia__product *product) {
-    const mia__operand *w = product->weights[0];
-    const mia__view *out = &product->step->output.view;
-    bool prepared = mia__is_prepared(k->plan, w);
+static void put_lengths(mia__kernel *k, const mia__product *product) {
     uint64_t quads = product->depth / 4, group = MIA__PREPARED_GROUP / 4;
-    uint32_t slot;
+    bool prepared = mia__is_prepared(k->plan, product->weights[0]);
     mia__kernel_u32(k, "depth", product->depth);
     mia__kernel_u32(k, "quads", prepared ? (quads + group - 1) / group * group : quads);
-    if (prepared) {
+}
+
+bool mia__tiles_weights(mia__kernel *k, const mia__product *product) {
+    const mia__operand *w = product->weights[0];
+    const mia__view *out = &product->step->output.view;
+    uint32_t slot;
+    put_lengths(k, product);
+    if (mia__is_prepared(k->plan, w)) {
         if (!mia__kernel_rows(k, "w", w, out)) return false;
         put_prepared(k, w->dtype);
-    } else {
-        if (!mia__kernel_bind(k, w->buffer, w->dtype == MIA_f32 ? "vec4<u32>" : "vec2<u32>", false, &slot))
-            return false;
-        put_scalars(k, w->dtype, slot, mia__tiles_whole(k, product));
-        mia__kernel_view(k, "w", &w->view);
-        mia__kernel_row(k, "w", &w->view, out);
+        return true;
     }
+    if (!mia__kernel_bind(k, w->buffer, w->dtype == MIA_f32 ? "vec4<u32>" : "vec2<u32>", false, &slot))
+        return false;
+    put_scalars(k, w->dtype, slot, mia__tiles_whole(k, product));
+    mia__kernel_view(k, "w", &w->view);
+    mia__kernel_row(k, "w", &w->view, out);
+    return true;
+}
+
+bool mia__tiles_x(mia__kernel *k, const mia__product *product) {
+    uint32_t slot;
+    put_lengths(k, product);
+    put_place(k, product);
     if (!mia__kernel_bind(k, product->x->buffer, "vec4<u32>", false, &slot)) return false;
     mia__kernel_view(k, "x", &product->x->view);
-    mia__kernel_row(k, "x", &product->x->view, out);
+    mia__kernel_row(k, "x", &product->x->view, &product->step->output.view);
     mia__kernel_add(
         k,
-        "fn x_quad(row: u32, t: u32) -> vec4<f32> { return x_quad_at(row, place(t)); }\n"
-        "fn x_quad_at(row: u32, i: u32) -> vec4<f32> {\n"
+        "fn x_quad(row: u32, t: u32) -> vec4<f32> {\n    let i = place(t);\n"
         "%s    return bitcast<vec4<f32>>(b%u[row / 4u + i]);\n}\n",
         mia__tiles_whole(k, product) ? "" : "    if (i * 4u >= p.depth) { return vec4<f32>(0.0); }\n", slot);
     if (product->norm_weight == NULL) return true;
@@ -285,7 +303,9 @@ bool mia__kernel_tiles(mia__kernel *k, const mia__product *product) {
         chosen = large;
     mia__kernel_u32(k, "columns", product->columns);
     if (norm) mia__kernel_f32(k, "epsilon", product->epsilon);
-    if (!mia__tiles_put(k, product) || !mia__product_finish(k, product, "y_")) return false;
+    if (!mia__tiles_weights(k, product) || !mia__tiles_x(k, product) ||
+        !mia__product_finish(k, product, "y_"))
+        return false;
     put_main(k, &chosen);
     k->nanoseconds = 3000 + 2.0 * (double)product->depth * (double)product->rows * (double)product->columns *
                                 (double)product->batches / 20000;

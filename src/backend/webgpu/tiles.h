@@ -11,20 +11,29 @@ bool mia__tiles_take(const mia__kernel *k, const mia__product *product);
 /* Whether rows are runs of whole steps of any tile, and nobody has to look where they end. */
 bool mia__tiles_whole(const mia__kernel *k, const mia__product *product);
 
-/* Binds weights, x and the norm's weights, and makes
+/* Binds weights, and makes
  *     fn w_quad(row: u32, t: u32) -> vec4<f32>     quad t of a row of core 0 that w_row(n, batch) gives
  *     fn w_two(i: u32) -> vec2<u32>                four f16 or bf16 as they lie
- *     fn x_quad(row: u32, t: u32) -> vec4<f32>     of x, of a row that x_row(m, batch) gives; zeros past its end
- *     fn x_quad_at(row: u32, i: u32) -> vec4<f32>  the same, of i = place(t), where a quad lies in a row of x
- *     fn g_quad(t: u32) -> vec4<f32>               of the norm's weights, where there is one
  * and p.quads, how many a row has (of prepared weights, filled up to whole groups). */
-bool mia__tiles_put(mia__kernel *k, const mia__product *product);
+bool mia__tiles_weights(mia__kernel *k, const mia__product *product);
+
+/* Binds x and the norm's weights, and makes
+ *     fn x_quad(row: u32, t: u32) -> vec4<f32>     of x, of a row that x_row(m, batch) gives; zeros past its end
+ *     fn g_quad(t: u32) -> vec4<f32>               of the norm's weights, where there is one */
+bool mia__tiles_x(mia__kernel *k, const mia__product *product);
 
 /* Products of many columns: false when the kernel does not take the step. */
 bool mia__kernel_tiles(mia__kernel *k, const mia__product *product);
 bool mia__kernel_matrices(mia__kernel *k, const mia__product *product);
 
 /* Whether the GPU multiplies subgroup matrices of f16, 16 by 16 by 16, into f32, with subgroups of 32. */
-bool mia__kernel_has_matrices(const mia__kernel *k);
+bool mia__has_matrices(const mia__gpu_info *info);
+
+/* x of a product as f16 in the step's scratch, normalised where there is a norm, which a dispatch of its own brings there: a
+ * row of x after the other, zeros up to whole steps of 64 numbers; quads in the order of tiles.c, and numbers of quads that
+ * meet prepared weights in the order 0, 2, 1, 3. Rows have mia__halves_quads quads. */
+uint64_t mia__halves_quads(mia_dtype weights, uint64_t depth);
+size_t mia__halves_scratch(const mia__plan *plan, const mia__step *step);
+bool mia__kernel_halves(mia__kernel *k, const mia__product *product);
 
 #endif

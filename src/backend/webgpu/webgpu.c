@@ -89,13 +89,6 @@ static void end_opening(mia__webgpu *webgpu) {
     mia__complete(completion, status, text);
 }
 
-/* MIA_WEBGPU_ATTENTION=matrices. Not the default before that kernel has been held against the others on more than one
- * driver: what WGSL's experimental matrices may be read from is not written down, and NVIDIA's read otherwise than others. */
-static bool asks_for_matrices(void) {
-    const char *attention = getenv("MIA_WEBGPU_ATTENTION");
-    return attention != NULL && strcmp(attention, "matrices") == 0;
-}
-
 static void open_webgpu(const mia_device_options *options, mia__backend **out, mia__completion completion) {
     const mia_allocator *allocator = options != NULL ? options->allocator : NULL;
     mia__webgpu *webgpu = mia_allocate_zeroed(allocator, 1, sizeof *webgpu);
@@ -108,7 +101,6 @@ static void open_webgpu(const mia_device_options *options, mia__backend **out, m
     webgpu->base.rules.alignment = MIA__WEBGPU_ALIGNMENT;
     webgpu->base.rules.context = webgpu;
     webgpu->allocator = allocator;
-    webgpu->attention_matrices = asks_for_matrices();
     webgpu->no_fusion = options != NULL && options->no_fusion;
     webgpu->precision = options != NULL ? options->precision : MIA_PRECISION_DEFAULT;
     if (options != NULL && options->webgpu != NULL) webgpu->options = *options->webgpu;

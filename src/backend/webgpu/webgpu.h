@@ -100,7 +100,6 @@ typedef struct mia__webgpu {
     mia_webgpu_options options;
     mia_precision precision;
     bool no_fusion;
-    bool attention_matrices; /* MIA_WEBGPU_ATTENTION=matrices */
     mia__gpu *gpu;
     pthread_mutex_t lock;
 
