@@ -36,7 +36,8 @@ typedef struct object {
     uint8_t *memory; /* of buffers */
     uint64_t bytes;
     bool mapped, invalid;
-    uint32_t number; /* of adapters */
+    uint32_t number;                 /* of adapters */
+    WGPUDeviceLostCallbackInfo loss; /* of devices: no callback once it is on its way */
 } object;
 
 enum { MAGIC = 0x6661 };
@@ -49,7 +50,8 @@ static struct {
 } scopes[8];
 static uint32_t scope_count, submits;
 static bool lost;
-static WGPUDeviceDescriptor device_descriptor;
+static WGPUDeviceDescriptor device_descriptor; /* of the newest device */
+static object *newest;
 
 /* --- objects and events ------------------------------------------------------------------------------- */
 
@@ -121,9 +123,22 @@ static void fail(WGPUErrorType type, const char *message) {
 }
 
 static void tell_lost(event *item) {
-    const WGPUDeviceLostCallbackInfo *info = &device_descriptor.deviceLostCallbackInfo;
-    if (info->callback != NULL)
-        info->callback(NULL, (WGPUDeviceLostReason)1, view(item->message), info->userdata1, info->userdata2);
+    WGPUDeviceLostCallback callback;
+    memcpy(&callback, &item->callback, sizeof callback);
+    callback(NULL, (WGPUDeviceLostReason)item->status, view(item->message), item->user1, item->user2);
+}
+
+static void lose(object *device, int reason, const char *message) {
+    const WGPUDeviceLostCallbackInfo *info = &device->loss;
+    if (info->callback == NULL) return;
+    event item = {.happen = tell_lost,
+                  .user1 = info->userdata1,
+                  .user2 = info->userdata2,
+                  .status = reason,
+                  .message = message};
+    memcpy(&item.callback, &info->callback, sizeof item.callback);
+    device->loss.callback = NULL;
+    (void)later(item);
 }
 
 static void look_for_toggles(const WGPUChainedStruct *chain) {
@@ -147,6 +162,7 @@ EXPORT void wgpuInstanceProcessEvents(WGPUInstance instance) {
 
 EXPORT WGPUInstance wgpuCreateInstance(const WGPUInstanceDescriptor *descriptor) {
     look_for_toggles(descriptor->nextInChain);
+    fake.instances++;
     return new_object();
 }
 
@@ -154,8 +170,6 @@ EXPORT void wgpuInstanceRelease(WGPUInstance instance) {
     release(instance);
     for (event *item; (item = events) != NULL; free(item))
         events = item->next; /* nobody is called any more */
-    lost = false;
-    submits = 0;
 }
 
 static void give_adapter(event *item) {
@@ -253,6 +267,8 @@ EXPORT WGPUFuture wgpuAdapterRequestDevice(WGPUAdapter adapter, const WGPUDevice
     (void)of(adapter);
     look_for_toggles(descriptor->nextInChain);
     device_descriptor = *descriptor;
+    lost = false;
+    submits = 0;
     memset(fake.asked_features, 0, sizeof fake.asked_features);
     for (size_t i = 0; i < descriptor->requiredFeatureCount; i++) {
         fake.asked_features[i] = (uint32_t)descriptor->requiredFeatures[i];
@@ -268,7 +284,9 @@ EXPORT WGPUFuture wgpuAdapterRequestDevice(WGPUAdapter adapter, const WGPUDevice
         item.status = 3;
         item.message = "fake: told to give no device";
     } else {
-        item.object = new_object();
+        newest = new_object();
+        newest->loss = descriptor->deviceLostCallbackInfo;
+        item.object = newest;
     }
     return soon(item);
 }
@@ -292,7 +310,12 @@ EXPORT WGPUQueue wgpuDeviceGetQueue(WGPUDevice device) {
 }
 
 EXPORT void wgpuDeviceDestroy(WGPUDevice device) {
-    (void)of(device);
+    object *ended = of(device);
+#ifdef FAKE_NATIVE
+    ended->loss.callback = NULL; /* not every library says so */
+#else
+    lose(ended, 2, "fake: destroyed");
+#endif
 }
 
 EXPORT void wgpuDeviceRelease(WGPUDevice device) {
@@ -553,7 +576,7 @@ EXPORT void wgpuQueueSubmit(WGPUQueue queue, size_t count, const WGPUCommandBuff
     fake.break_submit = false;
     if (++submits == fake.lose_at) {
         lost = true;
-        (void)later((event){.happen = tell_lost, .message = "fake: the GPU fell off the bus"});
+        lose(newest, 1, "fake: the GPU fell off the bus");
     }
 }
 

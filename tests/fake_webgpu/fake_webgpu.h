@@ -26,6 +26,7 @@ typedef struct fake_state {
     uint32_t matrix_count;
     /* --- tells ---------------------------------------------------------------------------- */
     int32_t live;               /* objects that were made and not released */
+    uint32_t instances;         /* that were made */
     uint32_t faults;            /* calls that a real library would abort at */
     uint32_t asked_features[8]; /* of the last device that was asked for */
     bool asked_limits;

@@ -1,5 +1,6 @@
 /* How the native GPU gets on with the libraries there are, and with their failures: on a library that pretends to be
  * each of them (tests/fake_webgpu). */
+#include "backend/webgpu/native.h"
 #include "fake_webgpu/fake_webgpu.h"
 #include "support.h"
 #include "support/gpu_calls.h"
@@ -48,13 +49,21 @@ static mia__gpu *opened(library *it, mia_webgpu_options options) {
     return gpu;
 }
 
-/* Nothing is left of it, here and there. */
+/* Nothing is left of it, here and there, but an instance that the next GPU would have. */
 static void unload(library *it, mia__gpu *gpu) {
     if (gpu != NULL) type->close(gpu);
+    mia__native_drop_instances();
     assert_int_equal(it->allocator.live_bytes, 0);
     assert_int_equal(it->fake->live, 0);
     assert_int_equal(it->fake->faults, 0);
     (void)dlclose(it->handle);
+}
+
+/* A program's own way to the functions. */
+static void *handle_of_fake;
+
+static void *procedure(const char *name) {
+    return dlsym(handle_of_fake, name);
 }
 
 static bool asked(const library *it, uint32_t feature) {
@@ -220,13 +229,95 @@ static void test_choice(void **state) {
     unload(&it, gpu);
 }
 
-/* --- a program's own device ----------------------------------------------------------------------------- */
+/* --- instances ------------------------------------------------------------------------------------------ */
 
-static void *handle_of_fake;
-
-static void *procedure(const char *name) {
-    return dlsym(handle_of_fake, name);
+/* The library does not let the driver go between one GPU and the next. */
+static void test_one_after_the_other(void **state) {
+    (void)state;
+    library it = load(FAKE_DAWN);
+    for (int i = 0; i < 40; i++) {
+        mia__gpu *gpu = opened(&it, (mia_webgpu_options){0});
+        use(gpu);
+        type->close(gpu);
+        assert_int_equal(it.allocator.live_bytes, 0);
+        assert_int_equal(it.fake->live, 1);
+    }
+    mia_webgpu_adapter adapter;
+    size_t count;
+    assert_int_equal(
+        mia_webgpu_adapters(&(mia_webgpu_options){.library = FAKE_DAWN}, &adapter, 1, &count, NULL), MIA_OK);
+    assert_int_equal(count, 1);
+    it.fake->no_device = true;
+    assert_null(open_it(&it, (mia_webgpu_options){0}));
+    it.fake->no_device = false;
+    assert_null(open_it(&it, (mia_webgpu_options){.adapter = "no such card"}));
+    unload(&it, opened(&it, (mia_webgpu_options){0}));
+    assert_int_equal(it.fake->instances, 2); /* no device, and not a word of its loss */
 }
+
+/* GPUs that are open together have an instance each, and of each library its own. */
+static void test_side_by_side(void **state) {
+    (void)state;
+    library it = load(FAKE_DAWN), twin = it, other = load(FAKE_DAWN_2025);
+    for (int i = 0; i < 3; i++) {
+        mia__gpu *one = opened(&it, (mia_webgpu_options){0}), *two = opened(&twin, (mia_webgpu_options){0}),
+                 *three = opened(&other, (mia_webgpu_options){0});
+        assert_int_equal(it.fake->instances, 2);
+        assert_int_equal(other.fake->instances, 1);
+        type->close(i == 1 ? two : one);
+        use(i == 1 ? one : two);
+        use(three);
+        type->close(i == 1 ? one : two);
+        type->close(three);
+        assert_int_equal(it.fake->live, 2);
+        assert_int_equal(twin.allocator.live_bytes, 0);
+        assert_int_equal(other.fake->live, 1);
+    }
+    unload(&it, NULL);
+    unload(&other, NULL);
+}
+
+/* Where it is not certain that the library has called back for the last time, or where the drivers had better be looked
+ * for anew, the instance goes with its GPU; and with a library that the program may unload. */
+static void test_instances_that_go(void **state) {
+    (void)state;
+    library silent = load(FAKE_NATIVE), it = load(FAKE_DAWN);
+    for (uint32_t i = 1; i <= 2; i++) {
+        type->close(opened(&silent, (mia_webgpu_options){0}));
+        assert_int_equal(silent.fake->live, 0);
+        assert_int_equal(silent.fake->instances, i);
+    }
+    unload(&silent, NULL);
+
+    mia__gpu *gpu = opened(&it, (mia_webgpu_options){0});
+    gpu_end done = {0};
+    mia__gpu_buffer *a = type->buffer(gpu, 64, MIA__GPU_STORAGE, NULL),
+                    *b = type->buffer(gpu, 64, MIA__GPU_STORAGE, NULL);
+    it.fake->lose_at = 1;
+    type->copy(gpu, a, 0, b, 0, 64);
+    type->submit(gpu, gpu_on_done, &done);
+    gpu_await(gpu, &done);
+    assert_int_equal(done.status, MIA_ERROR_DEVICE_LOST);
+    type->free_buffer(gpu, a);
+    type->free_buffer(gpu, b);
+    type->close(gpu);
+    assert_int_equal(it.fake->live, 0);
+
+    it.fake->lose_at = 0;
+    it.fake->adapter_count = 0;
+    assert_null(open_it(&it, (mia_webgpu_options){0}));
+    assert_int_equal(it.fake->live, 0);
+
+    it.fake->adapter_count = 1;
+    handle_of_fake = it.handle;
+    gpu = gpu_open(type, &(mia_webgpu_options){.procedure = procedure}, NULL, &it.failed, &it.end);
+    assert_non_null(gpu);
+    type->close(gpu);
+    assert_int_equal(it.fake->live, 0);
+    unload(&it, NULL);
+}
+
+/* --- a program's own device ----------------------------------------------------------------------------- */
 
 static void *call_for_object(const char *name, void *argument) {
     void *(*make)(void *);
@@ -400,7 +491,7 @@ static void test_no_memory(void **state) {
         type->free_buffer(gpu, b);
         type->close(gpu);
         assert_int_equal(it.allocator.live_bytes, 0);
-        assert_int_equal(it.fake->live, 0);
+        assert_int_equal(it.fake->live, 1); /* the instance */
         if (!failed_once) assert_true(n >= 4);
     }
     unload(&it, NULL);
@@ -408,13 +499,14 @@ static void test_no_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_dawn),        cmocka_unit_test(test_dawn_2025),
-        cmocka_unit_test(test_wgpu_native), cmocka_unit_test(test_without),
-        cmocka_unit_test(test_no_library),  cmocka_unit_test(test_named_by_environment),
-        cmocka_unit_test(test_no_adapter),  cmocka_unit_test(test_choice),
-        cmocka_unit_test(test_own_device),  cmocka_unit_test(test_out_of_memory),
-        cmocka_unit_test(test_lost),        cmocka_unit_test(test_close_under_way),
-        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_dawn),         cmocka_unit_test(test_dawn_2025),
+        cmocka_unit_test(test_wgpu_native),  cmocka_unit_test(test_without),
+        cmocka_unit_test(test_no_library),   cmocka_unit_test(test_named_by_environment),
+        cmocka_unit_test(test_no_adapter),   cmocka_unit_test(test_choice),
+        cmocka_unit_test(test_own_device),   cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_lost),         cmocka_unit_test(test_close_under_way),
+        cmocka_unit_test(test_no_memory),    cmocka_unit_test(test_one_after_the_other),
+        cmocka_unit_test(test_side_by_side), cmocka_unit_test(test_instances_that_go),
     };
     return cmocka_run_group_tests_name("gpu library", tests, NULL, NULL);
 }

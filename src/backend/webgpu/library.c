@@ -14,6 +14,7 @@
 /* --- the system's loader -------------------------------------------------------------------------- */
 
 #ifdef MIA_NO_DLOPEN
+enum { STAY = 0 };
 static void *open_file(const char *path) {
     (void)path;
     return NULL;
@@ -30,14 +31,15 @@ void mia__webgpu_library_close(mia__webgpu_library *library) {
     (void)library;
 }
 #else
+#ifdef RTLD_NODELETE
+enum { STAY = RTLD_NODELETE };
+#else
+enum { STAY = 0 };
+#endif
 /* Local, so that its C++ runtime and ours never meet; it stays in memory once loaded, since such libraries leave
  * threads and exit handlers behind. */
 static void *open_file(const char *path) {
-#ifdef RTLD_NODELETE
-    return dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-#else
-    return dlopen(path, RTLD_NOW | RTLD_LOCAL);
-#endif
+    return dlopen(path, RTLD_NOW | RTLD_LOCAL | STAY);
 }
 static void *find(void *handle, const char *name) {
     return dlsym(handle, name);
@@ -90,7 +92,7 @@ static void tell_dialect(mia__webgpu_library *library, const source *from) {
 }
 
 static mia_status use(mia__webgpu_library *library, const source *from, const char *name, mia_error *error) {
-    *library = (mia__webgpu_library){.handle = from->handle};
+    *library = (mia__webgpu_library){.handle = from->handle, .stays = from->handle != NULL && STAY != 0};
     (void)snprintf(library->name, sizeof library->name, "%s", name);
     const char *missing = fill(library, from);
     if (missing != NULL) {
@@ -174,13 +176,15 @@ WGPUFeatureName mia__webgpu_subgroup_matrix(const mia__webgpu_library *library) 
 
 /* f16 needs a switch on NVIDIA's cards, where the conformance suite had failures that compute shaders never meet.
  * Subgroup matrices are experimental. Timestamps come rounded to 0.1 ms, a defence for pages that programs can do
- * without. MIA_WEBGPU_SKIP_VALIDATION=1 leaves out what Dawn checks of each call: for measuring what that costs. */
-WGPUChainedStruct *mia__webgpu_toggles(const mia__webgpu_library *library, mia__dawn_toggles *toggles) {
+ * without. MIA_WEBGPU_SKIP_VALIDATION=1 leaves out what Dawn checks of each call, for measuring what that costs: of
+ * devices, since instances are kept from one to the next. */
+WGPUChainedStruct *mia__webgpu_toggles(const mia__webgpu_library *library, bool device,
+                                       mia__dawn_toggles *toggles) {
     static const char *const enabled[] = {"vulkan_enable_f16_on_nvidia", "allow_unsafe_apis",
                                           "skip_validation"};
     static const char *const disabled[] = {"timestamp_quantization"};
     if (!library->dawn) return NULL;
-    const char *skip = getenv("MIA_WEBGPU_SKIP_VALIDATION");
+    const char *skip = device ? getenv("MIA_WEBGPU_SKIP_VALIDATION") : NULL;
     bool skips = skip != NULL && strcmp(skip, "1") == 0;
     *toggles = (mia__dawn_toggles){.chain = {.sType = (WGPUSType)MIA__DAWN_TOGGLES},
                                    .enabled_count = skips ? 3 : 2,

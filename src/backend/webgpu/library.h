@@ -10,7 +10,8 @@
 typedef struct mia__webgpu_library {
     void *handle; /* NULL: the program gave us the functions */
     char name[256];
-    bool dawn; /* takes Dawn's toggles and extensions */
+    bool stays; /* in memory until the process ends */
+    bool dawn;  /* takes Dawn's toggles and extensions */
     /* Dawn before the feature numbers of the stable webgpu.h (mid 2025): known by having wgpuGetInstanceCapabilities
      * and not yet wgpuGetInstanceFeatures. Its QueueWorkDone callback has no message. */
     bool dawn_2025;
@@ -57,7 +58,9 @@ typedef struct mia__dawn_toggles {
 
 enum { MIA__DAWN_TOGGLES = 0x5000A, MIA__DAWN_MATRICES = 0x5003B };
 
-/* Fills *toggles and returns it for a chain; NULL where the library knows none. */
-WGPUChainedStruct *mia__webgpu_toggles(const mia__webgpu_library *library, mia__dawn_toggles *toggles);
+/* Fills *toggles and returns it for the chain of a device, or of what comes before one; NULL where the library knows
+ * none. */
+WGPUChainedStruct *mia__webgpu_toggles(const mia__webgpu_library *library, bool device,
+                                       mia__dawn_toggles *toggles);
 
 #endif

@@ -26,7 +26,9 @@ static void on_lost(const WGPUDevice *device, WGPUDeviceLostReason reason, WGPUS
     (void)device;
     (void)reason;
     (void)unused;
-    mia__native_failure(user, MIA_ERROR_DEVICE_LOST,
+    mia__native *gpu = user;
+    gpu->loss_awaited = false;
+    mia__native_failure(gpu, MIA_ERROR_DEVICE_LOST,
                         message.length > 0 ? message : mia__native_view("the device was lost"));
 }
 
@@ -61,7 +63,7 @@ static mia_status open_device(mia__native *gpu, const mia__gpu_info *offered,
     (void)library->AdapterGetLimits(gpu->adapter, &limits);
     limits.nextInChain = NULL;
     WGPUDeviceDescriptor descriptor = {
-        .nextInChain = mia__webgpu_toggles(library, &toggles),
+        .nextInChain = mia__webgpu_toggles(library, true, &toggles),
         .label = mia__native_view("mia"),
         .requiredFeatureCount = wanted_features(library, offered->features & ~options->without, features),
         .requiredFeatures = features,
@@ -72,6 +74,7 @@ static mia_status open_device(mia__native *gpu, const mia__gpu_info *offered,
         .uncapturedErrorCallbackInfo = {.callback = on_error, .userdata1 = gpu},
     };
     answer got = {0};
+    gpu->loss_awaited = true;
     (void)library->AdapterRequestDevice(
         gpu->adapter, &descriptor,
         (WGPURequestDeviceCallbackInfo){
@@ -89,6 +92,7 @@ static mia_status open_adapter(mia__native *gpu, const mia_webgpu_options *optio
                                mia_error *error) {
     mia__native_adapter found[MIA__NATIVE_MOST_ADAPTERS];
     uint32_t count = mia__native_adapters(&gpu->library, gpu->instance, found), chosen = 0;
+    gpu->found = count > 0;
     while (chosen < count && options->adapter != NULL &&
            strstr(found[chosen].info.name, options->adapter) == NULL)
         chosen++;
@@ -197,6 +201,32 @@ static void await_tasks(mia__native *gpu) {
     }
 }
 
+/* Whether the library has yet to call back. */
+static bool owes(const mia__native *gpu) {
+    if (gpu->loss_awaited) return true;
+    for (const mia__native_task *task = gpu->oldest; task != NULL; task = task->next)
+        if (task->awaited > 0) return true;
+    return false;
+}
+
+/* Whether the instance may be kept: not with callbacks to come, nor where the next device had better look anew for what
+ * drivers there are. Releases it otherwise; no callback comes after that. */
+static bool end_own(mia__native *gpu) {
+    const mia__webgpu_library *library = &gpu->library;
+    const int most_looks = 100; /* the end of a device has ended all that was under way */
+    if (gpu->device != NULL) {
+        library->DeviceDestroy(gpu->device);
+        library->InstanceProcessEvents(gpu->instance);
+        library->DeviceRelease(gpu->device);
+    }
+    if (gpu->adapter != NULL) library->AdapterRelease(gpu->adapter);
+    if (gpu->instance == NULL) return false;
+    for (int i = 0; i < most_looks && owes(gpu); i++) library->InstanceProcessEvents(gpu->instance);
+    if (gpu->found && !gpu->lost && !owes(gpu)) return true;
+    library->InstanceRelease(gpu->instance);
+    return false;
+}
+
 static void close_native(mia__gpu *base) {
     mia__native *gpu = (mia__native *)base;
     const mia__webgpu_library *library = &gpu->library;
@@ -206,16 +236,9 @@ static void close_native(mia__gpu *base) {
     if (gpu->queries != NULL) library->QuerySetRelease(gpu->queries);
     if (gpu->resolved != NULL) library->BufferRelease(gpu->resolved);
     if (gpu->queue != NULL) library->QueueRelease(gpu->queue);
-    if (gpu->own) {
-        if (gpu->device != NULL) {
-            library->DeviceDestroy(gpu->device);
-            library->InstanceProcessEvents(gpu->instance);
-            library->DeviceRelease(gpu->device);
-        }
-        if (gpu->adapter != NULL) library->AdapterRelease(gpu->adapter);
-        if (gpu->instance != NULL) library->InstanceRelease(gpu->instance);
-    }
+    bool keeps = gpu->own && end_own(gpu);
     mia__native_end_tasks(gpu);
+    if (keeps) mia__native_keep_instance(library, gpu->instance);
     mia__webgpu_library_close(&gpu->library);
     mia_allocator allocator = gpu->allocator;
     mia_release(&allocator, gpu, sizeof *gpu);

@@ -31,6 +31,8 @@ typedef struct mia__native {
     WGPUBuffer resolved;
 
     mia__native_task *oldest, *newest;
+    bool found;        /* an adapter, with the instance of our own */
+    bool loss_awaited; /* our device's callback for its loss, which also comes at its end, has yet to come */
     bool lost;
     bool closing;
     mia_status failure; /* what `failed` has yet to be told; OK: nothing */
@@ -88,6 +90,15 @@ mia_status mia__native_pop_scope(mia__native *gpu, char *message, size_t bytes);
 void mia__native_text(WGPUStringView view, char *into, size_t bytes);
 WGPUStringView mia__native_view(const char *text);
 
+/* --- instances: native_instances.c ------------------------------------------------------------------ */
+
+/* One that nobody else has: kept, or new. NULL when the library makes none. */
+WGPUInstance mia__native_instance(const mia__webgpu_library *library);
+/* Keeps it for the next who wants one. The library must have called back for all that was begun with it. */
+void mia__native_keep_instance(const mia__webgpu_library *library, WGPUInstance instance);
+/* Releases those that are kept, for tests. */
+void mia__native_drop_instances(void);
+
 /* --- adapters: native_adapters.c -------------------------------------------------------------------- */
 
 #define MIA__NATIVE_MOST_ADAPTERS 8
@@ -100,7 +111,6 @@ typedef struct mia__native_adapter {
 /* Finds the adapters that the library gives: fast ones first, CPUs last. The caller releases them. */
 uint32_t mia__native_adapters(const mia__webgpu_library *library, WGPUInstance instance,
                               mia__native_adapter found[MIA__NATIVE_MOST_ADAPTERS]);
-WGPUInstance mia__native_instance(const mia__webgpu_library *library);
 /* NOT_FOUND: what to install. */
 mia_status mia__native_no_adapter(const mia__webgpu_library *library, mia_error *error);
 

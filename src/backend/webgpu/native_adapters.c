@@ -11,12 +11,6 @@
 #define NATIVE_BACKEND WGPUBackendType_Vulkan
 #endif
 
-WGPUInstance mia__native_instance(const mia__webgpu_library *library) {
-    mia__dawn_toggles toggles;
-    WGPUInstanceDescriptor descriptor = {.nextInChain = mia__webgpu_toggles(library, &toggles)};
-    return library->CreateInstance(&descriptor);
-}
-
 /* --- what there is ------------------------------------------------------------------------------------ */
 
 void mia__native_read_limits(const WGPULimits *from, mia__gpu_limits *into) {
@@ -133,7 +127,7 @@ static WGPUAdapter request(const mia__webgpu_library *library, WGPUInstance inst
     mia__dawn_toggles toggles;
     answer got = {0};
     options.featureLevel = WGPUFeatureLevel_Core;
-    options.nextInChain = mia__webgpu_toggles(library, &toggles);
+    options.nextInChain = mia__webgpu_toggles(library, false, &toggles);
     (void)library->InstanceRequestAdapter(
         instance, &options,
         (WGPURequestAdapterCallbackInfo){

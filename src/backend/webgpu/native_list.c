@@ -43,7 +43,10 @@ mia_status mia_webgpu_adapters(const mia_webgpu_options *options, mia_webgpu_ada
     if (instance != NULL) {
         *count = mia__native_adapters(&library, instance, found);
         for (size_t i = 0; i < *count; i++) library.AdapterRelease(found[i].adapter);
-        library.InstanceRelease(instance);
+        if (*count > 0)
+            mia__native_keep_instance(&library, instance);
+        else
+            library.InstanceRelease(instance);
     }
     if (*count == 0) status = mia__native_no_adapter(&library, error);
     for (size_t i = 0; i < *count && i < capacity; i++) {
