@@ -249,12 +249,14 @@ static void vectors(const bench *b) {
     static const shape large[] = {{14336, 4096}, {4096, 14336}};
     static const mia_dtype few[] = {MIA_f16, MIA_q8_0, MIA_q4_0};
     static const shape small[] = {{2048, 2048}, {2048, 5632}, {5632, 2048}, {4096, 4096}, {2048, 32000}};
+    static const shape huge[] = {{28672, 8192}};
     static const shape tiny[] = {{512, 64}};
     if (b->quick) {
         print_vectors(b, "matrix by vector", types, sizeof types / sizeof *types, tiny, 1);
         return;
     }
     print_vectors(b, "matrix by vector", types, sizeof types / sizeof *types, large, 2);
+    print_vectors(b, "a larger one", few, 3, huge, 1);
     print_vectors(b, "smaller ones", few, 3, small, 5);
 }
 
@@ -332,7 +334,7 @@ static void parse(bench *b, int argc, char **argv) {
 int main(int argc, char **argv) {
     bench b = {.backend = "webgpu"};
     parse(&b, argc, argv);
-    b.bytes = b.quick ? 1 << 20 : (size_t)8192 * 8192 * 4;
+    b.bytes = b.quick ? 1 << 20 : (size_t)8192 * 28672 * 2;
     b.numbers = malloc(b.bytes);
     if (b.numbers == NULL) return 1;
     /* as numbers of every type these are small ones, scales too */

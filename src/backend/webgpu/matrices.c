@@ -185,9 +185,8 @@ static void put_main(mia__kernel *k, const tile *t) {
 static void put_halves(mia__kernel *k, mia_dtype dtype) {
     switch ((int)dtype) {
     case MIA_q8_0:
-        mia__kernel_put(
-            k, "    let scale = bitcast<vec2<f16>>(select(scales.xy, scales.zw, l >= 8u)[j >> 1u])[j & 1u];\n"
-               "    let b = q[j];\n    let zero = 1152.0h;\n");
+        mia__kernel_put(k, "    let scale = bitcast<vec2<f16>>(scales[l >> 2u])[(l >> 1u) & 1u];\n"
+                           "    let b = q[j];\n    let zero = 1152.0h;\n");
         break;
     case MIA_q5_0:
         mia__kernel_put(k, "    let scale = bitcast<vec2<f16>>(scales[j >> 1u])[j & 1u];\n"

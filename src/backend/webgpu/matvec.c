@@ -167,8 +167,9 @@ static void put_places(mia__kernel *k, const mia__product *product, reading how,
         mia__kernel_add(k, "        let x_first = at * %uu;\n", *vectors);
         return;
     }
-    uint32_t chunks = MIA__PREPARED_GROUP / elements;
-    mia__kernel_add(k, "        let x_first = (at / %uu) * 64u + at %% %uu;\n", chunks, chunks);
+    mia__kernel_put(k, "        let x_first = ");
+    mia__prepared_first(k, product->weights[0]->dtype, "at");
+    mia__kernel_put(k, ";\n");
 }
 
 /* One step of a job's loop in vectors: x of every column, then each row of each core. */
@@ -177,7 +178,7 @@ static void put_vectors(mia__kernel *k, const matvec *v, uint32_t job) {
     reading how = v->readings[job];
     mia_dtype dtype = product->weights[0]->dtype;
     bool prepared = how == READ_PREPARED, least = prepared && mia__prepared_has_least(dtype);
-    uint32_t vectors, stride = prepared ? MIA__PREPARED_GROUP / (4 * mia__prepared_vectors(dtype)) : 1;
+    uint32_t vectors, stride = prepared ? mia__prepared_stride(dtype) : 1;
     bool padded = prepared && product->depth % MIA__PREPARED_GROUP != 0;
     put_places(k, product, how, &vectors);
     for (uint32_t j = 0; product->norm_weight != NULL && j < vectors; j++)

@@ -8,10 +8,11 @@
  *
  *     xq      [16 a group] vec4<u32>     the four vectors of x that a chunk of q8_0 meets, or half a chunk of the others: a
  *                                        word a vector, a signed byte a number
- *     xe      [2 a group] vec4<f32>      scales of the blocks that eight of those are parts of
+ *     xe      [8 a group] f32            scales of blocks; by fours for the others
  *     xs      [8 a group] f32            sums of blocks: what least numbers and offsets of weights are multiplied by
  *     sums    [subgroup][row][core] f32
  *     parts   [subgroup] f32             squares of x, for the norm */
+#include "backend/webgpu/matvec_bytes.h"
 #include "backend/webgpu/families.h"
 #include "backend/webgpu/prepared.h"
 #include "backend/webgpu/product.h"
@@ -21,41 +22,23 @@
 
 #define MOST_INVOCATIONS 512
 #define MOST_ROWS        32   /* of a team */
-#define QUADS            16   /* vec4s of xq a group */
 #define MOST_TOGETHER    8    /* rows that are summed up together */
 #define SUBGROUPS        3700 /* about as many as a large GPU has at a time */
 #define ENOUGH           3000 /* so many keep it busy */
-#define ON_THE_WAY       2    /* chunks of weights that a lane waits for at once */
+#define ON_THE_WAY       4    /* chunks of weights that a lane waits for at once */
 #define NAME             32
 
-/* How the work is divided, the same for all jobs of a dispatch. */
-typedef struct division {
-    uint32_t size;   /* of a subgroup */
-    uint32_t groups; /* of a row */
-    uint32_t chunks; /* of a row */
-    uint32_t each;   /* chunks of a group */
-    uint32_t slices; /* subgroups of a team */
-    uint32_t teams;
-    uint32_t invocations;
-    uint32_t turns; /* chunks of a lane */
-    uint32_t rows;  /* summed up together */
-    bool whole;     /* no lane is without a chunk */
-} division;
-
-static uint32_t divide_up(uint64_t a, uint64_t b) {
-    return (uint32_t)((a + b - 1) / b);
-}
-
 /* For so many rows. */
-static division divide(const mia__kernel *k, const mia__product *product, uint64_t rows, uint32_t cores) {
+static mia__bytes_division divide(const mia__kernel *k, const mia__product *product, uint64_t rows,
+                                  uint32_t cores) {
     uint32_t most = k->info.limits.workgroup_invocations, subgroups;
-    division d = {.size = k->info.subgroup_least,
-                  .groups = divide_up(product->depth, MIA__PREPARED_GROUP),
-                  .each = mia__prepared_chunks(product->weights[0]->dtype)};
+    mia__bytes_division d = {.size = k->info.subgroup_least,
+                             .groups = mia__divide_up(product->depth, MIA__PREPARED_GROUP),
+                             .each = mia__prepared_chunks(product->weights[0]->dtype)};
     subgroups = (most < MOST_INVOCATIONS ? most : MOST_INVOCATIONS) / d.size;
     d.chunks = d.groups * d.each;
-    d.turns = divide_up(d.chunks, subgroups * d.size);
-    d.slices = divide_up(d.chunks, d.size * d.turns);
+    d.turns = mia__divide_up(d.chunks, subgroups * d.size);
+    d.slices = mia__divide_up(d.chunks, d.size * d.turns);
     d.teams = subgroups / d.slices;
     d.invocations = d.slices * d.teams * d.size;
     d.whole = d.chunks % (d.size * d.slices) == 0;
@@ -91,136 +74,45 @@ static bool takes(const mia__kernel *k, const mia__product *product, const mia__
     return true;
 }
 
-/* --- text: x ---------------------------------------------------------------------------------- */
-
-static bool put_x(mia__kernel *k, const mia__product *product) {
-    const mia__operand *operands[] = {product->x, product->norm_weight};
-    for (uint32_t i = 0; i < 2; i++) {
-        const char *name = i == 0 ? "x" : "g";
-        uint32_t slot;
-        if (operands[i] == NULL) continue;
-        if (!mia__kernel_bind(k, operands[i]->buffer, "vec4<u32>", false, &slot)) return false;
-        mia__kernel_view(k, name, &operands[i]->view);
-        mia__kernel_add(
-            k, "fn %s_four(i: u32) -> vec4<f32> { return bitcast<vec4<f32>>(b%u[p.%s_o / 4u + i]); }\n", name,
-            slot, name);
-    }
-    return true;
-}
-
-/* Vector j of an invocation: q<j>, the greatest m<j> and the sum n<j> of its block, which eight neighbours have parts of. */
-static void put_block(mia__kernel *k, uint32_t j, bool sums) {
-    mia__kernel_add(
-        k, "        let a%u = abs(v%u);\n        var m%u = max(max(a%u.x, a%u.y), max(a%u.z, a%u.w));\n", j,
-        j, j, j, j, j, j);
-    for (uint32_t by = 1; by < 8; by *= 2)
-        mia__kernel_add(k, "        m%u = max(m%u, subgroupShuffleXor(m%u, %uu));\n", j, j, j, by);
-    mia__kernel_add(k, "        let q%u = vec4<i32>(round(v%u * select(0.0, 127.0 / m%u, m%u > 0.0)));\n", j,
-                    j, j, j);
-    if (!sums) return;
-    mia__kernel_add(k, "        var n%u = q%u.x + q%u.y + q%u.z + q%u.w;\n", j, j, j, j, j);
-    for (uint32_t by = 1; by < 8; by *= 2)
-        mia__kernel_add(k, "        n%u += subgroupShuffleXor(n%u, %uu);\n", j, j, by);
-}
-
-/* What an invocation rounds in its turn: fours x<turn>_<j>, and g<turn>_<j> of the norm's weights; f<turn> is the first's
- * place in x, the others are `step` apart. */
-static void put_reads(mia__kernel *k, const division *d, uint32_t turn, uint32_t step, bool norm) {
-    mia__kernel_add(k,
-                    "    let t%u = li + %uu;\n    let r%u = t%u %% 16u;\n"
-                    "    let f%u = (min(t%u, %uu) / 16u) * 64u + %s%u%s;\n",
-                    turn, turn * d->invocations, turn, turn, turn, turn, d->groups * QUADS - 1,
-                    step == 16 ? "r" : "(r", turn, step == 16 ? "" : " & 7u)");
-    if (step == 8) mia__kernel_add(k, "    let h%u = f%u + (r%u >> 3u) * 32u;\n", turn, turn, turn);
-    for (uint32_t j = 0; j < 4; j++) {
-        const char *first = step == 16 ? "f" : "h";
-        mia__kernel_add(k, "    let x%u_%u = x_four(%s%u + %uu);\n", turn, j, first, turn, j * step);
-        if (norm)
-            mia__kernel_add(k, "    let g%u_%u = g_four(%s%u + %uu);\n", turn, j, first, turn, j * step);
-    }
-}
-
-/* fn round_x(li): all of x. */
-static void put_rounding(mia__kernel *k, const mia__product *product, const division *d, bool sums) {
-    bool norm = product->norm_weight != NULL, padded = product->depth % MIA__PREPARED_GROUP != 0;
-    uint32_t quads = d->groups * QUADS, turns = divide_up(quads, d->invocations),
-             step = d->each == 16 ? 16 : 8;
-    mia__kernel_add(k,
-                    "var<workgroup> xq: array<vec4<u32>, %u>;\nvar<workgroup> xe: array<vec4<f32>, %u>;\n"
-                    "var<workgroup> xs: array<f32, %u>;\nvar<workgroup> parts: array<f32, %u>;\n"
-                    "fn round_x(li: u32) {\n    var squares = 0.0;\n",
-                    quads, d->groups * 2, sums ? d->groups * 8 : 1, d->invocations / d->size);
-    for (uint32_t turn = 0; turn < turns; turn++) put_reads(k, d, turn, step, norm);
-    for (uint32_t turn = 0; turn < turns; turn++) {
-        bool idle = (turn + 1) * d->invocations > quads;
-        mia__kernel_add(k, "    { let t = t%u;\n", turn);
-        for (uint32_t j = 0; j < 4; j++) {
-            mia__kernel_add(k, "        var v%u = x%u_%u;\n", j, turn, j);
-            if (idle)
-                mia__kernel_add(k, "        v%u = select(vec4<f32>(0.0), v%u, t < %uu);\n", j, j, quads);
-            if (padded)
-                mia__kernel_add(k,
-                                "        v%u = select(vec4<f32>(0.0), v%u, (%s%u + %uu) * 4u < p.depth);\n",
-                                j, j, step == 16 ? "f" : "h", turn, j * step);
-            if (norm)
-                mia__kernel_add(k, "        squares += dot(v%u, v%u);\n        v%u *= g%u_%u;\n", j, j, j,
-                                turn, j);
-            put_block(k, j, sums);
-        }
-        if (idle) mia__kernel_add(k, "        if (t < %uu) {\n", quads);
-        mia__kernel_put(
-            k, "        xq[t] = vec4<u32>(pack4xI8(q0), pack4xI8(q1), pack4xI8(q2), pack4xI8(q3));\n"
-               "        if (t % 8u == 0u) {\n            let e = vec4<f32>(m0, m1, m2, m3) / 127.0;\n"
-               "            xe[t / 8u] = e;\n");
-        for (uint32_t j = 0; sums && j < 4; j++)
-            mia__kernel_add(k, "            xs[t / 2u + %uu] = e[%u] * f32(n%u);\n", j, j, j);
-        mia__kernel_put(k, idle ? "        }\n        }\n    }\n" : "        }\n    }\n");
-    }
-    if (norm)
-        mia__kernel_add(
-            k, "    let all = subgroupAdd(squares);\n    if (li %% %uu == 0u) { parts[li / %uu] = all; }\n",
-            d->size, d->size);
-    mia__kernel_put(k, "    workgroupBarrier();\n}\n");
-}
-
-/* --- text: rows ------------------------------------------------------------------------------- */
+/* --- text ----------------------------------------------------------------------------------- */
 
 /* Rows that are read at once. */
-static uint32_t at_once(const mia__product *product, const division *d) {
-    uint32_t rows = ON_THE_WAY / (product->core_count * d->turns);
+static uint32_t at_once(const mia__product *product, const mia__bytes_division *d) {
+    uint32_t wanted = d->each == 16 ? ON_THE_WAY : ON_THE_WAY / 2; /* others' scales take more registers */
+    uint32_t rows = wanted / (product->core_count * d->turns);
     return rows == 0 ? 1 : rows < d->rows ? rows : d->rows;
 }
 
 /* Quants and scales of a lane's chunks, of rows from `first` on, to q<row>_<core>_<turn> and s<..>. */
-static void put_fetch(mia__kernel *k, const mia__product *product, const division *d, uint32_t job,
+static void put_fetch(mia__kernel *k, const mia__product *product, const mia__bytes_division *d, uint32_t job,
                       const char *first) {
     for (uint32_t r = 0; r < at_once(product, d); r++)
         for (uint32_t c = 0; c < product->core_count; c++) {
-            bool quads = mia__prepared_scales_are_quads(product->weights[c]->dtype);
             mia__kernel_add(k, "        w%u_%u = j%uw%u_row(min(%s + %uu, last), 0u) * p.groups;\n", r, c,
                             job, c, first, r);
             for (uint32_t t = 0; t < d->turns; t++) {
                 mia__kernel_add(k, "        q%u_%u_%u = j%uw%u_quads(w%u_%u * %uu + c%u);\n", r, c, t, job, c,
                                 r, c, d->each, t);
-                if (quads)
-                    mia__kernel_add(k, "        s%u_%u_%u = j%uw%u_scales_of(w%u_%u + c%u / %uu);\n", r, c, t,
-                                    job, c, r, c, t, d->each);
+                mia__kernel_add(k, "        s%u_%u_%u = j%uw%u_bytes_scales(w%u_%u, c%u);\n", r, c, t, job, c,
+                                r, c, t);
             }
         }
 }
 
-static void put_variables(mia__kernel *k, const mia__product *product, const division *d) {
+static void put_variables(mia__kernel *k, const mia__product *product, const mia__bytes_division *d) {
     for (uint32_t r = 0; r < at_once(product, d); r++)
         for (uint32_t c = 0; c < product->core_count; c++) {
+            const char *scales = mia__prepared_bytes_scales(product->weights[c]->dtype);
             mia__kernel_add(k, "    var w%u_%u: u32;\n", r, c);
             for (uint32_t t = 0; t < d->turns; t++)
-                mia__kernel_add(k, "    var q%u_%u_%u: vec4<u32>;\n    var s%u_%u_%u: vec4<u32>;\n", r, c, t,
-                                r, c, t);
+                mia__kernel_add(k, "    var q%u_%u_%u: vec4<u32>;\n    var s%u_%u_%u: %s;\n", r, c, t, r, c,
+                                t, scales);
         }
 }
 
 /* What has come is set aside, so that the next can be sent for. */
-static void put_aside(mia__kernel *k, const mia__product *product, const division *d, uint32_t from) {
+static void put_aside(mia__kernel *k, const mia__product *product, const mia__bytes_division *d,
+                      uint32_t from) {
     for (uint32_t r = 0; r < at_once(product, d); r++)
         for (uint32_t c = 0; c < product->core_count; c++) {
             mia__kernel_add(k, "        let v%u_%u = w%u_%u;\n", from + r, c, r, c);
@@ -230,8 +122,8 @@ static void put_aside(mia__kernel *k, const mia__product *product, const divisio
         }
 }
 
-static void put_products(mia__kernel *k, const mia__product *product, const division *d, uint32_t job,
-                         uint32_t from) {
+static void put_products(mia__kernel *k, const mia__product *product, const mia__bytes_division *d,
+                         uint32_t job, uint32_t from) {
     for (uint32_t r = from; r < from + at_once(product, d); r++)
         for (uint32_t c = 0; c < product->core_count; c++) {
             uint32_t value = r * product->core_count + c;
@@ -248,7 +140,7 @@ static void put_products(mia__kernel *k, const mia__product *product, const divi
 }
 
 /* v0 .. of all lanes of a subgroup are added up; lane l < count then has number l's sum in v0. */
-static void put_exchange(mia__kernel *k, const division *d, uint32_t count) {
+static void put_exchange(mia__kernel *k, const mia__bytes_division *d, uint32_t count) {
     uint32_t by = 1;
     for (; by < count; by *= 2) {
         mia__kernel_add(k, "        { let odd = (lane & %uu) != 0u;\n", by);
@@ -262,11 +154,11 @@ static void put_exchange(mia__kernel *k, const division *d, uint32_t count) {
 }
 
 /* x as a lane meets it: xq<turn>_<half>, xe<turn>_<half>, xs<turn>. */
-static void put_chunks(mia__kernel *k, const division *d, bool sums) {
+static void put_chunks(mia__kernel *k, const mia__bytes_division *d, bool sums) {
     for (uint32_t t = 0; t < d->turns; t++) {
         for (uint32_t half = 0; half < (d->each == 16 ? 1 : 2); half++) {
             if (d->each == 16)
-                mia__kernel_add(k, "    let xq%u_0 = xq[c%u];\n    let xe%u_0 = xe[c%u / 8u];\n", t, t, t, t);
+                mia__kernel_add(k, "    let xq%u_0 = xq[c%u];\n    let xe%u_0 = xe[c%u / 2u];\n", t, t, t, t);
             else
                 mia__kernel_add(k,
                                 "    let xq%u_%u = xq[(c%u / 8u) * 16u + %uu + c%u %% 8u];\n"
@@ -281,7 +173,8 @@ static void put_chunks(mia__kernel *k, const division *d, bool sums) {
 }
 
 /* fn job<j>(start, li): the rows of a workgroup from `start` on. */
-static void put_job(mia__kernel *k, const mia__product *product, const division *d, uint32_t job, bool sums) {
+static void put_job(mia__kernel *k, const mia__product *product, const mia__bytes_division *d, uint32_t job,
+                    bool sums) {
     uint32_t cores = product->core_count, values = d->rows * cores, count = at_once(product, d);
     char next[NAME];
     mia__kernel_add(
@@ -339,7 +232,7 @@ static void put_job(mia__kernel *k, const mia__product *product, const division 
     mia__kernel_put(k, ");\n    }\n}\n");
 }
 
-static void put_main(mia__kernel *k, const division *d, uint32_t count) {
+static void put_main(mia__kernel *k, const mia__bytes_division *d, uint32_t count) {
     mia__kernel_add(
         k,
         "@compute @workgroup_size(%u)\n"
@@ -365,15 +258,16 @@ static double estimate(const mia__kernel *k, const mia__product *jobs, uint32_t 
     return 3000 + bytes / 1000;
 }
 
-static uint64_t workgroup_bytes(const division *d, uint32_t cores) {
+static uint64_t workgroup_bytes(const mia__bytes_division *d, uint32_t cores) {
     uint64_t subgroups = d->slices * d->teams;
-    return (uint64_t)d->groups * (QUADS * 16 + 2 * 16 + 8 * 4) + subgroups * (MOST_ROWS * cores + 1) * 4;
+    return (uint64_t)d->groups * (MIA__BYTES_QUADS * 16 + 2 * 16 + 8 * 4) +
+           subgroups * (MOST_ROWS * cores + 1) * 4;
 }
 
 /* Rows of a team. */
-static uint32_t rows_each(const division *d, uint64_t rows) {
-    uint32_t teams = divide_up(SUBGROUPS, d->slices), each = divide_up(rows, teams);
-    each = divide_up(each, d->rows) * d->rows;
+static uint32_t rows_each(const mia__bytes_division *d, uint64_t rows) {
+    uint32_t teams = mia__divide_up(SUBGROUPS, d->slices), each = mia__divide_up(rows, teams);
+    each = mia__divide_up(each, d->rows) * d->rows;
     return each < MOST_ROWS ? each : MOST_ROWS;
 }
 
@@ -386,7 +280,7 @@ bool mia__kernel_matvec_bytes(mia__kernel *k, const mia__product *jobs, uint32_t
         rows += jobs[j].rows;
         if (jobs[j].core_count > cores) cores = jobs[j].core_count;
     }
-    const division d = divide(k, &jobs[0], rows, cores);
+    const mia__bytes_division d = divide(k, &jobs[0], rows, cores);
     if (workgroup_bytes(&d, cores) > k->info.limits.workgroup_bytes) return false;
     const uint32_t each = rows_each(&d, rows);
     const uint64_t of_workgroup = (uint64_t)each * d.teams;
@@ -396,7 +290,7 @@ bool mia__kernel_matvec_bytes(mia__kernel *k, const mia__product *jobs, uint32_t
     mia__kernel_u32(k, "columns", 1);
     mia__kernel_u32(k, "rows_each", each);
     if (jobs[0].norm_weight != NULL) mia__kernel_f32(k, "epsilon", jobs[0].epsilon);
-    if (!put_x(k, &jobs[0])) return false;
+    if (!mia__bytes_x(k, &jobs[0])) return false;
     mia__kernel_add(k, "var<workgroup> sums: array<array<f32, %u>, %u>;\n", MOST_ROWS * cores,
                     d.slices * d.teams);
     for (uint32_t j = 0; j < count; j++) {
@@ -411,11 +305,11 @@ bool mia__kernel_matvec_bytes(mia__kernel *k, const mia__product *jobs, uint32_t
         (void)snprintf(name, sizeof name, "j%u_", j);
         if (!mia__product_finish(k, &jobs[j], name)) return false;
         (void)snprintf(name, sizeof name, "j%u_groups", j);
-        mia__kernel_u32(k, name, divide_up(jobs[j].rows, of_workgroup));
-        workgroups += divide_up(jobs[j].rows, of_workgroup);
+        mia__kernel_u32(k, name, mia__divide_up(jobs[j].rows, of_workgroup));
+        workgroups += mia__divide_up(jobs[j].rows, of_workgroup);
     }
     for (uint32_t j = 0; j < count; j++) put_job(k, &jobs[j], &d, j, sums);
-    put_rounding(k, &jobs[0], &d, sums);
+    mia__bytes_rounding(k, &jobs[0], &d, sums);
     put_main(k, &d, count);
     k->nanoseconds = estimate(k, jobs, count);
     return mia__kernel_end(k, workgroups, 1, 1);

@@ -97,8 +97,7 @@ static uint32_t four(const uint8_t *bytes) {
 }
 
 static void put_quants_8(const group *from, uint32_t *to) {
-    for (unsigned l = 0; l < 16; l++)
-        for (unsigned j = 0; j < 4; j++) *to++ = four(from->quants + 64 * j + 4 * l);
+    for (unsigned i = 0; i < GROUP / 4; i++) *to++ = four(from->quants + 4 * i);
 }
 
 static void put_quants_4(const group *from, uint32_t *to) {
@@ -126,11 +125,6 @@ static void put_scales(mia_dtype dtype, const group *from, uint32_t *to) {
     const mia__block_parts *parts = from->parts;
     uint8_t bytes[16];
     switch ((int)dtype) {
-    case MIA_q8_0:
-        for (unsigned odd = 0; odd < 2; odd++, to += 2)
-            for (unsigned j = 0; j < 2; j++)
-                to[j] = pair(parts[4 * j + odd].scale, parts[4 * j + 2 + odd].scale);
-        break;
     case MIA_q4_K:
     case MIA_q5_K:
         to[0] = pair(parts->scale, parts->least);

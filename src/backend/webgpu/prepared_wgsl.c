@@ -56,11 +56,8 @@ static const char vector_6[] =
     "    if (j < 4u) { return W_bytes((q[j] & 0x0f0f0f0fu) | high); }\n"
     "    return W_bytes(((q[j - 4u] >> 4u) & 0x0f0f0f0fu) | high);\n}\n";
 
-/* Vector j of a chunk's quants as four signed bytes: less their offset (q8_0, q6_K), or as they are, where sums of x say what the
+/* Vector j of a chunk's quants as four signed bytes: less their offset (q6_K), or as they are, where sums of x say what the
  * offset comes to (others). The first of q6_K's steps adds what no byte carries over, the second takes it back. */
-static const char ints_8[] =
-    "fn W_ints(at: u32, q: vec4<u32>, j: u32) -> u32 { return q[j] ^ 0x80808080u; }\n";
-
 static const char ints_4[] = "fn W_ints(at: u32, q: vec4<u32>, j: u32) -> u32 {\n"
                              "    if (j < 4u) { return q[j] & 0x0f0f0f0fu; }\n"
                              "    return (q[j - 4u] >> 4u) & 0x0f0f0f0fu;\n}\n";
@@ -80,7 +77,7 @@ static const char ints_6[] =
 /* d and m of vector j of chunk l of the group whose number, of all rows' together, is given. */
 static const char scale_8[] =
     "fn W_scale_in(v: vec4<u32>, l: u32, j: u32) -> vec2<f32> {\n"
-    "    return vec2<f32>(unpack2x16float(v[(l >> 3u) * 2u + (j >> 1u)])[j & 1u], 0.0);\n}\n"
+    "    return vec2<f32>(unpack2x16float(v[l >> 2u])[(l >> 1u) & 1u], 0.0);\n}\n"
     "fn W_scale(group: u32, l: u32, j: u32) -> vec2<f32> { return W_scale_in(W_scales_of(group), l, j); }\n";
 
 static const char scale_halves[] =
@@ -108,8 +105,8 @@ static const char scale_6[] = "fn W_scale(group: u32, l: u32, j: u32) -> vec2<f3
 static const char number[] = "fn W_number(row: u32, i: u32) -> f32 {\n"
                              "    let group = row * p.groups + i / 256u;\n"
                              "    let e = i % 256u;\n"
-                             "    let j = e / (4u * CHUNKSu);\n"
-                             "    let l = (e / 4u) % CHUNKSu;\n"
+                             "    let j = JOF;\n"
+                             "    let l = LOF;\n"
                              "    let at = group * CHUNKSu + l;\n"
                              "    let s = W_scale(group, l, j);\n"
                              "    return s.x * (W_vector(at, W_quads(at), j) * W_by(j))[e & 3u] - s.y;\n}\n";
@@ -120,7 +117,7 @@ typedef struct reader {
 } reader;
 
 static const reader readers[] = {
-    {MIA_q8_0, bytes, vector_8, scale_8, ints_8},      {MIA_q4_0, halves, vector_4, scale_halves, ints_4},
+    {MIA_q8_0, bytes, vector_8, scale_8, NULL},        {MIA_q4_0, halves, vector_4, scale_halves, ints_4},
     {MIA_q4_1, halves, vector_4, scale_pairs, ints_4}, {MIA_q5_0, bytes, vector_5, scale_halves, ints_5},
     {MIA_q5_1, bytes, vector_5, scale_pairs, ints_5},  {MIA_q4_K, halves, vector_4, scale_k, ints_4},
     {MIA_q5_K, bytes, vector_5, scale_k, ints_5},      {MIA_q6_K, bytes, vector_6, scale_6, ints_6},
@@ -168,40 +165,42 @@ bool mia__prepared_needs_sums(mia_dtype dtype) {
     return format->has_least || (format->offset != 0 && !brought_to_zero);
 }
 
+const char *mia__prepared_bytes_scales(mia_dtype dtype) {
+    return dtype == MIA_q8_0 ? "u32" : "vec4<u32>";
+}
+
+/* A chunk lies in one block. */
+static const char bytes_8[] =
+    "fn W_bytes_scales(row: u32, chunk: u32) -> u32 { return W_word(p.W_scales + row * 4u + chunk / 4u); }\n"
+    "fn W_bytes_dot(row: u32, chunk: u32, q: vec4<u32>, s: u32, x0: vec4<u32>, e0: f32, own: f32) -> f32 {\n"
+    "    let i = q ^ vec4<u32>(0x80808080u);\n"
+    "    let all = dot4I8Packed(i.x, x0.x) + dot4I8Packed(i.y, x0.y) + dot4I8Packed(i.z, x0.z) +\n"
+    "              dot4I8Packed(i.w, x0.w);\n"
+    "    return unpack2x16float(s >> ((chunk & 2u) * 8u)).x * e0 * f32(all);\n}\n";
+
 /* Scales of four vectors of a chunk from number 4 * `half` on. */
 static void put_four_scales(mia__kernel *k, const char *name, mia_dtype dtype, uint32_t half) {
-    if (dtype == MIA_q8_0) {
-        mia__kernel_put(k, "    let pairs = select(s.xy, s.zw, l >= 8u);\n"
-                           "    let d0 = vec4<f32>(unpack2x16float(pairs.x), unpack2x16float(pairs.y));\n");
-    } else if (mia__prepared_scales_are_quads(dtype)) {
+    if (mia__prepared_scales_are_quads(dtype)) {
         mia__kernel_add(k, "    let d%u = vec4<f32>(unpack2x16float(s.%s), unpack2x16float(s.%s));\n", half,
                         half == 0 ? "x" : "z", half == 0 ? "y" : "w");
-    } else {
-        mia__kernel_add(k, "    let d%u = vec4<f32>(", half);
-        for (uint32_t j = 0; j < 4; j++)
-            mia__kernel_add(k, "%s%s_scale(all, l, %uu).x", j > 0 ? ", " : "", name, half * 4 + j);
-        mia__kernel_put(k, ");\n");
+        return;
     }
+    mia__kernel_add(k, "    let d%u = vec4<f32>(", half);
+    for (uint32_t j = 0; j < 4; j++)
+        mia__kernel_add(k, "%s%s_scale(all, l, %uu).x", j > 0 ? ", " : "", name, half * 4 + j);
+    mia__kernel_put(k, ");\n");
 }
 
 /* The function that multiplies a chunk by x rounded to bytes, unrolled. */
-void mia__prepared_bytes(mia__kernel *k, const char *name, mia_dtype dtype) {
-    const reader *found = find_reader(dtype);
+static void put_bytes_dot(mia__kernel *k, const char *name, mia_dtype dtype) {
     const mia__block_format *format = mia__block_find(dtype);
-    char prefix[32];
-    (void)snprintf(prefix, sizeof prefix, "%s_", name);
-    const mia__kernel_word words[] = {{"W_", prefix}};
-    uint32_t chunks = mia__prepared_chunks(dtype);
-    uint32_t count = dtype == MIA_q8_0 ? 1 : 2;
-    mia__kernel_put_with(k, found->ints, words, 1);
-    mia__kernel_add(k, "fn %s_bytes_dot(row: u32, chunk: u32, q: vec4<u32>, s: vec4<u32>", name);
-    for (uint32_t half = 0; half < count; half++)
-        mia__kernel_add(k, ", x%u: vec4<u32>, e%u: vec4<f32>", half, half);
     mia__kernel_add(k,
-                    ", own: f32) -> f32 {\n    let l = chunk %% %uu;\n    let all = row + chunk / %uu;\n"
-                    "    let at = all * %uu + l;\n    var sum = 0.0;\n",
-                    chunks, chunks, chunks);
-    for (uint32_t half = 0; half < count; half++) {
+                    "fn %s_bytes_dot(row: u32, chunk: u32, q: vec4<u32>, s: vec4<u32>, x0: vec4<u32>, e0: "
+                    "vec4<f32>,\n        x1: vec4<u32>, e1: vec4<f32>, own: f32) -> f32 {\n"
+                    "    let l = chunk %% 8u;\n    let all = row + chunk / 8u;\n    let at = all * 8u + l;\n"
+                    "    var sum = 0.0;\n",
+                    name);
+    for (uint32_t half = 0; half < 2; half++) {
         put_four_scales(k, name, dtype, half);
         mia__kernel_add(k, "    sum += dot(d%u * e%u, vec4<f32>(", half, half);
         for (uint32_t j = 0; j < 4; j++)
@@ -217,6 +216,31 @@ void mia__prepared_bytes(mia__kernel *k, const char *name, mia_dtype dtype) {
     mia__kernel_put(k, "    return sum;\n}\n");
 }
 
+void mia__prepared_bytes(mia__kernel *k, const char *name, mia_dtype dtype) {
+    const reader *found = find_reader(dtype);
+    char prefix[32];
+    (void)snprintf(prefix, sizeof prefix, "%s_", name);
+    const mia__kernel_word words[] = {{"W_", prefix}};
+    if (dtype == MIA_q8_0) {
+        mia__kernel_put_with(k, bytes_8, words, 1);
+        return;
+    }
+    mia__kernel_put_with(k, found->ints, words, 1);
+    mia__kernel_add(k, "fn %s_bytes_scales(row: u32, chunk: u32) -> vec4<u32> { return ", name);
+    if (mia__prepared_scales_are_quads(dtype))
+        mia__kernel_add(k, "%s_scales_of(row + chunk / 8u); }\n", name);
+    else
+        mia__kernel_put(k, "vec4<u32>(); }\n");
+    put_bytes_dot(k, name, dtype);
+}
+
+void mia__prepared_first(mia__kernel *k, mia_dtype dtype, const char *chunk) {
+    if (dtype == MIA_q8_0)
+        mia__kernel_add(k, "%s * 4u", chunk);
+    else
+        mia__kernel_add(k, "(%s / 8u) * 64u + %s %% 8u", chunk, chunk);
+}
+
 bool mia__prepared_readers(mia__kernel *k, const char *name, uint32_t slot, mia_dtype dtype, uint64_t depth,
                            uint64_t rows) {
     const mia__block_format *format = mia__block_find(dtype);
@@ -226,7 +250,11 @@ bool mia__prepared_readers(mia__kernel *k, const char *name, uint32_t slot, mia_
     (void)snprintf(prefix, sizeof prefix, "%s_", name);
     (void)snprintf(offset, sizeof offset, "%d.0", (int)format->offset);
     (void)snprintf(chunks, sizeof chunks, "%u", mia__prepared_chunks(dtype));
-    const mia__kernel_word words[] = {{"W_", prefix}, {"OFFSET", offset}, {"CHUNKS", chunks}};
+    const mia__kernel_word words[] = {{"W_", prefix},
+                                      {"OFFSET", offset},
+                                      {"CHUNKS", chunks},
+                                      {"JOF", dtype == MIA_q8_0 ? "(e / 4u) % 4u" : "e / 32u"},
+                                      {"LOF", dtype == MIA_q8_0 ? "e / 16u" : "(e / 4u) % 8u"}};
     const mia__prepared_layout layout = mia__prepared_layout_of(dtype, depth, rows);
     (void)snprintf(field, sizeof field, "%s_highs", name);
     mia__kernel_u32(k, field, layout.highs);
@@ -240,7 +268,7 @@ bool mia__prepared_readers(mia__kernel *k, const char *name, uint32_t slot, mia_
         "fn %s_scales_of(group: u32) -> vec4<u32> { return %s_quads((p.%s_scales >> 2u) + group); }\n",
         name, slot, name, slot, name, name, name);
     const char *texts[] = {found->unpack, found->vector, found->scale, number};
-    for (size_t i = 0; i < 4; i++) mia__kernel_put_with(k, texts[i], words, 3);
+    for (size_t i = 0; i < 4; i++) mia__kernel_put_with(k, texts[i], words, 5);
     put_dot(k, name, dtype);
     return true;
 }

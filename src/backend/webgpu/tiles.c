@@ -64,11 +64,11 @@ static void put_place(mia__kernel *k, const mia__product *product) {
         mia__kernel_put(k, "fn place(t: u32) -> u32 { return t; }\n");
         return;
     }
-    uint32_t vectors = mia__prepared_vectors(dtype), chunks = mia__prepared_chunks(dtype);
-    mia__kernel_add(k,
-                    "fn place(t: u32) -> u32 {\n    let chunk = t / %uu;\n"
-                    "    return (chunk / %uu) * 64u + chunk %% %uu + (t %% %uu) * %uu;\n}\n",
-                    vectors, chunks, chunks, vectors, chunks);
+    mia__kernel_add(k, "fn place(t: u32) -> u32 {\n    let chunk = t / %uu;\n    return ",
+                    mia__prepared_vectors(dtype));
+    mia__prepared_first(k, dtype, "chunk");
+    mia__kernel_add(k, " + (t %% %uu) * %uu;\n}\n", mia__prepared_vectors(dtype),
+                    mia__prepared_stride(dtype));
 }
 
 static void put_prepared(mia__kernel *k, mia_dtype dtype) {
