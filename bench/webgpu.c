@@ -118,7 +118,7 @@ static void copies(bench *b) {
     printf("device: %s\n\n", mia_device_describe(device).description);
     chain c = {.x = mia_neg(mia_full(f32, device, MIA_SHAPE(numbers), 1))};
     evaluate(c.x);
-    b->copy = 8.0 * (double)numbers / measure_chain(record_copies, &c, b->quick ? 8 : 20);
+    b->copy = 8.0 * (double)numbers / measure_chain(record_copies, &c, b->quick ? 8 : 200);
     printf("copy: %.4g GB/s, read and written\n\n", 1e-9 * b->copy);
     fflush(stdout);
     mia_unref(c.x);
@@ -262,7 +262,7 @@ static void vectors(const bench *b) {
 
 static double time_matrices(const bench *b, mia_dtype type, shape s, int64_t m) {
     double operations = 2.0 * (double)s.k * (double)s.n * (double)m;
-    size_t steps = b->quick ? 2 : limited(1e12 / operations, 2, 64);
+    size_t steps = b->quick ? 2 : limited(4e12 / operations, 6, 64);
     size_t weights = b->quick ? 1 : limited(2e8 / bytes_of(type, s.k, s.n), 1, steps);
     return 1e-12 * operations / time_product(b, type, s.k, s.n, m, weights, steps);
 }

@@ -179,7 +179,7 @@ static void seam_write(mia__gpu *gpu, mia__gpu_buffer *buffer, uint64_t offset, 
     uint32_t words[4096];
     if (seam.corrupts && bytes > 4000 && bytes <= sizeof words) { /* the quants: number 6 of row 0 */
         memcpy(words, from, bytes);
-        words[4] ^= 0x00400000;
+        words[1] ^= 0x00400000;
         from = words;
     }
     mia__gpu_native.write(gpu, buffer, offset, from, bytes);
