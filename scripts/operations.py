@@ -176,7 +176,9 @@ def document(rows, types, cells):
         " where nothing else is said. *Bound* is the largest error of a kernel against the reference, in units of the"
         " result type's epsilon times the largest magnitude that enters the result (a sum of magnitudes for sums);"
         " *exact* is the very same number. Block-quantised weights in `matmul` may besides meet activations rounded to 8"
-        " bits a block, unless the device's precision is `MIA_PRECISION_EXACT`. Sums may overflow where the sum of their"
+        " bits a block and, on GPUs that multiply small matrices of f16 by themselves (tensor cores), activations rounded"
+        " to f16 meet these weights and f16's, as queries, keys and values of a prompt do in `attention`; unless the"
+        " device's precision is `MIA_PRECISION_EXACT`. Sums may overflow where the sum of their"
         " magnitudes leaves the range of f32, in `matmul` with block-quantised weights where four times the row's greatest"
         " weight, or 1, times the activations' sum of magnitudes does.", "",
     ]

@@ -47,7 +47,8 @@ MIA_API MIA_MUST_CHECK mia_status mia_ticket_finish(mia_ticket *ticket, mia_erro
 typedef struct mia_device mia_device;
 
 typedef enum mia_precision {
-    MIA_PRECISION_DEFAULT = 0, /* block-quantised weights may meet activations rounded to 8 bits a block */
+    MIA_PRECISION_DEFAULT = 0, /* activations may be rounded: to 8 bits a block where they meet block-quantised weights,
+                                * to f16 on GPUs with units for that */
     MIA_PRECISION_EXACT = 1    /* f32 activations always */
 } mia_precision;
 

@@ -91,10 +91,15 @@ static void test_side_by_side(void **state) {
     }
 }
 
-/* The threads of a driver stay with the parent. */
+/* The threads of a driver stay with the parent. Cards' drivers refuse a child whose parent has used them. */
 static void test_in_a_child(void **state) {
     (void)state;
+    mia_webgpu_adapter adapter;
+    mia_error error = {0};
+    size_t count;
+    assert_int_equal(mia_webgpu_adapters(NULL, &adapter, 1, &count, &error), MIA_OK);
     assert_true(use_device(false));
+    if (!adapter.processor) skip();
     (void)fflush(stdout);
     pid_t child = fork();
     assert_true(child >= 0);

@@ -129,7 +129,7 @@ static void put_results(mia__kernel *k, const tile *t) {
                             "    workgroupBarrier();\n"
                             "    for (var e = lane; e < 256u; e += %du) {\n"
                             "        let m = sm + %uu + e / 16u;\n"
-                            "        y_finish(n0 + sn + %uu + e %% 16u, m0 + m, id.z, sy[sg][e]);\n"
+                            "        y_finish(n0 + sn + %uu + e %% 16u, m0 + m, id.z, sy[sg][e] * by[m]);\n"
                             "    }\n",
                             i, j, SUBGROUP, i * SIDE, j * SIDE);
 }
@@ -139,9 +139,9 @@ static void put_main(mia__kernel *k, const tile *t) {
     mia__kernel_add(k,
                     "var<workgroup> sx: array<array<vec4<f16>, %u>, %u>;\n"
                     "var<workgroup> sw: array<array<vec4<f16>, %u>, %u>;\n"
-                    "var<workgroup> sy: array<array<f32, %d>, %u>;\n",
+                    "var<workgroup> sy: array<array<f32, %d>, %u>;\nvar<workgroup> by: array<f32, %u>;\n",
                     part_quads(t->down), t->columns / (t->down * SIDE), part_quads(t->across), wide,
-                    SIDE * SIDE, t->invocations / SUBGROUP);
+                    SIDE * SIDE, t->invocations / SUBGROUP, t->columns);
     mia__kernel_add(
         k,
         "@compute @workgroup_size(%u)\n"
@@ -167,6 +167,11 @@ static void put_main(mia__kernel *k, const tile *t) {
     for (uint32_t i = 0; i < t->down; i++)
         for (uint32_t j = 0; j < t->across; j++)
             mia__kernel_add(k, "    var c%u_%u = subgroup_matrix_result<f32, 16, 16>();\n", i, j);
+    mia__kernel_add(
+        k,
+        "    if (li < %uu) { by[li] = bitcast<f32>(x_eight(p.scales + id.z * p.columns + min(m0 + li, "
+        "p.columns - 1u)).x); }\n",
+        t->columns);
     mia__kernel_add(k, "    let steps = (p.quads + %uu) / %uu;\n", QUADS - 1, QUADS);
     put_loads(k, t, "0u");
     mia__kernel_put(k, "    for (var kt = 0u; kt < steps; kt++) {\n");
@@ -252,7 +257,7 @@ bool mia__has_matrices(const mia__gpu_info *info) {
 static uint32_t workgroup_bytes(const tile *t) {
     uint32_t quads = t->columns / (t->down * SIDE) * part_quads(t->down) +
                      t->rows / (t->across * SIDE) * part_quads(t->across);
-    return quads * 8 + t->invocations / SUBGROUP * SIDE * SIDE * 4;
+    return quads * 8 + t->invocations / SUBGROUP * SIDE * SIDE * 4 + t->columns * 4;
 }
 
 /* The largest tile that gives every unit of a large GPU something to do. */
@@ -283,6 +288,7 @@ bool mia__kernel_matrices(mia__kernel *k, const mia__product *product) {
     mia__kernel_enable(k, "enable subgroups;");
     mia__kernel_enable(k, "enable chromium_experimental_subgroup_matrix;");
     mia__kernel_u32(k, "columns", product->columns);
+    mia__kernel_u32(k, "scales", mia__halves_scales(product));
     mia__kernel_u32(k, "x_eights", mia__halves_quads(dtype, product->depth) / 2);
     if (!mia__tiles_weights(k, product) || !mia__product_finish(k, product, "y_") ||
         !mia__kernel_bind(k, k->step->scratch, "vec4<u32>", false, &slot))

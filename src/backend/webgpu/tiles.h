@@ -31,8 +31,10 @@ bool mia__has_matrices(const mia__gpu_info *info);
 
 /* x of a product as f16 in the step's scratch, normalised where there is a norm, which a dispatch of its own brings there: a
  * row of x after the other, zeros up to whole steps of 64 numbers; quads in the order of tiles.c, and numbers of quads that
- * meet prepared weights in the order 0, 2, 1, 3. Rows have mia__halves_quads quads. */
+ * meet prepared weights in the order 0, 2, 1, 3. Rows have mia__halves_quads quads, and are multiplied by powers of two;
+ * from vec4 mia__halves_scales on there is a vec4 a row, whose first number, an f32's bits, takes that back. */
 uint64_t mia__halves_quads(mia_dtype weights, uint64_t depth);
+uint64_t mia__halves_scales(const mia__product *product);
 size_t mia__halves_scratch(const mia__plan *plan, const mia__step *step);
 bool mia__kernel_halves(mia__kernel *k, const mia__product *product);
 
