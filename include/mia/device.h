@@ -46,10 +46,11 @@ MIA_API MIA_MUST_CHECK mia_status mia_ticket_finish(mia_ticket *ticket, mia_erro
 /* A device may be used from any thread. Runs are queued and complete in order. */
 typedef struct mia_device mia_device;
 
+/* By default activations may be rounded: to 8 bits a block where they meet block-quantised weights, to f16 on GPUs with
+ * units for that. */
 typedef enum mia_precision {
-    MIA_PRECISION_DEFAULT = 0, /* activations may be rounded: to 8 bits a block where they meet block-quantised weights,
-                                * to f16 on GPUs with units for that */
-    MIA_PRECISION_EXACT = 1    /* f32 activations always */
+    MIA_PRECISION_DEFAULT = 0,
+    MIA_PRECISION_EXACT = 1 /* f32 activations always */
 } mia_precision;
 
 /* A step of a run as it went, or the part that another thread had in it. */

@@ -265,7 +265,14 @@ static void record_cores(mia_device *device, mia_tensor *out, size_t *n) {
         out[(*n)++] = MIA_UNTYPED(mia_add(mia_matmul(q, normed), mia_ref(x)));
         out[(*n)++] = MIA_UNTYPED(mia_matmul(a, mia_ref(others)));
         out[(*n)++] = MIA_UNTYPED(mia_matmul(b, others));
-        out[(*n)++] = MIA_UNTYPED(mia_matmul(q, x));
+        out[(*n)++] = MIA_UNTYPED(mia_matmul(q, mia_ref(x)));
+        mia_tensor_f32 three = mia_full(f32, device, MIA_SCALAR, 1);
+        for (int i = 0; i < 3; i++)
+            three = mia_mul(three, mia_matmul(mia_constant(q8_0, device, MIA_SHAPE(64, 19),
+                                                           blocks + (size_t)(68 * (i + 1))),
+                                              mia_ref(x)));
+        out[(*n)++] = MIA_UNTYPED(three);
+        mia_unref(x);
     }
     mia_tensor_f32 keys = mia_exp(mia_upload(f32, device, MIA_SHAPE(16, 2, 3), numbers));
     keys = mia_rope(keys, mia_upload(i32, device, MIA_SHAPE(3), positions),

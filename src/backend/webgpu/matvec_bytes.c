@@ -28,6 +28,12 @@
 #define ON_THE_WAY       4    /* chunks of weights that a lane waits for at once */
 #define NAME             32
 
+static uint32_t power_of_two(uint32_t least) {
+    uint32_t power = 1;
+    while (power < least) power *= 2;
+    return power;
+}
+
 /* For so many rows. */
 static mia__bytes_division divide(const mia__kernel *k, const mia__product *product, uint64_t rows,
                                   uint32_t cores) {
@@ -43,7 +49,7 @@ static mia__bytes_division divide(const mia__kernel *k, const mia__product *prod
     d.invocations = d.slices * d.teams * d.size;
     d.whole = d.chunks % (d.size * d.slices) == 0;
     d.rows = 1;
-    while (d.rows < MOST_TOGETHER && 2 * d.rows * cores <= d.size &&
+    while (d.rows < MOST_TOGETHER && 2 * d.rows * power_of_two(cores) <= d.size &&
            rows * d.slices >= 2 * (uint64_t)d.rows * ENOUGH)
         d.rows *= 2;
     return d;
@@ -79,8 +85,9 @@ static bool takes(const mia__kernel *k, const mia__product *product, const mia__
 /* Rows that are read at once. */
 static uint32_t at_once(const mia__product *product, const mia__bytes_division *d) {
     uint32_t wanted = d->each == 16 ? ON_THE_WAY : ON_THE_WAY / 2; /* others' scales take more registers */
-    uint32_t rows = wanted / (product->core_count * d->turns);
-    return rows == 0 ? 1 : rows < d->rows ? rows : d->rows;
+    uint32_t chunks = product->core_count * d->turns;              /* of a row */
+    uint32_t rows = chunks > 0 && chunks < wanted ? wanted / chunks : 1;
+    return rows < d->rows ? rows : d->rows;
 }
 
 /* Quants and scales of a lane's chunks, of rows from `first` on, to q<row>_<core>_<turn> and s<..>. */
@@ -139,12 +146,14 @@ static void put_products(mia__kernel *k, const mia__product *product, const mia_
         }
 }
 
-/* v0 .. of all lanes of a subgroup are added up; lane l < count then has number l's sum in v0. */
+/* v0 .. of all lanes of a subgroup are added up, in pairs as long as there are several; lane l < count then has number l's sum
+ * in v0. */
 static void put_exchange(mia__kernel *k, const mia__bytes_division *d, uint32_t count) {
-    uint32_t by = 1;
-    for (; by < count; by *= 2) {
+    uint32_t pairs = power_of_two(count), by = 1;
+    for (uint32_t i = count; i < pairs; i++) mia__kernel_add(k, "        var v%u = 0.0;\n", i);
+    for (; by < pairs; by *= 2) {
         mia__kernel_add(k, "        { let odd = (lane & %uu) != 0u;\n", by);
-        for (uint32_t i = 0; i < count / by; i += 2)
+        for (uint32_t i = 0; i < pairs / by; i += 2)
             mia__kernel_add(
                 k, "        v%u = select(v%u, v%u, odd) + subgroupShuffleXor(select(v%u, v%u, odd), %uu);\n",
                 i / 2, i, i + 1, i + 1, i, by);
