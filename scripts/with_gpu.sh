@@ -37,4 +37,6 @@ case $driver in
     system) ;;
     *) usage ;;
 esac
+LSAN_OPTIONS=${LSAN_OPTIONS:+$LSAN_OPTIONS:}suppressions=$(cd "$(dirname "$0")/.." && pwd)/tests/gpu/leaks.supp:print_suppressions=0
+export LSAN_OPTIONS
 exec "$@"
