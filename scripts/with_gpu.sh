@@ -37,6 +37,7 @@ case $driver in
     system) ;;
     *) usage ;;
 esac
+# for programs built with LeakSanitizer
 LSAN_OPTIONS=${LSAN_OPTIONS:+$LSAN_OPTIONS:}suppressions=$(cd "$(dirname "$0")/.." && pwd)/tests/gpu/leaks.supp:print_suppressions=0
 export LSAN_OPTIONS
 exec "$@"

@@ -181,8 +181,8 @@ bool mia__check_bounds_start(mia__check_bounds *b, const mia__check_promise *pro
         info->op_class == MIA_CLASS_ELEMENTWISE || info->op_class == MIA_CLASS_MOVEMENT || is_by_length(step);
     b->eight_bits =
         b->product && promise->eight_bits && mia_dtype_describe(step->inputs[0].dtype)->elements > 1;
-    b->halves = b->product && promise->half_products && step->inputs[0].dtype == MIA_f16;
-    if (promise->half_attention && step->custom == NULL && step->op == MIA_OP_attention)
+    b->halves = b->product && promise->halves && step->inputs[0].dtype == MIA_f16;
+    if (promise->halves && step->custom == NULL && step->op == MIA_OP_attention)
         b->unit += mia__check_epsilon(MIA_f16); /* scores, and what they weigh */
     if (promise->normal && info->bound > 0) b->least += mia__check_least_normal(dtype);
     if (!b->product && !b->single && info->bound > 0)

@@ -187,8 +187,7 @@ static void go_on(checked *c) {
 static mia__check_promise promise_of(const mia__webgpu *webgpu) {
     bool rounds = webgpu->precision != MIA_PRECISION_EXACT;
     bool halves = rounds && (webgpu->gpu->info.features & MIA__GPU_SUBGROUP_MATRIX) != 0;
-    return (mia__check_promise){
-        .eight_bits = rounds, .half_products = halves, .half_attention = halves, .normal = true};
+    return (mia__check_promise){.eight_bits = rounds, .halves = halves, .normal = true};
 }
 
 bool mia__webgpu_run_checked(mia__webgpu *webgpu, mia__run *run) {

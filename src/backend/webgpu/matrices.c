@@ -56,7 +56,7 @@ static void put_loads(mia__kernel *k, const tile *t, const char *kt) {
         mia__kernel_add(k, "        rs%u = w_scales_of(w_group(wr%u, (%s) * %uu + wc));\n", b, b, kt, chunks);
 }
 
-/* vec4s of a part of workgroup memory, of `side` matrices; a compiler takes the last matrix for as long as a row. */
+/* vec4s of a part of workgroup memory, so many matrices high; a compiler takes the last matrix for as long as a row. */
 static uint32_t part_quads(uint32_t matrices) {
     return matrices * SIDE * ROW + SIDE;
 }
@@ -187,7 +187,7 @@ static void put_main(mia__kernel *k, const tile *t) {
 
 /* The end of w_halves for a whole number times a scale: behind the bits of 1024 a whole number q of up to 8 bits is 1024 + q
  * in f16, for two of a word at once. A product of f16 is rounded once, as one of f32 that is then rounded. */
-static void put_halves(mia__kernel *k, mia_dtype dtype) {
+static void put_f16(mia__kernel *k, mia_dtype dtype) {
     switch ((int)dtype) {
     case MIA_q8_0:
         mia__kernel_put(k, "    let scale = bitcast<vec2<f16>>(scales[l >> 2u])[(l >> 1u) & 1u];\n"
@@ -232,7 +232,7 @@ static void put_chunks(mia__kernel *k, const mia__product *product, const tile *
         "    let l = chunk %% %uu;\n    let group = w_group(row, chunk);\n    let at = group * %uu + l;\n",
         chunks, chunks, chunks, chunks);
     if (t->early)
-        put_halves(k, w->dtype);
+        put_f16(k, w->dtype);
     else
         mia__kernel_put(k, "    let s = w_scale(group, l, j);\n"
                            "    let v = s.x * (w_vector(at, q, j) * w_by(j)) - s.y;\n"

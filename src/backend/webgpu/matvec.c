@@ -283,10 +283,6 @@ static void put_job(mia__kernel *k, const matvec *v, uint32_t job) {
     mia__kernel_put(k, "}\n");
 }
 
-static uint64_t divide_up(uint64_t a, uint64_t b) {
-    return (a + b - 1) / b;
-}
-
 static void put_main(mia__kernel *k, const matvec *v) {
     uint32_t groups = INVOCATIONS / v->lanes;
     mia__kernel_add(
@@ -314,7 +310,7 @@ static void choose(const mia__kernel *k, matvec *v) {
     v->subgroups = mia__kernel_has(k, MIA__GPU_SUBGROUPS) && size == k->info.subgroup_most && size >= 8 &&
                    size <= INVOCATIONS;
     v->columns = product->columns < MOST_COLUMNS ? (uint32_t)product->columns : MOST_COLUMNS;
-    uint32_t chunks = (uint32_t)divide_up(product->depth, chunk_elements(product, v->readings[0]));
+    uint32_t chunks = mia__divide_up(product->depth, chunk_elements(product, v->readings[0]));
     /* a driver that computes on the CPU switches between invocations at each barrier: few share a row */
     v->lanes = v->subgroups ? size : k->info.processor ? MOST_ROWS * MOST_COLUMNS : 64;
     while (!k->info.processor && v->lanes < INVOCATIONS && chunks >= 4 * v->lanes) v->lanes *= 2;
@@ -348,7 +344,7 @@ static bool put_all(mia__kernel *k, matvec *v) {
     if (!put_x(k, v)) return false;
     for (uint32_t j = 0; j < v->job_count; j++) {
         char name[NAME];
-        uint64_t groups = divide_up(v->jobs[j].rows, (uint64_t)(INVOCATIONS / v->lanes) * v->rows);
+        uint64_t groups = mia__divide_up(v->jobs[j].rows, (uint64_t)(INVOCATIONS / v->lanes) * v->rows);
         workgroups += groups;
         for (uint32_t c = 0; c < v->jobs[j].core_count; c++)
             if (!put_weights(k, v, j, c)) return false;
@@ -360,7 +356,7 @@ static bool put_all(mia__kernel *k, matvec *v) {
     }
     put_main(k, v);
     k->nanoseconds = estimate(k, v);
-    return mia__kernel_end(k, workgroups, divide_up(product->columns, v->columns), product->batches);
+    return mia__kernel_end(k, workgroups, mia__divide_up(product->columns, v->columns), product->batches);
 }
 
 /* Jobs [0, count): false when they cannot be one dispatch. */

@@ -21,10 +21,6 @@ typedef struct mia__bytes_division {
     bool whole;     /* no lane is without a chunk */
 } mia__bytes_division;
 
-static inline uint32_t mia__divide_up(uint64_t a, uint64_t b) {
-    return (uint32_t)((a + b - 1) / b);
-}
-
 /* Binds x and the norm's weights. */
 bool mia__bytes_x(mia__kernel *k, const mia__product *product);
 

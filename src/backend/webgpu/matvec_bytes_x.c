@@ -91,9 +91,26 @@ static void put_reads(mia__kernel *k, const mia__bytes_division *d, uint32_t tur
     }
 }
 
+/* v<j>: what was read, times the norm's weights; zeros past x's end, where others' numbers lie, which may be infinite. */
+static void put_vector(mia__kernel *k, const mia__bytes_division *d, const mia__product *product,
+                       uint32_t turn, uint32_t j, uint32_t stride) {
+    bool norm = product->norm_weight != NULL, padded = product->depth % MIA__PREPARED_GROUP != 0;
+    if (padded || (turn + 1) * d->invocations > d->groups * MIA__BYTES_QUADS)
+        mia__kernel_add(k, "        let there%u = t < %uu && (f%u + %uu) * 4u < p.depth;\n", j,
+                        d->groups * MIA__BYTES_QUADS, turn, j * stride);
+    else
+        mia__kernel_add(k, "        let there%u = true;\n", j);
+    mia__kernel_add(k, "        var v%u = select(vec4<f32>(0.0), x%u_%u, there%u);\n", j, turn, j, j);
+    if (norm)
+        mia__kernel_add(k,
+                        "        squares += dot(v%u, v%u);\n"
+                        "        v%u *= select(vec4<f32>(0.0), g%u_%u, there%u);\n",
+                        j, j, j, turn, j, j);
+}
+
 void mia__bytes_rounding(mia__kernel *k, const mia__product *product, const mia__bytes_division *d,
                          bool sums) {
-    bool norm = product->norm_weight != NULL, padded = product->depth % MIA__PREPARED_GROUP != 0;
+    bool norm = product->norm_weight != NULL;
     uint32_t quads = d->groups * MIA__BYTES_QUADS, turns = mia__divide_up(quads, d->invocations),
              stride = d->each == 16 ? 1 : 8;
     mia__kernel_add(k,
@@ -106,17 +123,7 @@ void mia__bytes_rounding(mia__kernel *k, const mia__product *product, const mia_
     for (uint32_t turn = 0; turn < turns; turn++) {
         bool idle = (turn + 1) * d->invocations > quads;
         mia__kernel_add(k, "    { let t = t%u;\n", turn);
-        for (uint32_t j = 0; j < 4; j++) {
-            mia__kernel_add(k, "        var v%u = x%u_%u;\n", j, turn, j);
-            if (idle)
-                mia__kernel_add(k, "        v%u = select(vec4<f32>(0.0), v%u, t < %uu);\n", j, j, quads);
-            if (padded)
-                mia__kernel_add(k, "        v%u = select(vec4<f32>(0.0), v%u, (f%u + %uu) * 4u < p.depth);\n",
-                                j, j, turn, j * stride);
-            if (norm)
-                mia__kernel_add(k, "        squares += dot(v%u, v%u);\n        v%u *= g%u_%u;\n", j, j, j,
-                                turn, j);
-        }
+        for (uint32_t j = 0; j < 4; j++) put_vector(k, d, product, turn, j, stride);
         if (d->each == 16)
             put_half_block(k);
         else

@@ -6,8 +6,13 @@
 #include "backend/webgpu/chain.h"
 
 #define MIA__PRODUCT_MOST_JOBS 4
-#define MIA__PRODUCT_FEW_COLUMNS                                                                             \
-    8 /* up to these a product is bound by its weights, which matvec.c reads best */
+/* Products of up to so many columns are bound by their weights, which matvec.c reads best. */
+#define MIA__PRODUCT_FEW_COLUMNS 8
+
+/* Of counts whose quotient has 32 bits. */
+static inline uint32_t mia__divide_up(uint64_t a, uint64_t b) {
+    return (uint32_t)((a + b - 1) / b);
+}
 
 /* A step taken apart: y[n, m] = epilogue(sum over k of w[k, n] * x[k, m], ...), x normalised where there is a norm. */
 typedef struct mia__product {

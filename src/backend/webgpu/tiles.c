@@ -108,23 +108,26 @@ bool mia__tiles_weights(mia__kernel *k, const mia__product *product) {
 }
 
 bool mia__tiles_x(mia__kernel *k, const mia__product *product) {
+    /* there others' numbers lie, which may be infinite */
+    const char *past =
+        mia__tiles_whole(k, product) ? "" : "    if (i * 4u >= p.depth) { return vec4<f32>(0.0); }\n";
     uint32_t slot;
     put_lengths(k, product);
     put_place(k, product);
     if (!mia__kernel_bind(k, product->x->buffer, "vec4<u32>", false, &slot)) return false;
     mia__kernel_view(k, "x", &product->x->view);
     mia__kernel_row(k, "x", &product->x->view, &product->step->output.view);
-    mia__kernel_add(
-        k,
-        "fn x_quad(row: u32, t: u32) -> vec4<f32> {\n    let i = place(t);\n"
-        "%s    return bitcast<vec4<f32>>(b%u[row / 4u + i]);\n}\n",
-        mia__tiles_whole(k, product) ? "" : "    if (i * 4u >= p.depth) { return vec4<f32>(0.0); }\n", slot);
+    mia__kernel_add(k,
+                    "fn x_quad(row: u32, t: u32) -> vec4<f32> {\n    let i = place(t);\n"
+                    "%s    return bitcast<vec4<f32>>(b%u[row / 4u + i]);\n}\n",
+                    past, slot);
     if (product->norm_weight == NULL) return true;
     if (!mia__kernel_bind(k, product->norm_weight->buffer, "vec4<u32>", false, &slot)) return false;
     mia__kernel_view(k, "g", &product->norm_weight->view);
-    mia__kernel_add(
-        k, "fn g_quad(t: u32) -> vec4<f32> { return bitcast<vec4<f32>>(b%u[p.g_o / 4u + place(t)]); }\n",
-        slot);
+    mia__kernel_add(k,
+                    "fn g_quad(t: u32) -> vec4<f32> {\n    let i = place(t);\n"
+                    "%s    return bitcast<vec4<f32>>(b%u[p.g_o / 4u + i]);\n}\n",
+                    past, slot);
     return true;
 }
 

@@ -19,7 +19,7 @@ bool mia__tiles_weights(mia__kernel *k, const mia__product *product);
 
 /* Binds x and the norm's weights, and makes
  *     fn x_quad(row: u32, t: u32) -> vec4<f32>     of x, of a row that x_row(m, batch) gives; zeros past its end
- *     fn g_quad(t: u32) -> vec4<f32>               of the norm's weights, where there is one */
+ *     fn g_quad(t: u32) -> vec4<f32>               of the norm's weights, where there is one; the same */
 bool mia__tiles_x(mia__kernel *k, const mia__product *product);
 
 /* Products of many columns: false when the kernel does not take the step. */
