@@ -19,10 +19,11 @@ static const function functions[] = {
     {"m_infinity", NULL, "fn m_infinity() -> f32 { var b = 0x7f800000u; return bitcast<f32>(b); }\n"},
     {"m_is_nan", NULL,
      "fn m_is_nan(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; }\n"},
-    {"m_kept", NULL, "fn m_kept(x: f32) -> f32 { return bitcast<f32>(bitcast<u32>(x) ^ p.zero); }\n"},
+    /* an or, since two of them are none the less one: with an exclusive or the second undoes the first */
+    {"m_kept", NULL, "fn m_kept(x: f32) -> f32 { return bitcast<f32>(bitcast<u32>(x) | p.zero); }\n"},
     {"m_kept4", "m_kept",
      "fn m_kept4(x: vec4<f32>) -> vec4<f32> {\n"
-     "    return bitcast<vec4<f32>>(bitcast<vec4<u32>>(x) ^ vec4<u32>(p.zero));\n}\n"},
+     "    return bitcast<vec4<f32>>(bitcast<vec4<u32>>(x) | vec4<u32>(p.zero));\n}\n"},
     {"m_with_sign", NULL,
      "fn m_with_sign(x: f32, sign: f32) -> f32 {\n"
      "    return bitcast<f32>((bitcast<u32>(x) & 0x7fffffffu) | (bitcast<u32>(sign) & 0x80000000u));\n}\n"},
