@@ -115,7 +115,7 @@ static mia__view lines_of(const mia__view *from, uint32_t input, uint32_t ndim) 
 typedef struct sums {
     double magnitude; /* of |w| |x| */
     double rounded;   /* what x in 8 bits may add */
-    double halved;    /* what x in f16 may add */
+    double halved;    /* what w and x in f16 may add */
     double through;   /* what x that is known up to something may add */
 } sums;
 
@@ -124,6 +124,7 @@ static sums product_sums(const mia__check_bounds *b) {
     double w[MIA__BLOCK_MOST], x[MIA__BLOCK_MOST], off[MIA__BLOCK_MOST] = {0};
     int64_t depth = mia__extent(&step->inputs[0].view, 0);
     mia__operand offs = {.dtype = MIA_f64, .view = mia__check_compact(&step->inputs[1].view)};
+    double all_weights = 0, all_x = 0, greatest = 0;
     sums s = {0};
     for (int64_t first = 0; first < depth; first += MIA__BLOCK_MOST) {
         int64_t count = depth - first < MIA__BLOCK_MOST ? depth - first : MIA__BLOCK_MOST;
@@ -133,7 +134,9 @@ static sums product_sums(const mia__check_bounds *b) {
         if (b->x_off != NULL) mia__load_run(&offs, b->x_off, b->walk.at[b->at[2]], first, count, off);
         for (int64_t i = 0; i < count; i++) {
             s.magnitude += fabs(w[i] * x[i]);
-            s.halved += fabs(w[i]) * ((fabs(x[i]) + off[i]) * 0x1p-11 + 0x1p-25);
+            all_weights += fabs(w[i]);
+            all_x += fabs(x[i]) + off[i];
+            greatest = fmax(greatest, fabs(x[i]) + off[i]);
             s.through += fabs(w[i]) * off[i];
             weights += fabs(w[i]);
             most = fmax(most, fabs(x[i]) + off[i]);
@@ -142,6 +145,8 @@ static sums product_sums(const mia__check_bounds *b) {
             weights = most = 0;
         }
     }
+    /* rows of x are brought into f16's range by their greatest number */
+    s.halved = (s.magnitude + s.through) * 0x1p-10 + all_weights * greatest * 0x1p-26 + all_x * 0x1p-25;
     return s;
 }
 
@@ -179,9 +184,9 @@ bool mia__check_bounds_start(mia__check_bounds *b, const mia__check_promise *pro
     b->product = info->op_class == MIA_CLASS_CONTRACTION && info->bound > 0;
     b->single =
         info->op_class == MIA_CLASS_ELEMENTWISE || info->op_class == MIA_CLASS_MOVEMENT || is_by_length(step);
-    b->eight_bits =
-        b->product && promise->eight_bits && mia_dtype_describe(step->inputs[0].dtype)->elements > 1;
-    b->halves = b->product && promise->halves && step->inputs[0].dtype == MIA_f16;
+    bool blocks = mia_dtype_describe(step->inputs[0].dtype)->elements > 1;
+    b->eight_bits = b->product && promise->eight_bits && blocks;
+    b->halves = b->product && promise->halves && (blocks || step->inputs[0].dtype == MIA_f16);
     if (promise->halves && step->custom == NULL && step->op == MIA_OP_attention)
         b->unit += mia__check_epsilon(MIA_f16); /* scores, and what they weigh */
     if (promise->normal && info->bound > 0) b->least += mia__check_least_normal(dtype);

@@ -15,7 +15,7 @@
 /* What a backend's kernels promise beside the operations' bounds. */
 typedef struct mia__check_promise {
     bool eight_bits; /* products with weights in blocks may round what they multiply to 8 bits */
-    bool halves;     /* in products with weights of f16, and in attention: to f16 */
+    bool halves;     /* in products with weights of f16 or in blocks, and in attention: to f16 */
     bool
         normal; /* nothing of infinities and NaN, and numbers below the normal ones may be taken for 0: WGSL */
 } mia__check_promise;
