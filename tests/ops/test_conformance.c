@@ -149,7 +149,7 @@ static void compare_numbers(session *s, const program *p, const tested *t, const
     double *slack = calloc((size_t)count + 1, sizeof *slack);
     if (a == NULL || b == NULL || slack == NULL) abort();
     bool eight_bits = p->row->form == SIGNATURE_MATMUL && is_block(p->dtype) && !t->exact;
-    tolerances(p, want, a, count, eight_bits, slack);
+    tolerances(p, want, a, count, rounding_of(t->device, t->exact), slack);
     char fault[200];
     s->numbers += count;
     for (int64_t i = 0; i < count; i++) {

@@ -60,7 +60,7 @@ static void compare_numbers(session *s, const program *p, const result *want, co
     double *slack = calloc((size_t)count + 1, sizeof *slack);
     bool eight_bits = p->row->form == SIGNATURE_MATMUL && is_block(p->dtype), near = true;
     if (a == NULL || b == NULL || slack == NULL) abort();
-    tolerances(p, want, a, count, eight_bits, slack);
+    tolerances(p, want, a, count, rounding_of(s->cut, false), slack);
     for (int64_t i = 0; i < count; i++) near = near && is_near(want->dtype, a[i], b[i], slack[i], eight_bits);
     if (!near) report(s, p, "other numbers than in one piece");
     free(a);

@@ -186,12 +186,41 @@ static inline double score_magnitude(const program *p, int64_t h, int64_t t, int
     return mask->numbers[at] == -(double)INFINITY ? -1 : sum + fabs(mask->numbers[at]);
 }
 
+/* What operands may be rounded to beside what the bound allows: in products of blocks the activations to 8 bits, in attention
+ * and in products of f16 and of blocks all operands to f16. */
+typedef struct rounding {
+    bool eight_bits, halves;
+} rounding;
+
+static inline rounding rounding_of(mia_device *device, bool exact) {
+    bool matrices = strstr(mia_device_describe(device).description, "subgroup matrices") != NULL;
+    return (rounding){!exact, !exact && matrices};
+}
+
+static inline double greatest_in(const operand *o) {
+    double most = 0;
+    for (int64_t i = 0; i < o->count; i++) most = larger(fabs(o->numbers[i]), most);
+    return most;
+}
+
+/* How far a score may be off where queries and keys are rounded to f16, besides a share of 2^-10; infinite where numbers leave
+ * its range. */
+static inline double halved_scores(const program *p) {
+    const operand *q = &p->operands[0];
+    double queries = greatest_in(q), keys = greatest_in(&p->operands[1]),
+           values = greatest_in(&p->operands[2]);
+    if (queries > 65504 || keys > 65504 || values > 65504) return (double)INFINITY;
+    return (double)q->shape.extent[0] * p->real * (queries + keys) * 0x1p-25;
+}
+
 /* What one query's scores are made of at most, and what its weights make of v. */
-static inline void magnitudes_attention(const program *p, const result *r, double *out) {
+static inline void magnitudes_attention(const program *p, const result *r, rounding to, double *out,
+                                        double *extra) {
     const operand *q = &p->operands[0], *k = &p->operands[1], *v = &p->operands[2];
     int64_t heads = q->shape.extent[1], tokens = q->shape.extent[2];
     int64_t held = k->shape.extent[1], groups = k->shape.extent[2], e = r->shape.extent[0];
     bool causal = p->row->op == MIA_OP_attention;
+    double off = to.halves ? halved_scores(p) : 0;
     for (int64_t t = 0; t < tokens; t++)
         for (int64_t h = 0; h < heads; h++) {
             int64_t seen = (int64_t)p->operands[p->count - 1].numbers[0], group = h / (heads / groups);
@@ -204,27 +233,35 @@ static inline void magnitudes_attention(const program *p, const result *r, doubl
                 for (int64_t s = 0; s < seen; s++)
                     greatest = larger(fabs(v->numbers[(group * held + s) * e + i]), greatest);
                 bool overflows = most > 1e30 || greatest * (double)seen > (double)FLT_MAX;
-                out[(t * heads + h) * e + i] = most < 0    ? 0
-                                               : overflows ? (double)INFINITY
-                                                           : greatest * (1 + most);
+                int64_t at = (t * heads + h) * e + i;
+                out[at] = most < 0 ? 0 : overflows || isinf(off) ? (double)INFINITY : greatest * (1 + most);
+                if (to.halves &&
+                    most >= 0) /* exponents, weights and values; a mean is no greater than they are */
+                    extra[at] = greatest * (fmin(8 * (most * 0x1p-10 + off), 2) + 0x1p-9) + 0x1p-25;
             }
         }
 }
 
-/* One number of a product: sum of |w| |x|, and what rounding x to 8 bits a block of 32 may add: half a step, and what
- * is lost of a step that is no normal number. */
-static inline double product_magnitude(const double *w, const double *x, int64_t depth, double *rounded) {
-    double sum = 0;
+/* One number of a product: sum of |w| |x|, and what rounding may add. x to 8 bits a block of 32: half a step, and what is lost
+ * of a step that is no normal number. x to f16: half a unit in the last place, and where the row is brought into f16's range by
+ * its greatest number, all of those 2^26 times smaller; w as it is, numbers below the normal ones included. */
+static inline double product_magnitude(const double *w, const double *x, int64_t depth, bool blocks,
+                                       rounding to, double *rounded) {
+    double sum = 0, weights_sum = 0, x_sum = 0, greatest = 0;
     *rounded = 0;
     for (int64_t first = 0; first < depth; first += 32) {
         double weights = 0, most = 0;
         for (int64_t i = first; i < depth && i < first + 32; i++) {
             sum += fabs(w[i] * x[i]);
             weights += fabs(w[i]);
+            x_sum += fabs(x[i]);
             most = larger(fabs(x[i]), most);
         }
-        *rounded += weights * (most / 254 + 127 * 0x1p-150);
+        if (to.eight_bits && blocks) *rounded += weights * (most / 254 + 127 * 0x1p-150);
+        weights_sum += weights;
+        greatest = larger(most, greatest);
     }
+    if (to.halves) *rounded += sum * 0x1p-10 + weights_sum * greatest * 0x1p-26 + x_sum * 0x1p-25;
     return sum;
 }
 
@@ -236,12 +273,12 @@ static inline bool parts_overflow(const double *w, const double *x, int64_t dept
         greatest = larger(fabs(w[i]), greatest);
         sum += fabs(x[i]);
     }
-    return larger(4 * greatest, 1) * sum > (double)FLT_MAX;
+    return larger(4 * greatest, 1) * sum > (double)FLT_MAX * 0.999;
 }
 
-/* *extra: of each number, what 8-bit activations may add; not scaled by an epsilon. */
-static inline void magnitudes_matmul(const program *p, const result *r, int64_t count, double *out,
-                                     double *extra) {
+/* *extra: of each number, what rounding of the operands may add; not scaled by an epsilon. */
+static inline void magnitudes_matmul(const program *p, const result *r, int64_t count, rounding to,
+                                     double *out, double *extra) {
     const operand *w = &p->operands[0], *x = &p->operands[1];
     int64_t depth = w->shape.extent[0];
     modes of = modes_of(r->dtype, &r->shape), in_w = modes_of(w->dtype, &w->shape),
@@ -250,8 +287,11 @@ static inline void magnitudes_matmul(const program *p, const result *r, int64_t 
         int64_t n = i % of.extent[0], m = of.ndim > 1 ? i / of.extent[0] % of.extent[1] : 0;
         const double *line = w->numbers + number_in(&of, i, &in_w, 2) + n * depth;
         const double *column = x->numbers + (of.ndim > 2 ? number_in(&of, i, &in_x, 2) : 0) + m * depth;
-        out[i] = product_magnitude(line, column, depth, &extra[i]);
-        if (is_block(w->dtype) && parts_overflow(line, column, depth)) out[i] = (double)INFINITY;
+        bool blocks = is_block(w->dtype);
+        out[i] = product_magnitude(line, column, depth, blocks,
+                                   (rounding){to.eight_bits, to.halves && (blocks || w->dtype == MIA_f16)},
+                                   &extra[i]);
+        if (blocks && parts_overflow(line, column, depth)) out[i] = (double)INFINITY;
     }
 }
 
@@ -362,11 +402,13 @@ static bool results_may_be_flushed;
 
 /* Fills `slack` with how far each number may be off; infinite where sums in f32 may have overflowed. */
 static inline void tolerances(const program *p, const result *r, const double *numbers, int64_t count,
-                              bool eight_bits, double *slack) {
+                              rounding to, double *slack) {
     const mia_op_info *info = mia_op_describe(p->row->op);
     double bound = info->bound, unit = bound * epsilon_of(r->dtype),
            *extra = calloc((size_t)count + 1, sizeof *extra);
     bool sums = true;
+    double terms =
+        p->count == 0 || info->op_class == MIA_CLASS_ELEMENTWISE ? 0 : (double)p->operands[0].count;
     if (extra == NULL) abort();
     switch (info->op_class) {
     case MIA_CLASS_REDUCTION:
@@ -380,12 +422,12 @@ static inline void tolerances(const program *p, const result *r, const double *n
         sums = p->row->op == MIA_OP_cumsum;
         if (sums) magnitudes_scan(p, count, slack);
         break;
-    case MIA_CLASS_CONTRACTION: magnitudes_matmul(p, r, count, slack, extra); break;
+    case MIA_CLASS_CONTRACTION: magnitudes_matmul(p, r, count, to, slack, extra); break;
     case MIA_CLASS_COMPOSITE:
         if (p->row->op == MIA_OP_rope)
             magnitudes_rope(p, count, slack);
         else if (p->row->op == MIA_OP_attention || p->row->op == MIA_OP_attention_masked)
-            magnitudes_attention(p, r, slack);
+            magnitudes_attention(p, r, to, slack, extra);
         else
             magnitudes_rows(p, numbers, count, slack);
         break;
@@ -411,8 +453,8 @@ static inline void tolerances(const program *p, const result *r, const double *n
         else if (overflows)
             slack[i] = (double)INFINITY;
         else
-            slack[i] = slack[i] * unit + (eight_bits ? extra[i] * 1.001 : 0) + bound * denormal_of(r->dtype) +
-                       (results_may_be_flushed ? least_normal_of(r->dtype) : 0);
+            slack[i] = slack[i] * unit + extra[i] * 1.001 + bound * denormal_of(r->dtype) +
+                       (results_may_be_flushed ? least_normal_of(r->dtype) + terms * (double)FLT_MIN : 0);
     }
     free(extra);
 }
