@@ -109,8 +109,11 @@ part devices
 
 # --- every operation ---------------------------------------------------------------------------------------------------
 
-# Parts run beside each other: most of the time goes into compiling shaders.
+# Parts run beside each other: most of the time goes into compiling shaders. A run with MIA_TEST_SEED draws the same again.
 conformance() {
+    MIA_TEST_SEED=${MIA_TEST_SEED:-$(date +%s%N)}
+    export MIA_TEST_SEED
+    echo "seed: $MIA_TEST_SEED"
     parts=$jobs
     [ "$parts" -le 16 ] || parts=16
     i=1 running=''
@@ -127,7 +130,7 @@ conformance() {
     sed -n 's/^\(webgpu[a-z ]*: \)/\1/p' "$results/conformance.txt" | sort -u
     grep -c 'numbers compared' "$results/conformance.txt" | sed 's/$/ operations compared with the reference/'
     [ -z "$bad" ] || {
-        grep -A 3 -E '^  webgpu|^error|FAILED|\[  ERROR' "$results/conformance.txt" | head -n 60
+        grep -A 3 -E '^  webgpu|^error|\[  ERROR' "$results/conformance.txt" | grep -v '^seed: ' | head -n 60
         return 1
     }
     echo "all pass"

@@ -178,7 +178,9 @@ def document(rows, types, cells):
         " *exact* is the very same number. Block-quantised weights in `matmul` may besides meet activations rounded to 8"
         " bits a block and, on GPUs that multiply small matrices of f16 by themselves (tensor cores), activations rounded"
         " to f16 meet these weights and f16's, as queries, keys and values of a prompt do in `attention`; unless the"
-        " device's precision is `MIA_PRECISION_EXACT`. Sums may overflow where the sum of their"
+        " device's precision is `MIA_PRECISION_EXACT`. For that a row of activations is scaled by a power of two, so that"
+        " what is smaller than its greatest number by more than 2^26 may be lost; queries, keys and values are not, so that"
+        " they should stay below 65504. Sums may overflow where the sum of their"
         " magnitudes leaves the range of f32, in `matmul` with block-quantised weights where four times the row's greatest"
         " weight, or 1, times the activations' sum of magnitudes does.", "",
     ]
