@@ -126,7 +126,8 @@ static inline void draw_typed(uint64_t *seed, program *p) {
     }
     if (is_block(p->target)) p->mood = MOOD_PLAIN; /* others give blocks without a meaning */
     p->expected = expected_of(p, inner != target_inner);
-    (void)add_operand(seed, p, p->dtype, &shape);
+    operand *o = add_operand(seed, p, p->dtype, &shape);
+    if (is_block(p->target) && is_real(p->dtype)) operand_zeros(seed, o);
 }
 
 static inline void draw_slice(uint64_t *seed, program *p) {

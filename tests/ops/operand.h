@@ -100,6 +100,21 @@ static inline void operand_draw(uint64_t *seed, operand *o, mood m) {
     o->kept = test_below(seed, 4) == 0;
 }
 
+/* In some runs of 32, zeros of both signs and nothing below them in place of what was drawn. */
+static inline void operand_zeros(uint64_t *seed, operand *o) {
+    size_t bytes = mia_dtype_describe(o->dtype)->bytes;
+    for (size_t first = 0; first < o->bytes; first += 32 * bytes) {
+        if (test_below(seed, 4) > 0) continue;
+        int64_t zeros = 1 + test_below(seed, 2); /* half of them, or all */
+        for (size_t at = first; at < o->bytes && at < first + 32 * bytes; at += bytes) {
+            bool zero = test_below(seed, 2) < zeros, negative = zero && test_below(seed, 2) == 0;
+            uint8_t *sign = &o->data[at + bytes - 1];
+            if (zero) memset(o->data + at, 0, bytes);
+            *sign = (uint8_t)((*sign & 0x7f) | (negative ? 0x80 : 0));
+        }
+    }
+}
+
 /* Integers low .. high in place of what was drawn. */
 static inline void operand_integers(uint64_t *seed, operand *o, int64_t low, int64_t high) {
     for (size_t i = 0; i < o->bytes; i += sizeof(int32_t)) {

@@ -10,6 +10,15 @@ static const char whole[] =
     "fn whole(x: f32) -> f32 {\n" /* halves away from 0 */
     "    let t = trunc(x);\n    return select(t, t + sign(x), abs(x - t) >= 0.5);\n}\n";
 
+/* The least number: of zeros of both signs the first. Where a compiler makes a minimum of comparisons, that may be any of them. */
+static const char first_zero[] =
+    "fn first_zero(x: ptr<function, array<f32, 32>>, low: f32) -> f32 {\n"
+    "    var bits = bitcast<u32>(low);\n"
+    "    if ((bits << 1u) != 0u) { return low; }\n"
+    "    for (var j = 32u; j > 0u; j--) {\n"
+    "        let b = bitcast<u32>((*x)[j - 1u]);\n        bits = select(bits, b, (b << 1u) == 0u);\n    }\n"
+    "    return bitcast<f32>(bits);\n}\n";
+
 static const char extreme[] =
     "    var most = 0.0f;\n"
     "    for (var j = 0u; j < 32u; j++) { if (abs(x[j]) > abs(most)) { most = x[j]; } }\n";
@@ -42,7 +51,8 @@ static void put_quants(mia__kernel *k, mia_dtype to) {
             "    let scale = m_quotient(high - low, %d.0);\n    let inverse = m_inverse(scale);\n"
             "    for (var j = 0u; j < 32u; j++) {\n"
             "        q[j] = u32(clamp(m_kept(m_kept(m_kept(x[j] - low) * inverse) + 0.5), 0.0, %d.0));\n"
-            "    }\n    y_set(at, m_to_half(scale));\n    y_set(at + 1u, m_to_half(low));\n    at += 2u;\n",
+            "    }\n    y_set(at, m_to_half(scale));\n    y_set(at + 1u, m_to_half(first_zero(&x, low)));\n"
+            "    at += 2u;\n",
             five ? 31 : 15, five ? 31 : 15);
     }
 }
@@ -74,10 +84,11 @@ bool mia__kernel_encode(mia__kernel *k) {
     if (!mia__units_target(k, &halves, "y", output->buffer)) return false;
     mia__kernel_math(k, "m_kept m_inverse m_to_half");
     mia__kernel_put(k, whole);
+    mia__kernel_put(k, first_zero);
     mia__kernel_add(
         k,
         "fn each(i: u32) {\n    var x: array<f32, 32>;\n    var q: array<u32, 32>;\n"
-        "    for (var j = 0u; j < 32u; j++) { x[j] = number(i * 32u + j); }\n    var at = i * %uu;\n",
+        "    for (var j = 0u; j < 32u; j++) { x[j] = m_kept(number(i * 32u + j)); }\n    var at = i * %uu;\n",
         info->bytes / 2);
     put_quants(k, output->dtype);
     put_bits(k, output->dtype);
