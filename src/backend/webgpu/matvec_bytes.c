@@ -20,13 +20,14 @@
 
 #include <stdio.h>
 
-#define MOST_INVOCATIONS 512
-#define MOST_ROWS        32   /* of a team */
-#define MOST_TOGETHER    8    /* rows that are summed up together */
-#define SUBGROUPS        3700 /* about as many as a large GPU has at a time */
-#define ENOUGH           3000 /* so many keep it busy */
-#define ON_THE_WAY       4    /* chunks of weights that a lane waits for at once */
-#define NAME             32
+#define FEW_SUBGROUPS  16 /* of a workgroup */
+#define MOST_SUBGROUPS 32 /* the same where x is long, which each workgroup reads and rounds: fewer of them */
+#define MOST_ROWS      32 /* of a team */
+#define MOST_TOGETHER  8  /* rows that are summed up together */
+#define SUBGROUPS      3700 /* about as many as a large GPU has at a time */
+#define ENOUGH         3000 /* so many keep it busy */
+#define ON_THE_WAY     4    /* chunks of weights that a lane waits for at once */
+#define NAME           32
 
 static uint32_t power_of_two(uint32_t least) {
     uint32_t power = 1;
@@ -37,12 +38,13 @@ static uint32_t power_of_two(uint32_t least) {
 /* For so many rows. */
 static mia__bytes_division divide(const mia__kernel *k, const mia__product *product, uint64_t rows,
                                   uint32_t cores) {
-    uint32_t most = k->info.limits.workgroup_invocations, subgroups;
     mia__bytes_division d = {.size = k->info.subgroup_least,
                              .groups = mia__divide_up(product->depth, MIA__PREPARED_GROUP),
                              .each = mia__prepared_chunks(product->weights[0]->dtype)};
-    subgroups = (most < MOST_INVOCATIONS ? most : MOST_INVOCATIONS) / d.size;
     d.chunks = d.groups * d.each;
+    uint32_t most = k->info.limits.workgroup_invocations / d.size, subgroups = FEW_SUBGROUPS;
+    if (d.chunks > FEW_SUBGROUPS * d.size) subgroups = MOST_SUBGROUPS;
+    if (subgroups > most) subgroups = most;
     d.turns = mia__divide_up(d.chunks, subgroups * d.size);
     d.slices = mia__divide_up(d.chunks, d.size * d.turns);
     d.teams = subgroups / d.slices;
