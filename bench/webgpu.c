@@ -75,16 +75,20 @@ static void evaluate(mia_tensor_f32 value) {
 /* What is to be evaluated. */
 typedef mia_tensor_f32 (*recorder)(void *user);
 
+static double time_once(recorder record, void *user) {
+    double begin = now();
+    mia_tensor_f32 result = record(user);
+    evaluate(result);
+    double seconds = now() - begin;
+    mia_unref(result);
+    return seconds;
+}
+
 /* Median seconds of an evaluation of what `record` makes; the first, which compiles and loads, is not counted. */
 static double measure(recorder record, void *user) {
     double seconds[REPEATS];
-    for (int i = -1; i < REPEATS; i++) {
-        double begin = now();
-        mia_tensor_f32 result = record(user);
-        evaluate(result);
-        if (i >= 0) seconds[i] = now() - begin;
-        mia_unref(result);
-    }
+    (void)time_once(record, user);
+    for (int i = 0; i < REPEATS; i++) seconds[i] = time_once(record, user);
     return median(seconds, REPEATS);
 }
 
@@ -116,12 +120,8 @@ static double measure_chain(recorder record, chain *c, int steps) {
 /* Bytes a second of some copies. */
 static double copy_some(bench *b) {
     chain some = {.x = b->copies.x, .steps = 10};
-    double begin = now();
-    mia_tensor_f32 x = record_copies(&some);
-    evaluate(x);
-    double rate = 8.0 * (double)mia_tensor_shape(x.untyped).extent[0] * some.steps / (now() - begin);
-    mia_unref(x);
-    return rate;
+    double bytes = 8.0 * (double)mia_tensor_shape(some.x.untyped).extent[0] * some.steps;
+    return bytes / time_once(record_copies, &some);
 }
 
 /* A GPU that had nothing to do, as while weights are loaded, has lowered its clock, and raises it after a second or so of work:
@@ -227,9 +227,7 @@ static double time_product(bench *b, mia_dtype type, int64_t k, int64_t n, int64
     evaluate(p.x);
     evaluate(p.sum);
     p.step_count = steps;
-    mia_tensor_f32 loaded = record_products(&p);
-    evaluate(loaded);
-    mia_unref(loaded);
+    (void)time_once(record_products, &p); /* loads the weights */
     warm_up(b);
     double shorter = measure(record_products, &p);
     p.step_count = 2 * steps;
@@ -275,6 +273,7 @@ static void vectors(bench *b) {
     static const mia_dtype few[] = {MIA_f16, MIA_q8_0, MIA_q4_0};
     static const shape small[] = {{2048, 2048}, {2048, 5632}, {5632, 2048}, {4096, 4096}, {2048, 32000}};
     static const shape huge[] = {{28672, 8192}};
+    static const shape in_f32[] = {{3808, 4096}}, in_f16[] = {{7616, 4096}};
     static const shape tiny[] = {{512, 64}};
     if (b->quick) {
         print_vectors(b, "matrix by vector", types, sizeof types / sizeof *types, tiny, 1);
@@ -282,6 +281,8 @@ static void vectors(bench *b) {
     }
     print_vectors(b, "matrix by vector", types, sizeof types / sizeof *types, large, 2);
     print_vectors(b, "a larger one", few, 3, huge, 1);
+    print_vectors(b, "as many bytes as 4096 x 14336 of q8_0", &types[0], 1, in_f32, 1);
+    print_vectors(b, "the same in f16", &types[1], 1, in_f16, 1);
     print_vectors(b, "smaller ones", few, 3, small, 5);
 }
 

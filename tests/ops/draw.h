@@ -217,7 +217,7 @@ static inline void draw_attention(uint64_t *seed, program *p) {
     int64_t rows_held = test_below(seed, 10) == 0 ? 257 : 1 + test_below(seed, 40),
             tokens = test_below(seed, 18);
     if (test_below(seed, 2) == 0) tokens = 1;
-    if (test_below(seed, 8) == 0)
+    if (test_below(seed, 8) == 0) /* a prompt that is long enough for a GPU's attention by matrices */
         tokens = 33 + test_below(seed, 70), groups = 1, heads = 1 + test_below(seed, 2);
     mia_shape q = {3, {d, heads, tokens}}, k = {3, {d, rows_held, groups}}, v = {3, {e, rows_held, groups}},
               one = {0};
