@@ -29,7 +29,7 @@ expect 0 run "$model" -p 'The fox' -n 1 --temp 0
 [ "$(figure generated)" = '1 token' ] || fail "-n 1 generates one token, at no rate"
 
 # without a prompt, and with UTF-8 in it
-expect 0 run "$model" -n 5
+expect 0 run "$model" -n 5 --temp 0
 [ "$(wc -c <"$work/out")" -gt 5 ] || fail "no text without a prompt"
 prompt='Grüße, 王 🦊 said'
 expect 0 run "$model" -p "$prompt" -n 5 --temp 0
