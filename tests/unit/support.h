@@ -18,6 +18,7 @@ static inline uint64_t test_seed(void) {
     uint64_t seed =
         text != NULL ? strtoull(text, NULL, 0) : (uint64_t)now.tv_nsec ^ (uint64_t)now.tv_sec << 20;
     printf("seed: %llu\n", (unsigned long long)seed);
+    (void)fflush(stdout); /* also when a sanitizer ends the run */
     return seed;
 }
 

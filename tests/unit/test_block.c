@@ -13,9 +13,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <cmocka.h>
+
+#include "support.h"
 
 #define ROW   256 /* elements: whole blocks of every format */
 #define BYTES 272 /* at most, of a row */
@@ -23,8 +24,7 @@
 static uint64_t random_state;
 
 static double random_number(void) { /* in [-1, 1) */
-    random_state = random_state * 6364136223846793005u + 1442695040888963407u;
-    return (double)(int64_t)(random_state >> 11 << 11) * 0x1p-63;
+    return (double)(int64_t)(test_random(&random_state) >> 11 << 11) * 0x1p-63;
 }
 
 #define TYPE(name, unused) MIA_##name,
@@ -487,9 +487,7 @@ static void test_golden(void **state) {
 }
 
 int main(void) {
-    const char *given = getenv("MIA_TEST_SEED");
-    random_state = given != NULL ? strtoull(given, NULL, 10) : (uint64_t)time(NULL);
-    printf("seed: %llu\n", (unsigned long long)random_state);
+    random_state = test_seed();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table),       cmocka_unit_test(test_decode_q8_0),
         cmocka_unit_test(test_decode_q4),   cmocka_unit_test(test_decode_q5),

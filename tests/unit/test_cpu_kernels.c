@@ -16,28 +16,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <cmocka.h>
+
+#include "support.h"
 
 /* --- random numbers --------------------------------------------------------------------------- */
 
 static uint64_t random_state;
 
-static uint64_t draw(void) {
-    random_state += 0x9e3779b97f4a7c15u;
-    uint64_t z = random_state;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
 static int64_t draw_below(int64_t limit) {
-    return (int64_t)(draw() % (uint64_t)limit);
+    return test_below(&random_state, limit);
 }
 
 static float draw_float(void) {
-    return (float)((double)(int64_t)(draw() >> 11) * 0x1p-52 - 1.0) * 4.0f;
+    return (float)((double)(int64_t)(test_random(&random_state) >> 11) * 0x1p-52 - 1.0) * 4.0f;
 }
 
 static const int64_t sizes[] = {1, 3, 17, 33, 257};
@@ -157,8 +150,9 @@ static void fill(mia_dtype dtype, void *memory, size_t bytes, unsigned odds) {
     for (size_t i = 0; i < bytes / size; i++) {
         float x = draw_special(odds);
         if (dtype >= MIA_i32)
-            mia__store_whole(dtype, memory, (int64_t)i, (int64_t)(draw() >> draw_below(64)));
-        if (dtype == MIA_bool8) ((uint8_t *)memory)[i] = (uint8_t)(draw() % 3);
+            mia__store_whole(dtype, memory, (int64_t)i,
+                             (int64_t)(test_random(&random_state) >> draw_below(64)));
+        if (dtype == MIA_bool8) ((uint8_t *)memory)[i] = (uint8_t)(test_random(&random_state) % 3);
         if (dtype == MIA_f32) ((float *)memory)[i] = x;
         if (dtype == MIA_f64) ((double *)memory)[i] = (double)x;
         if (dtype == MIA_f16) ((uint16_t *)memory)[i] = mia__f32_to_f16(x);
@@ -393,7 +387,7 @@ static void test_unary_everywhere(void **state) {
         problem p = {.step = {.op = (mia_op)op, .attributes.f = {0.25, 2}}};
         add_input(&p, MIA_f32, make_view(MIA_f32, 1, &extent, COMPACT, true), 0);
         for (int64_t i = 0; i < extent; i++) {
-            uint32_t bits = (uint32_t)draw();
+            uint32_t bits = (uint32_t)test_random(&random_state);
             float spread = (float)((double)(i - extent / 2) * 0.006);
             ((float *)p.memory[0])[i] = i % 2 ? mia__f32_of_bits(bits) : spread;
         }
@@ -415,7 +409,8 @@ static void test_binary_everywhere(void **state) {
             add_input(&p, MIA_f32, make_view(MIA_f32, 1, &extent, COMPACT, true), 0);
         for (int64_t i = 0; i < extent; i++) {
             float *a = (float *)p.memory[0] + i, *b = (float *)p.memory[1] + i;
-            uint32_t first = (uint32_t)draw(), second = (uint32_t)draw();
+            uint32_t first = (uint32_t)test_random(&random_state),
+                     second = (uint32_t)test_random(&random_state);
             *a = mia__f32_of_bits(first);
             *b = i % 3 == 0   ? mia__f32_of_bits(second)
                  : i % 3 == 1 ? (float)draw_below(9) - 4
@@ -795,9 +790,7 @@ static void test_fallback(void **state) {
 }
 
 int main(void) {
-    const char *seed = getenv("MIA_TEST_SEED");
-    random_state = seed != NULL ? strtoull(seed, NULL, 10) : (uint64_t)time(NULL) * 1000003u;
-    printf("seed: %llu\n", (unsigned long long)random_state);
+    random_state = test_seed();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_elementwise),
         cmocka_unit_test(test_unary_everywhere),

@@ -6,9 +6,9 @@
  * the source that can only be read a quarter of its bits, drawn anew each run), and else by a random share that
  * differs from run to run: the seed is printed, and MIA_TEST_SEED repeats it. Under a sanitizer, MIA_TEST_LONG is a quarter. */
 #include "gguf_builder.h"
+#include "support.h"
 
 #include <stdio.h>
-#include <time.h>
 
 /* --- one attempt ------------------------------------------------------------------------------ */
 
@@ -151,26 +151,8 @@ static int tear_down(void **state) {
 
 static uint64_t random_state;
 
-/* SplitMix64 (Steele, Lea, Flood 2014). */
-static uint64_t draw(void) {
-    uint64_t z = random_state += UINT64_C(0x9e3779b97f4a7c15);
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
-}
-
 static size_t draw_below(size_t limit) {
-    return (size_t)(draw() % limit);
-}
-
-static void seed_from_environment(void) {
-    const char *given = getenv("MIA_TEST_SEED");
-    struct timespec now;
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    random_state =
-        given != NULL ? strtoull(given, NULL, 10) : (uint64_t)now.tv_nsec ^ (uint64_t)now.tv_sec << 20;
-    (void)printf("seed: %llu\n", (unsigned long long)random_state);
-    (void)fflush(stdout); /* also when a sanitizer ends the run */
+    return (size_t)test_below(&random_state, (int64_t)limit);
 }
 
 static bool in_full(void) {
@@ -275,10 +257,10 @@ static uint64_t edge(size_t count) {
 /* Overwrites something among the first `header` bytes. */
 static void overwrite(unsigned char *bytes, size_t header, size_t count) {
     size_t at = draw_below(header), width = (size_t)1 << draw_below(4);
-    uint64_t value = draw_below(3) == 0 ? draw() : edge(count);
+    uint64_t value = draw_below(3) == 0 ? test_random(&random_state) : edge(count);
     switch (draw_below(4)) {
     case 0: bytes[at] ^= (unsigned char)(1u << draw_below(8)); break;
-    case 1: bytes[at] = (unsigned char)draw(); break;
+    case 1: bytes[at] = (unsigned char)test_random(&random_state); break;
     case 2:
         for (size_t i = 0; i < width && at + i < header; i++)
             bytes[at + i] = (unsigned char)(value >> (8 * i));
@@ -313,7 +295,7 @@ static void mutate_small(void) {
             continue;
         }
         unsigned char *changed;
-        if (draw() % 2 == 0) { /* take out */
+        if (test_random(&random_state) % 2 == 0) { /* take out */
             length = length < kept ? length : kept - 1;
             changed = malloc(count - length);
             assert_non_null(changed);
@@ -324,7 +306,7 @@ static void mutate_small(void) {
             changed = malloc(count + length);
             assert_non_null(changed);
             memcpy(changed, bytes, at);
-            for (size_t n = 0; n < length; n++) changed[at + n] = (unsigned char)draw();
+            for (size_t n = 0; n < length; n++) changed[at + n] = (unsigned char)test_random(&random_state);
             memcpy(changed + at + length, bytes + at, kept);
             count += length;
         }
@@ -335,7 +317,7 @@ static void mutate_small(void) {
     free(bytes);
 }
 
-static void test_random(void **state) {
+static void test_changes(void **state) {
     (void)state;
     unsigned char *saved = malloc(bundled.header);
     assert_non_null(saved);
@@ -349,8 +331,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_small_cut),   cmocka_unit_test(test_small_flipped),
         cmocka_unit_test(test_bundled_cut), cmocka_unit_test(test_bundled_flipped),
-        cmocka_unit_test(test_random),
+        cmocka_unit_test(test_changes),
     };
-    seed_from_environment();
+    random_state = test_seed();
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -2,6 +2,7 @@
  * growing caches, a full context, reset; memory that was promised; two threads. Bundled and shared models are
  * in test_lm_golden.c, waiting and failure in test_lm_waiting.c, files that do not fit together in
  * test_lm_open.c. */
+#include "support.h"
 #include "support/ok.h"
 #include "support/tiny_llama.h"
 
@@ -14,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <cmocka.h>
 
@@ -30,9 +30,7 @@ static uint64_t seed;
 
 static int start_seed(void **state) {
     (void)state;
-    const char *given = getenv("MIA_TEST_SEED");
-    seed = given != NULL ? strtoull(given, NULL, 10) : (uint64_t)time(NULL);
-    printf("seed: %llu\n", (unsigned long long)seed);
+    seed = test_seed();
     return 0;
 }
 

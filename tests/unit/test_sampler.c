@@ -4,12 +4,12 @@
  * Counts are held against Bernstein's inequality: N draws of probability p miss Np by more than
  * t/3 + sqrt(t^2/9 + 2tNp(1-p)) with a chance of at most 2 exp(-t); t = 24 makes that 8e-11 a count. */
 #include "gguf_builder.h" /* the counting allocator */
+#include "support.h"
 
 #include <float.h>
 #include <math.h>
 #include <mia/lm.h>
 #include <stdio.h>
-#include <time.h>
 
 #define DRAWS 20000
 #define MOST  64 /* tokens of a vocabulary whose distribution is checked */
@@ -18,16 +18,12 @@ static uint64_t random_state;
 
 static int start_seed(void **state) {
     (void)state;
-    const char *given = getenv("MIA_TEST_SEED");
-    uint64_t seed = given != NULL ? strtoull(given, NULL, 10) : (uint64_t)time(NULL);
-    printf("seed: %llu\n", (unsigned long long)seed);
-    random_state = seed * 2 + 1;
+    random_state = test_seed();
     return 0;
 }
 
 static size_t random_below(size_t limit) {
-    random_state = random_state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-    return (size_t)(random_state >> 33) % limit;
+    return (size_t)test_below(&random_state, (int64_t)limit);
 }
 
 static float random_float(double low, double high) {

@@ -1,26 +1,22 @@
 /* Stop strings in streamed text: against a search over the whole text, for random texts cut at random
  * places. */
 #include "gguf_builder.h" /* the counting allocator */
+#include "support.h"
 
 #include "lm/stop.h"
 
 #include <stdio.h>
-#include <time.h>
 
 static uint64_t random_state;
 
 static int start_seed(void **state) {
     (void)state;
-    const char *given = getenv("MIA_TEST_SEED");
-    uint64_t seed = given != NULL ? strtoull(given, NULL, 10) : (uint64_t)time(NULL);
-    printf("seed: %llu\n", (unsigned long long)seed);
-    random_state = seed * 2 + 1;
+    random_state = test_seed();
     return 0;
 }
 
 static size_t random_below(size_t limit) {
-    random_state = random_state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-    return (size_t)(random_state >> 33) % limit;
+    return (size_t)test_below(&random_state, (int64_t)limit);
 }
 
 /* What is shown of the first `length` bytes, by trying everything: up to the stop string that is complete
@@ -73,7 +69,7 @@ static void check_text(const char *text, size_t length, const char *const *stops
     mia__stop_close(stop);
 }
 
-static void test_random(void **state) {
+static void test_texts(void **state) {
     (void)state;
     for (int round = 0; round < 20000; round++) {
         char text[64], strings[4][12];
@@ -174,7 +170,7 @@ static void test_no_memory(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_by_hand), cmocka_unit_test(test_finish),    cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_random),  cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_texts),   cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, start_seed, NULL);
 }

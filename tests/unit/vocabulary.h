@@ -4,10 +4,10 @@
 #define MIA_TESTS_VOCABULARY_H
 
 #include "gguf_builder.h"
+#include "support.h"
 
 #include <mia/lm.h>
 #include <stdio.h>
-#include <time.h>
 
 #define SPACE "\xe2\x96\x81"
 
@@ -19,16 +19,12 @@ static uint64_t random_state;
 
 static inline int start_seed(void **state) {
     (void)state;
-    const char *given = getenv("MIA_TEST_SEED");
-    uint64_t seed = given != NULL ? strtoull(given, NULL, 10) : (uint64_t)time(NULL);
-    printf("seed: %llu\n", (unsigned long long)seed);
-    random_state = seed * 2 + 1;
+    random_state = test_seed();
     return 0;
 }
 
 static inline size_t random_below(size_t limit) {
-    random_state = random_state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-    return (size_t)(random_state >> 33) % limit;
+    return (size_t)test_below(&random_state, (int64_t)limit);
 }
 
 /* --- vocabularies ----------------------------------------------------------------------------- */
