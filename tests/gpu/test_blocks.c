@@ -1,4 +1,4 @@
-/* Numbers made blocks, on rows that the conformance test draws rarely: few numbers that differ, none, an outlier, runs of
+/* Numbers made blocks and shorter floats, on rows that the conformance test draws rarely: few numbers that differ, none, an outlier, runs of
  * different sizes, more than f16's scales hold and less. The webgpu backend gives the cpu's bytes; with all that the GPU has,
  * and with the least. Skipped where no GPU opens. */
 #include "../unit/support.h"
@@ -15,7 +15,7 @@
 
 #include <cmocka.h>
 
-enum { ROW = 256, ROWS = 300, KINDS = 9 };
+enum { ROW = 256, ROWS = 300, KINDS = 10 };
 
 static uint64_t seed;
 static float numbers[ROWS * ROW];
@@ -33,6 +33,7 @@ static float number_of(int kind, int i, float one) {
     case 5: return ldexpf(x, -(i / 32 * 4));
     case 6: return one + x * 0x1p-10f;
     case 7: return (float)test_below(&seed, 9) - 4;
+    case 8: return (float)(2048 + test_below(&seed, 2048)) + 0.25f * (float)(i % 4); /* digits past f16's */
     default: return i % 7 == 0 ? x : 0;
     }
 }
@@ -59,7 +60,7 @@ static void *read_blocks(mia_device *device, mia_dtype dtype, size_t bytes) {
 static void test_blocks(void **state) {
     (void)state;
 #define TYPE(name, unused) MIA_##name,
-    static const mia_dtype types[] = {MIA_TYPES_BLOCK(TYPE, 0)};
+    static const mia_dtype types[] = {MIA_TYPES_BLOCK(TYPE, 0) MIA_f16, MIA_bf16};
     for (int row = 0; row < ROWS; row++) fill_row(row);
     for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
         const mia_dtype_info *info = mia_dtype_describe(types[t]);

@@ -5,6 +5,7 @@
 #include "backend/webgpu/webgpu.h"
 #include "runtime/device.h"
 #include "support/ok.h"
+#include "support/seam.h"
 #include "support/tiny_llama.h"
 
 #include <mia/mia.h>
@@ -152,32 +153,13 @@ static void test_a_wrong_kernel(void **state) {
 
 /* --- weights that are prepared wrongly ---------------------------------------------------------- */
 
-/* The GPU with a word of what is written changed where it is told to be. */
-static struct {
-    mia__gpu_type type;
-    mia__gpu **out;
-    mia__gpu_done opened;
-    void *opened_user;
-    bool corrupts;
-} seam;
+/* What is written has a word changed while this is set. */
+static bool corrupts;
 
-static void seam_opened(void *user, mia_status status, const char *message) {
-    (void)user;
-    if (status == MIA_OK) (*seam.out)->type = &seam.type;
-    seam.opened(seam.opened_user, status, message);
-}
-
-static void seam_open(const mia__gpu_request *request, mia__gpu **out, mia__gpu_done done, void *user) {
-    seam.out = out;
-    seam.opened = done;
-    seam.opened_user = user;
-    mia__gpu_native.open(request, out, seam_opened, NULL);
-}
-
-static void seam_write(mia__gpu *gpu, mia__gpu_buffer *buffer, uint64_t offset, const void *from,
-                       size_t bytes) {
+static void corrupt_write(mia__gpu *gpu, mia__gpu_buffer *buffer, uint64_t offset, const void *from,
+                          size_t bytes) {
     uint32_t words[4096];
-    if (seam.corrupts && bytes > 4000 && bytes <= sizeof words) { /* the quants: number 6 of row 0 */
+    if (corrupts && bytes > 4000 && bytes <= sizeof words) { /* the quants: number 6 of row 0 */
         memcpy(words, from, bytes);
         words[1] ^= 0x00400000;
         from = words;
@@ -188,25 +170,23 @@ static void seam_write(mia__gpu *gpu, mia__gpu_buffer *buffer, uint64_t offset, 
 static void test_wrong_weights(void **state) {
     (void)state;
     draw();
-    seam.type = mia__gpu_native;
-    seam.type.open = seam_open;
-    seam.type.write = seam_write;
-    mia__webgpu_set_seam(&seam.type);
-    for (int corrupts = 0; corrupts < 2; corrupts++) {
+    seam_before(&mia__gpu_native);
+    test_seam.type.write = corrupt_write;
+    for (int wrongly = 0; wrongly < 2; wrongly++) {
         mia_device *device = open_checked(false);
         make_blocks(device, 64);
-        seam.corrupts = corrupts != 0;
+        corrupts = wrongly != 0;
         mia_tensor_q8_0 w = mia_constant(q8_0, device, MIA_SHAPE(64, 64), blocks);
         mia_tensor_f32 x = mia_upload(f32, device, MIA_SHAPE(64, 1), numbers);
         OK(mia_read(mia_neg(mia_matmul(w, x)), read_back, 64, &error));
-        if (corrupts != 0)
+        if (wrongly != 0)
             expect_found("step 0, matmul neg (entry", "element 0 is");
         else
             expect_right();
-        seam.corrupts = false;
+        corrupts = false;
         close_clean(device);
     }
-    mia__webgpu_set_seam(NULL);
+    seam_away();
 }
 
 /* --- what is right ------------------------------------------------------------------------------ */

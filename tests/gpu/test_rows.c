@@ -1,29 +1,7 @@
 /* Kernels that bring many elements together, on shapes that the conformance test has no time for: results in parts that
  * are joined, lines longer than a tile, keys cut into ranges. The webgpu backend against the cpu's; with all that the GPU
  * has, and with the least. Skipped where no GPU opens. */
-#include "../unit/support.h"
-#include "gpu/devices.h"
-
-#include <mia/mia.h>
-
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-enum { MOST = 1 << 20 };
-
-static uint64_t seed;
-static float numbers[4][MOST];
-static mia_device *cpu, *gpus[2];
-
-static mia_tensor upload(mia_device *device, mia_shape shape, uint32_t operand) {
-    return mia_tensor_upload(device, MIA_f32, shape, numbers[operand], NULL, 0);
-}
+#include "gpu/compare.h"
 
 /* --- cases ------------------------------------------------------------------------------------------- */
 
@@ -85,42 +63,16 @@ static mia_tensor record_rows(mia_device *device, const void *what) {
     }
 }
 
-typedef struct attention_case {
-    int64_t dim, held, groups, heads, tokens;
-    int32_t length;
-    bool half, masked;
-} attention_case;
-
 static const attention_case attentions[] = {
-    {64, 1000, 2, 8, 1, 777, true, false},  /* one query, ranges of keys, shared by 4 heads */
-    {128, 700, 1, 8, 1, 700, false, false}, /* all rows of a cache */
-    {80, 300, 2, 4, 3, 299, true, false},   /* some queries */
-    {64, 200, 2, 4, 150, 200, true, false}, /* a prompt */
-    {64, 200, 2, 4, 50, 150, true, true},   /* with a mask */
-    {96, 2000, 1, 4, 1, 3, true, false},    /* few rows of a large cache */
+    {64, 1000, 2, 8, 1, 777, true, false, false},  /* one query, ranges of keys, shared by 4 heads */
+    {128, 700, 1, 8, 1, 700, false, false, false}, /* all rows of a cache */
+    {80, 300, 2, 4, 3, 299, true, false, false},   /* some queries */
+    {64, 200, 2, 4, 150, 200, true, false, false}, /* a prompt */
+    {64, 200, 2, 4, 50, 150, true, true, false},   /* with a mask */
+    {64, 200, 2, 4, 50, 150, true, true, true},    /* with one of the least finite numbers */
+    {32, 50, 1, 2, 2, 40, false, true, true},      /* the same of few queries */
+    {96, 2000, 1, 4, 1, 3, true, false, false},    /* few rows of a large cache */
 };
-
-static mia_tensor record_attention(mia_device *device, const void *what) {
-    const attention_case *c = what;
-    const mia_shape keys = {3, {c->dim, c->held, c->groups}}, none = {0};
-    mia_tensor q = upload(device, (mia_shape){3, {c->dim, c->heads, c->tokens}}, 0);
-    mia_tensor k = upload(device, keys, 1), v = upload(device, keys, 2);
-    if (c->half) {
-        k = mia_op_convert(k, MIA_f16, NULL, 0);
-        v = mia_op_convert(v, MIA_f16, NULL, 0);
-    }
-    mia_tensor length = mia_tensor_upload(device, MIA_i32, none, &c->length, NULL, 0);
-    double scale = 1 / sqrt((double)c->dim);
-    if (!c->masked) return mia_op_attention(q, k, v, length, scale, NULL, 0);
-    mia_tensor mask = upload(device, (mia_shape){3, {c->held, c->tokens, 1}}, 3);
-    return mia_op_attention_masked(q, k, v, mask, length, scale, NULL, 0);
-}
-
-typedef struct convolution_case {
-    mia_shape x, w;
-    mia_window window;
-    bool half;
-} convolution_case;
 
 static const convolution_case convolutions[] = {
     {{4, {13, 11, 12, 2}}, {4, {3, 3, 12, 70}}, {.before = {1, 1}, .after = {1, 1}}, false},
@@ -128,18 +80,6 @@ static const convolution_case convolutions[] = {
     {{3, {301, 20, 1}}, {3, {3, 20, 40}}, {.stride = {2}, .before = {1}, .after = {1}}, false},
     {{3, {200, 8, 3}}, {3, {5, 8, 20}}, {.before = {2}, .after = {2}}, true},
 };
-
-static mia_tensor record_convolution(mia_device *device, const void *what) {
-    const convolution_case *c = what;
-    mia_tensor x = upload(device, c->x, 0), w = upload(device, c->w, 1);
-    if (c->half) {
-        x = mia_op_convert(x, MIA_f16, NULL, 0);
-        w = mia_op_convert(w, MIA_f16, NULL, 0);
-    }
-    mia_tensor y =
-        c->x.ndim == 3 ? mia_op_conv1d(x, w, c->window, NULL, 0) : mia_op_conv2d(x, w, c->window, NULL, 0);
-    return c->half ? mia_op_convert(y, MIA_f32, NULL, 0) : y;
-}
 
 /* Behind a product is what it has read itself: x, or the weights of the norm before it. */
 typedef struct residual_case {
@@ -165,41 +105,79 @@ static mia_tensor record_residual(mia_device *device, const void *what) {
     return mia_op_add(mia_op_matmul(w, x, NULL, 0), again, NULL, 0);
 }
 
-/* --- comparing --------------------------------------------------------------------------------------- */
-
-typedef mia_tensor (*recorder)(mia_device *device, const void *what);
-
-/* Reads a value of 4 bytes an element; the caller frees. */
-static void *read_value(mia_tensor t, size_t *count, mia_dtype *dtype) {
-    const mia_shape shape = mia_tensor_shape(t);
-    *dtype = mia_tensor_dtype(t);
-    *count = 1;
-    for (uint32_t m = 0; m < shape.ndim; m++) *count *= (size_t)shape.extent[m];
-    void *values = malloc(*count * 4);
-    mia_error error = {0};
-    assert_non_null(values);
-    if (mia_tensor_read(t, values, *count * 4, &error, NULL, 0) != MIA_OK) fail_msg("%s", error.message);
-    return values;
+/* Every index looks at all of them: long work, in several dispatches. */
+static mia_tensor record_scattered(mia_device *device, const void *what) {
+    enum { PLACES = 300, PARTS = 700, LINES = 200 };
+    int32_t indices[PARTS];
+    (void)what;
+    for (int i = 0; i < PARTS; i++) indices[i] = (int32_t)((numbers[2][i] + 1) * (PLACES / 2));
+    mia_tensor ids = mia_tensor_upload(device, MIA_i32, (mia_shape){1, {PARTS}}, indices, NULL, 0);
+    mia_tensor x = upload(device, (mia_shape){2, {LINES, PLACES}}, 0),
+               part = upload(device, (mia_shape){2, {LINES, PARTS}}, 1);
+    return mia_op_scatter(x, ids, part, 1, MIA_SCATTER_ADD, NULL, 0);
 }
 
-static void compare(const char *name, size_t number, recorder record, const void *what, double bound) {
-    size_t count, got_count;
-    mia_dtype dtype, got_dtype;
-    void *want = read_value(record(cpu, what), &count, &dtype);
-    for (size_t g = 0; g < 2; g++) {
-        void *got = read_value(record(gpus[g], what), &got_count, &got_dtype);
-        assert_int_equal(got_count, count);
-        assert_int_equal(got_dtype, dtype);
-        for (size_t i = 0; i < count; i++) {
-            double a = dtype == MIA_f32 ? (double)((float *)want)[i] : ((int32_t *)want)[i];
-            double b = dtype == MIA_f32 ? (double)((float *)got)[i] : ((int32_t *)got)[i];
-            if (!(fabs(a - b) <= bound))
-                fail_msg("%s %zu%s: number %zu of %zu is %.9g, the cpu gives %.9g", name, number,
-                         g == 1 ? " with the least" : "", i, count, b, a);
-        }
-        free(got);
+static void test_scattered(void **state) {
+    (void)state;
+    compare("scatter", 0, record_scattered, NULL, 1e-5);
+}
+
+/* A product whose operands lie in one buffer, or are followed by what is no number. */
+typedef enum shared_kind { SQUARE, BLOB, NORMED_BLOB, BEFORE_INFINITY } shared_kind;
+
+typedef struct shared_case {
+    shared_kind kind;
+    int64_t size, columns;
+} shared_case;
+
+static const shared_case shared[] = {
+    {SQUARE, 8, 0},           {SQUARE, 100, 0},         {BLOB, 64, 1},
+    {BLOB, 64, 33},           {NORMED_BLOB, 64, 1},     {NORMED_BLOB, 64, 33},
+    {BEFORE_INFINITY, 32, 1}, {BEFORE_INFINITY, 32, 2}, {BEFORE_INFINITY, 96, 20}};
+
+/* Numbers of a vector from a place on, in another shape. */
+static mia_tensor slice(mia_tensor all, int64_t from, mia_shape shape) {
+    int64_t count = 1;
+    for (uint32_t m = 0; m < shape.ndim; m++) count *= shape.extent[m];
+    return mia_op_reshape(mia_op_slice(all, 0, from, count, 1, NULL, 0), shape, NULL, 0);
+}
+
+static mia_tensor record_shared(mia_device *device, const void *what) {
+    const shared_case *c = what;
+    const int64_t n = c->size, at = 3 + n * n;
+    mia_tensor all = upload(device, (mia_shape){1, {20000}}, 0);
+    const mia_shape square = {2, {n, n}}, some = {2, {n, c->columns}}, row = {1, {n}};
+    switch (c->kind) {
+    case SQUARE: {
+        mia_tensor x = upload(device, square, 1);
+        mia_tensor product =
+            mia_op_matmul(mia_op_transpose(mia_op_ref(x, NULL, 0), 0, 1, NULL, 0), x, NULL, 0);
+        return mia_op_add(product, slice(all, 5, row), NULL, 0);
     }
-    free(want);
+    case BLOB: {
+        mia_tensor w = slice(mia_op_ref(all, NULL, 0), 3, square);
+        return mia_op_relu(mia_op_matmul(w, slice(all, at + 1, some), NULL, 0), NULL, 0);
+    }
+    case NORMED_BLOB: {
+        mia_tensor w = slice(mia_op_ref(all, NULL, 0), 3, square);
+        mia_tensor x = mia_op_rms_norm(upload(device, some, 1), slice(all, at + 1, row), 1e-5, NULL, 0);
+        return mia_op_matmul(w, x, NULL, 0);
+    }
+    default: {
+        float weights[1000];
+        for (int64_t i = 0; i < 1000; i++) weights[i] = i < n ? numbers[2][i] : INFINITY;
+        mia_op_unref(all, NULL, 0);
+        all = mia_tensor_upload(device, MIA_f32, (mia_shape){1, {1000}}, weights, NULL, 0);
+        mia_tensor x = mia_op_rms_norm(upload(device, some, 1), slice(all, 0, row), 1e-5, NULL, 0);
+        return mia_op_matmul(constant(device, MIA_q8_0, (mia_shape){2, {n, 8}}), x, NULL, 0);
+    }
+    }
+}
+
+static void test_shared(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof shared / sizeof *shared; i++)
+        compare("shared", i, record_shared, &shared[i], shared[i].kind == BEFORE_INFINITY ? 0.3 : 0.05);
 }
 
 static void test_rows(void **state) {
@@ -226,27 +204,9 @@ static void test_residuals(void **state) {
         compare("residual", i, record_residual, &residuals[i], 1e-4);
 }
 
-/* --- devices ----------------------------------------------------------------------------------------- */
-
-static int open_devices(void **state) {
-    (void)state;
-    seed = test_seed();
-    for (size_t o = 0; o < 4; o++)
-        for (size_t i = 0; i < MOST; i++) numbers[o][i] = test_uniform(&seed);
-    cpu = open_cpu();
-    for (size_t g = 0; g < 2; g++) gpus[g] = open_gpu(g == 1);
-    return 0;
-}
-
-static int close_devices(void **state) {
-    (void)state;
-    mia_device *const all[] = {cpu, gpus[0], gpus[1]};
-    close_all(all, 3);
-    return 0;
-}
-
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows), cmocka_unit_test(test_attention),
-                                       cmocka_unit_test(test_convolutions), cmocka_unit_test(test_residuals)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows),         cmocka_unit_test(test_attention),
+                                       cmocka_unit_test(test_convolutions), cmocka_unit_test(test_residuals),
+                                       cmocka_unit_test(test_shared),       cmocka_unit_test(test_scattered)};
     return cmocka_run_group_tests_name("rows", tests, open_devices, close_devices);
 }

@@ -5,6 +5,7 @@
 #include "runtime/device.h"
 #include "support.h"
 #include "support/recording_gpu.h"
+#include "support/seam.h"
 #include "support/tiny_llama.h"
 
 #include <mia/mia.h>
@@ -30,83 +31,64 @@ typedef struct submission {
 } submission;
 
 static struct {
-    mia__gpu_type type;
-    mia__gpu_done opened;
-    void *opened_user;
-    mia__gpu **out;
     uint64_t unsent, under_way, most_bytes;
     uint32_t submissions, most_submissions;
     char faults[2000];
     recording_live left; /* when it was closed */
-} seam;
+} watched;
 
-static void seam_opened(void *user, mia_status status, const char *message) {
-    (void)user;
-    if (status == MIA_OK) (*seam.out)->type = &seam.type;
-    seam.opened(seam.opened_user, status, message);
-}
-
-static void seam_open(const mia__gpu_request *request, mia__gpu **out, mia__gpu_done done, void *user) {
-    seam.opened = done;
-    seam.opened_user = user;
-    seam.out = out;
-    recording_gpu_type.open(request, out, seam_opened, NULL);
-}
-
-static void seam_close(mia__gpu *gpu) {
-    (void)snprintf(seam.faults, sizeof seam.faults, "%s", recording_faults(gpu));
-    seam.left = recording_count(gpu);
+static void watched_close(mia__gpu *gpu) {
+    (void)snprintf(watched.faults, sizeof watched.faults, "%s", recording_faults(gpu));
+    watched.left = recording_count(gpu);
     recording_gpu_type.close(gpu);
 }
 
 static void note_most(void) {
-    uint64_t bytes = seam.unsent + seam.under_way;
-    if (bytes > seam.most_bytes) seam.most_bytes = bytes;
-    if (seam.submissions > seam.most_submissions) seam.most_submissions = seam.submissions;
+    uint64_t bytes = watched.unsent + watched.under_way;
+    if (bytes > watched.most_bytes) watched.most_bytes = bytes;
+    if (watched.submissions > watched.most_submissions) watched.most_submissions = watched.submissions;
 }
 
-static void seam_write(mia__gpu *gpu, mia__gpu_buffer *buffer, uint64_t offset, const void *from,
-                       size_t bytes) {
-    seam.unsent += bytes;
+static void watched_write(mia__gpu *gpu, mia__gpu_buffer *buffer, uint64_t offset, const void *from,
+                          size_t bytes) {
+    watched.unsent += bytes;
     note_most();
     recording_gpu_type.write(gpu, buffer, offset, from, bytes);
 }
 
-static void seam_done(void *user, mia_status status, const char *message) {
+static void watched_done(void *user, mia_status status, const char *message) {
     submission s = *(submission *)user;
     free(user);
-    seam.under_way -= s.bytes;
-    seam.submissions--;
+    watched.under_way -= s.bytes;
+    watched.submissions--;
     if (s.done != NULL) s.done(s.user, status, message);
 }
 
-static void seam_submit(mia__gpu *gpu, mia__gpu_done done, void *user) {
+static void watched_submit(mia__gpu *gpu, mia__gpu_done done, void *user) {
     submission *s = malloc(sizeof *s);
     if (s == NULL) abort();
-    *s = (submission){seam.unsent, done, user};
-    seam.under_way += seam.unsent;
-    seam.unsent = 0;
-    seam.submissions++;
+    *s = (submission){watched.unsent, done, user};
+    watched.under_way += watched.unsent;
+    watched.unsent = 0;
+    watched.submissions++;
     note_most();
-    recording_gpu_type.submit(gpu, seam_done, s);
+    recording_gpu_type.submit(gpu, watched_done, s);
 }
 
 static int set_up(void **state) {
     (void)state;
-    memset(&seam, 0, sizeof seam);
-    seam.type = recording_gpu_type;
-    seam.type.open = seam_open;
-    seam.type.close = seam_close;
-    seam.type.write = seam_write;
-    seam.type.submit = seam_submit;
-    mia__webgpu_set_seam(&seam.type);
+    memset(&watched, 0, sizeof watched);
+    seam_before(&recording_gpu_type);
+    test_seam.type.close = watched_close;
+    test_seam.type.write = watched_write;
+    test_seam.type.submit = watched_submit;
     recording_set(NULL);
     return 0;
 }
 
 static int tear_down(void **state) {
     (void)state;
-    mia__webgpu_set_seam(NULL);
+    seam_away();
     recording_set(NULL);
     return 0;
 }
@@ -131,10 +113,10 @@ static mia__webgpu *backend_of(const mia_device *device) {
 static void close_device(mia_device *device) {
     mia_error error;
     OK(mia_device_close(device, &error));
-    assert_string_equal(seam.faults, "");
-    assert_int_equal(seam.left.buffers, 0);
-    assert_int_equal(seam.left.pipelines, 0);
-    assert_int_equal(seam.left.bindings, 0);
+    assert_string_equal(watched.faults, "");
+    assert_int_equal(watched.left.buffers, 0);
+    assert_int_equal(watched.left.pipelines, 0);
+    assert_int_equal(watched.left.bindings, 0);
 }
 
 static uint32_t count_of(const char *text, const char *what) {
@@ -219,7 +201,7 @@ static void test_long_plan(void **state) {
     uint32_t dispatches = count_of(recording_text(gpu), "dispatch ");
     assert_true(dispatches >= 10);
     assert_int_equal(count_of(recording_text(gpu), "submit\n"), dispatches);
-    assert_in_range(seam.most_submissions, 2, 2);
+    assert_in_range(watched.most_submissions, 2, 2);
     mia_unref(x);
     x = chain(device, 50, 10);
     recording_clear(gpu);
@@ -372,7 +354,7 @@ static void test_uploads_bounded(void **state) {
         mia_unref(x);
         mia_unref(y);
     }
-    assert_true(seam.most_bytes > (uint64_t)(32 << 20) && seam.most_bytes <= (uint64_t)(64 << 20));
+    assert_true(watched.most_bytes > (uint64_t)(32 << 20) && watched.most_bytes <= (uint64_t)(64 << 20));
     close_device(device);
 }
 
@@ -458,7 +440,7 @@ static void test_lost(void **state) {
         assert_int_equal(read_one(mia_exp(later), &error), MIA_ERROR_DEVICE_LOST);
         mia_unref(x);
         OK(mia_device_close(device, &error));
-        assert_string_equal(seam.faults, "");
+        assert_string_equal(watched.faults, "");
         device = open_device(NULL, NULL);
         OK(read_one(chain(device, 30, 1), &error));
         close_device(device);
@@ -485,7 +467,7 @@ static void test_lost_between(void **state) {
         assert_int_equal(mia_ticket_finish(ticket, &error), MIA_ERROR_DEVICE_LOST);
         assert_int_equal(read_one(x, &error), MIA_ERROR_DEVICE_LOST);
         OK(mia_device_close(device, &error));
-        assert_string_equal(seam.faults, "");
+        assert_string_equal(watched.faults, "");
     }
 }
 
@@ -531,8 +513,8 @@ static void test_without_memory(void **state) {
         if (status == MIA_OK) {
             status = read_one(chain(device, 40, 2), &error);
             assert_int_equal(mia_device_close(device, NULL), MIA_OK);
-            assert_string_equal(seam.faults, "");
-            assert_int_equal(seam.left.buffers + seam.left.pipelines + seam.left.bindings, 0);
+            assert_string_equal(watched.faults, "");
+            assert_int_equal(watched.left.buffers + watched.left.pipelines + watched.left.bindings, 0);
         }
         assert_int_equal(allocator.live_bytes, 0);
         if (allocator.allocations <= n) {
@@ -602,7 +584,7 @@ static void test_checked_ends(void **state) {
         mia_device *device = open_checked(&loses, NULL);
         assert_int_equal(read_one(chain(device, 30, 3), &error), MIA_ERROR_DEVICE_LOST);
         OK(mia_device_close(device, &error));
-        assert_string_equal(seam.faults, "");
+        assert_string_equal(watched.faults, "");
     }
     for (long n = 0;; n++) {
         test_allocator allocator;

@@ -122,7 +122,7 @@ static void put_scores(mia__kernel *k, const mia__attention *g) {
                 k,
                 "        {\n            let mask = mask_get(mask_at[%u] + min(key, p.held - 1u) * "
                 "p.mask_key);\n"
-                "            score%u = select(score%u + mask, LOWEST, bitcast<u32>(mask) == 0xff800000u);\n"
+                "            score%u = masked(score%u, mask);\n"
                 "        }\n",
                 m, m, m);
         mia__kernel_add(k, "        score%u = select(LOWEST, score%u, key < min(end, limit[%u]));\n", m, m,
@@ -241,14 +241,13 @@ static void put_query(mia__kernel *k, const mia__attention *g) {
 
 static void put_start(mia__kernel *k, const mia__attention *g) {
     bool masked = k->step->op == MIA_OP_attention_masked;
-    mia__kernel_put(
-        k, "@compute @workgroup_size(LANES)\n"
-           "fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) local: u32) {\n"
-           "    let tile = id.y % p.tiles;\n"
-           "    let column = id.y / p.tiles * COLUMNS + local % COLUMNS;\n"
-           "    let slice = local / COLUMNS;\n"
-           "    let works = slice < SLICES && column < E4;\n"
-           "    let group = id.z;\n");
+    const mia__kernel_grid grid = {g->splits, g->tiles * g->blocks, g->groups};
+    mia__kernel_main(k, grid, LANES, "@builtin(local_invocation_index) local: u32");
+    mia__kernel_put(k, "    let tile = id.y % p.tiles;\n"
+                       "    let column = id.y / p.tiles * COLUMNS + local % COLUMNS;\n"
+                       "    let slice = local / COLUMNS;\n"
+                       "    let works = slice < SLICES && column < E4;\n"
+                       "    let group = id.z;\n");
     if (g->query_held)
         mia__kernel_put(k, "    for (var i = local; i < ROWS * D4; i += LANES) { held[i] = query_of(tile, "
                            "group, i / D4, i % D4); }\n");
@@ -307,7 +306,7 @@ static bool attend(mia__kernel *k, const mia__attention *g) {
     mia__kernel_put(k, "}\n");
     double work = (double)(g->heads * g->queries) * (double)g->held * (double)(g->d + g->e);
     k->nanoseconds = 5000 + work / 4000;
-    return mia__kernel_end(k, g->splits, g->tiles * g->blocks, g->groups);
+    return mia__kernel_end_grid(k);
 }
 
 /* The ranges of keys brought together. */

@@ -45,8 +45,9 @@ bool mia__attention_matrices(mia__kernel *k, const mia__attention *a);
  *     fn q_row(head, query) -> u32, k_row(key, group), v_row    where a row begins
  *     fn q_four(row, i) -> vec4<f32>, k_four, v_four           numbers i .. i + 3 of it, zeros past its end
  *     fn mask_row(head, query) -> u32                          the mask of key 0, read by mask_get; of attention_masked
+ *     fn masked(score, mask) -> f32                            under it: LOWEST if it is -infinity; the same
  *     fn visible(query) -> u32                                 keys that it sees
- * parameters of the step's sizes, and LOWEST, which is no score. */
+ * parameters of the step's sizes, LOWEST, which is no score, and LEAST, the lowest that is one. */
 bool mia__attention_operands(mia__kernel *k, const mia__attention *a);
 
 /* fn leave(split, line, column, x: vec4<f32>, top, sum): a four of a line (a head of a query) and its weights' greatest

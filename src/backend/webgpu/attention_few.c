@@ -97,10 +97,10 @@ static uint32_t ahead(const mia__attention *a, uint32_t fours) {
 }
 
 static void put_start(mia__kernel *k, const mia__attention *a) {
+    const mia__kernel_grid grid = {a->splits, a->fellows / a->heads_at_once * a->queries, a->groups};
+    mia__kernel_main(k, grid, a->lanes, "@builtin(local_invocation_index) local: u32");
     mia__kernel_put(
-        k, "@compute @workgroup_size(LANES)\n"
-           "fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) local: u32) {\n"
-           "    let row = id.y * HEADS;\n    let group = id.z;\n"
+        k, "    let row = id.y * HEADS;\n    let group = id.z;\n"
            "    let query = row / p.fellows;\n    let head = group * p.fellows + row % p.fellows;\n"
            "    if (local == 0u) { seen = visible(query); }\n"
            "    for (var i = local; i < HEADS * Q4; i += LANES) {\n"
@@ -139,7 +139,7 @@ static void put_score(mia__kernel *k, const mia__attention *a, uint32_t h, uint3
         mia__kernel_add(
             k,
             "            { let m = mask_get(mask%u + (first + min(i%u, count - 1u)) * p.mask_key);\n"
-            "            s%u_%u = select(s%u_%u + m, LOWEST, bitcast<u32>(m) == 0xff800000u); }\n",
+            "            s%u_%u = masked(s%u_%u, m); }\n",
             h, u, h, u, h, u);
     mia__kernel_add(k,
                     "            if (i%u < count) {\n"
@@ -294,5 +294,5 @@ bool mia__attention_few(mia__kernel *k, const mia__attention *a) {
     mia__kernel_put(k, "}\n");
     double work = (double)(a->heads * a->queries) * (double)a->held * (double)(a->d + a->e);
     k->nanoseconds = 4000 + work / 1000;
-    return mia__kernel_end(k, a->splits, a->fellows / a->heads_at_once * a->queries, a->groups);
+    return mia__kernel_end_grid(k);
 }

@@ -80,7 +80,7 @@ static void put_through_marks(mia__kernel *k, const mia__attention *a, const cha
     }
 }
 
-static void put_start(mia__kernel *k, const mia__attention *a) {
+static void put_start(mia__kernel *k, const mia__attention *a, uint64_t tiles) {
     uint32_t fours = a->d4;
     mia__kernel_add(
         k,
@@ -92,11 +92,11 @@ static void put_start(mia__kernel *k, const mia__attention *a) {
         "    let e = bitcast<vec2<f16>>(x.x);\n    let o = bitcast<vec2<f16>>(x.y);\n"
         "    staged[at] = e.x; staged[at + 1u] = e.y; staged[at + 2u] = o.x; staged[at + 3u] = o.y;\n}\n",
         KEYS * pitch_of(a), ROWS * MARKS, ROWS * SHARES, pitch_of(a));
+    mia__kernel_main(k, (mia__kernel_grid){tiles, a->groups, 1}, LANES,
+                     "@builtin(local_invocation_index) local: u32, @builtin(subgroup_id) subgroup: u32, "
+                     "@builtin(subgroup_invocation_id) lane: u32");
     mia__kernel_add(
         k,
-        "@compute @workgroup_size(%d)\n"
-        "fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) local: u32,\n"
-        "        @builtin(subgroup_id) subgroup: u32, @builtin(subgroup_invocation_id) lane: u32) {\n"
         "    let tile = (p.tiles - 1u - id.x) * %du;\n    let group = id.y;\n"
         "    let base = subgroup * %du;\n    let own = subgroup * 16u + lane / 2u;\n    let half = lane %% "
         "2u;\n"
@@ -112,7 +112,7 @@ static void put_start(mia__kernel *k, const mia__attention *a) {
         "p.scale;\n"
         "        stage(i / %uu, i %% %uu, vec2<u32>(pack2x16float(x.xy), pack2x16float(x.zw)));\n    }\n"
         "    let end = workgroupUniformLoad(&seen).x;\n",
-        LANES, ROWS, SIDE * MARKS, MARKS, ROWS - 1, ROWS * fours, LANES, fours, fours, fours, fours);
+        ROWS, SIDE * MARKS, MARKS, ROWS - 1, ROWS * fours, LANES, fours, fours, fours, fours);
     COUNTED(t, (uint32_t)a->d / SIDE)
     mia__kernel_add(k,
                     "    let q%u = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, row_major>(&staged, "
@@ -185,7 +185,7 @@ bool mia__attention_matrices(mia__kernel *k, const mia__attention *a) {
     mia__kernel_enable(k, "enable chromium_experimental_subgroup_matrix;");
     if (!mia__attention_operands(k, a) || !mia__attention_leave(k, a)) return false;
     mia__kernel_u32(k, "tiles", tiles);
-    put_start(k, a);
+    put_start(k, a, tiles);
     mia__kernel_put(k, "    if (end > 0u) {\n");
     put_fetch(k, "k", a->d4, "0u");
     mia__kernel_put(
@@ -218,5 +218,5 @@ bool mia__attention_matrices(mia__kernel *k, const mia__attention *a) {
         false);
     mia__kernel_put(k, "}\n");
     k->nanoseconds = 5000 + (double)(a->heads * a->queries) * (double)a->held * (double)(a->d + a->e) / 30000;
-    return mia__kernel_end(k, tiles, a->groups, 1);
+    return mia__kernel_end_grid(k);
 }

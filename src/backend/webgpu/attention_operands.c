@@ -64,7 +64,11 @@ static bool put_mask(mia__kernel *k) {
     mia__kernel_u32(k, "mask_query", strides[1]);
     mia__kernel_u32(k, "mask_head", strides[2]);
     mia__kernel_put(k, "fn mask_row(head: u32, query: u32) -> u32 {\n"
-                       "    return p.mask_o + head * p.mask_head + query * p.mask_query;\n}\n");
+                       "    return p.mask_o + head * p.mask_head + query * p.mask_query;\n}\n"
+                       "fn masked(score: f32, mask: f32) -> f32 {\n"
+                       "    let sum = score + mask;\n"
+                       "    return select(select(sum, LEAST, sum < LEAST), LOWEST, bitcast<u32>(mask) == "
+                       "0xff800000u);\n}\n");
     return true;
 }
 
@@ -80,9 +84,10 @@ bool mia__attention_operands(mia__kernel *k, const mia__attention *a) {
     mia__kernel_u32(k, "fellows", a->fellows);
     mia__kernel_u32(k, "held", a->held);
     mia__kernel_f32(k, "scale", step->attributes.f[0]);
-    mia__kernel_add(
-        k, "const D4 = %uu;\nconst E4 = %uu;\nconst SPLITS = %uu;\nconst LOWEST = -0x1.fffffep127f;\n", a->d4,
-        a->e4, a->splits);
+    mia__kernel_add(k,
+                    "const D4 = %uu;\nconst E4 = %uu;\nconst SPLITS = %uu;\nconst LOWEST = "
+                    "-0x1.fffffep127f;\nconst LEAST = -0x1.fffffcp127f;\n",
+                    a->d4, a->e4, a->splits);
     mia__kernel_add(k,
                     "fn visible(query: u32) -> u32 {\n"
                     "    let rows = length_get(length_at(0u))%s;\n"

@@ -4,9 +4,12 @@
 #include "graph/ops.h"
 #include "plan/bindings.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+
+#define MOST_PIECES 4096 /* of a step */
 
 void mia__kernel_begin(mia__kernel *k) {
     mia__text_clear(&k->code);
@@ -209,12 +212,10 @@ static double estimate(const mia__kernel *k) {
     return mia__kernel_estimate(bytes);
 }
 
-bool mia__kernel_end(mia__kernel *k, uint64_t x, uint64_t y, uint64_t z) {
-    uint32_t most = k->info.limits.workgroups;
+/* The dispatch that was described, but for its parameters and workgroups. */
+static bool make(mia__kernel *k, mia__webgpu_dispatch *dispatch) {
     if (k->why != NULL) return false;
     if (k->jobs != NULL) return mia__kernel_refuse(k, "it is no job of a dispatch");
-    if (x > most || y > most || z > most)
-        return mia__kernel_refuse(k, "it is larger than the GPU's dispatches");
     for (uint32_t s = 0; s < k->slot_count; s++)
         if (k->plan->buffers[k->slots[s].buffer].bytes > k->info.limits.binding_bytes)
             return mia__kernel_refuse(k, "an operand is larger than what the GPU binds");
@@ -227,44 +228,120 @@ bool mia__kernel_end(mia__kernel *k, uint64_t x, uint64_t y, uint64_t z) {
     write_module(k, &module, &shader, bindings);
     bool failed = k->enables.failed || k->fields.failed || k->code.failed || module.failed;
     shader.wgsl = mia__text_get(&module);
+    *dispatch = (mia__webgpu_dispatch){.step = k->step_index,
+                                       .binding_count = k->slot_count,
+                                       .nanoseconds = k->nanoseconds > 0 ? k->nanoseconds : estimate(k)};
+    for (uint32_t s = 0; s < k->slot_count; s++) dispatch->buffers[s] = k->slots[s].buffer;
+    dispatch->pipeline = failed ? NULL : mia__webgpu_pipeline_get(k->webgpu, &shader);
+    mia__text_free(&module);
+    return dispatch->pipeline != NULL || no_memory(k);
+}
+
+/* Puts it into the program with the parameters as they are. */
+static bool append(mia__kernel *k, mia__webgpu_dispatch dispatch, uint64_t x, uint64_t y, uint64_t z) {
     mia__webgpu_program *program = k->program;
     void *dispatches = program->dispatches;
-    mia__webgpu_dispatch dispatch = {.step = k->step_index,
-                                     .groups = {(uint32_t)x, (uint32_t)y, (uint32_t)z},
-                                     .binding_count = k->slot_count,
-                                     .nanoseconds = k->nanoseconds > 0 ? k->nanoseconds : estimate(k)};
-    for (uint32_t s = 0; s < k->slot_count; s++) dispatch.buffers[s] = k->slots[s].buffer;
-    dispatch.pipeline = failed ? NULL : mia__webgpu_pipeline_get(k->webgpu, &shader);
-    mia__text_free(&module);
-    if (dispatch.pipeline == NULL || !add_parameters(k, &dispatch) ||
-        !grow(k->webgpu->allocator, &dispatches, program->count + 1, &program->capacity,
-              sizeof *program->dispatches))
+    uint32_t most = k->info.limits.workgroups;
+    if (x > most || y > most || z > most)
+        return mia__kernel_refuse(k, "it is larger than the GPU's dispatches");
+    dispatch.groups[0] = (uint32_t)x;
+    dispatch.groups[1] = (uint32_t)y;
+    dispatch.groups[2] = (uint32_t)z;
+    if (!add_parameters(k, &dispatch) || !grow(k->webgpu->allocator, &dispatches, program->count + 1,
+                                               &program->capacity, sizeof *program->dispatches))
         return no_memory(k);
     program->dispatches = dispatches;
     program->dispatches[program->count++] = dispatch;
     program->nanoseconds += dispatch.nanoseconds;
+    return true;
+}
+
+/* In x and y where x alone has no room. */
+static bool append_flat(mia__kernel *k, mia__webgpu_dispatch dispatch, uint64_t workgroups) {
+    uint64_t most = k->info.limits.workgroups, rows = (workgroups + most - 1) / most;
+    return append(k, dispatch, (workgroups + rows - 1) / rows, rows, 1);
+}
+
+bool mia__kernel_end_flat(mia__kernel *k, uint64_t workgroups) {
+    mia__webgpu_dispatch dispatch;
+    if (!make(k, &dispatch) || !append_flat(k, dispatch, workgroups)) return false;
     mia__kernel_begin(k);
     return true;
 }
 
-bool mia__kernel_end_flat(mia__kernel *k, uint64_t workgroups) {
+static bool is_wide(const mia__kernel *k) {
     uint64_t most = k->info.limits.workgroups;
-    if (workgroups <= most) return mia__kernel_end(k, workgroups, 1, 1);
-    uint64_t rows = (workgroups + most - 1) / most;
-    return mia__kernel_end(k, (workgroups + rows - 1) / rows, rows, 1);
+    return k->grid.x > most || k->grid.y > most || k->grid.z > most;
+}
+
+void mia__kernel_main(mia__kernel *k, mia__kernel_grid grid, uint32_t invocations, const char *more) {
+    k->grid = grid;
+    if (!is_wide(k)) {
+        mia__kernel_add(k,
+                        "@compute @workgroup_size(%u)\n"
+                        "fn main(@builtin(workgroup_id) id: vec3<u32>, %s) {\n",
+                        invocations, more);
+        return;
+    }
+    mia__kernel_u32(k, "grid_x", grid.x);
+    mia__kernel_u32(k, "grid_y", grid.y);
+    mia__kernel_u32(k, "grid_z", grid.z);
+    mia__kernel_add(k,
+                    "@compute @workgroup_size(%u)\n"
+                    "fn main(@builtin(workgroup_id) flat: vec3<u32>, @builtin(num_workgroups) across: "
+                    "vec3<u32>, %s) {\n"
+                    "    let place = flat.x + flat.y * across.x;\n    let line = place / p.grid_x;\n"
+                    "    let id = vec3<u32>(place %% p.grid_x, line %% p.grid_y, line / p.grid_y);\n"
+                    "    if (id.z >= p.grid_z) { return; }\n",
+                    invocations, more);
+}
+
+bool mia__kernel_end_grid(mia__kernel *k) {
+    const mia__kernel_grid *grid = &k->grid;
+    const uint64_t most = UINT32_MAX;
+    mia__webgpu_dispatch dispatch;
+    if (!is_wide(k)) {
+        if (!make(k, &dispatch) || !append(k, dispatch, grid->x, grid->y, grid->z)) return false;
+        mia__kernel_begin(k);
+        return true;
+    }
+    if (grid->x > most || grid->y > most / grid->x || grid->z > most / (grid->x * grid->y))
+        return mia__kernel_refuse(k, "it is larger than the GPU's dispatches");
+    return mia__kernel_end_flat(k, grid->x * grid->y * grid->z);
+}
+
+/* The invocations from one on, in as many dispatches as take about a piece of a run each. */
+static bool append_pieces(mia__kernel *k, mia__webgpu_dispatch dispatch, uint64_t count, uint32_t from) {
+    const uint64_t size = MIA__KERNEL_INVOCATIONS, groups = (count + size - 1) / size;
+    double wanted = ceil(dispatch.nanoseconds * k->webgpu->speed / MIA__WEBGPU_PIECE_NANOSECONDS);
+    uint64_t pieces = wanted < 1 ? 1 : wanted > MOST_PIECES ? MOST_PIECES : (uint64_t)wanted;
+    uint64_t each = (groups + pieces - 1) / pieces;
+    dispatch.nanoseconds /= (double)((groups + each - 1) / each);
+    for (uint64_t group = 0; group < groups; group += each) {
+        uint64_t last = group + each < groups ? (group + each) * size : count;
+        k->values[from] = (uint32_t)(group * size);
+        k->values[from + 1] = (uint32_t)last;
+        if (!append_flat(k, dispatch, (last - group * size + size - 1) / size)) return false;
+    }
+    return true;
 }
 
 bool mia__kernel_each(mia__kernel *k, uint64_t count) {
-    if (count > UINT32_MAX - MIA__KERNEL_INVOCATIONS)
+    mia__webgpu_dispatch dispatch;
+    if (count > UINT32_MAX - (1u << 24)) /* numbers of workgroups that fill up a row are beyond it */
         return mia__kernel_refuse(k, "its result has more than 2^32 elements");
     if (k->jobs != NULL) return mia__jobs_add(k, count);
-    mia__kernel_u32(k, "each", count);
+    uint32_t from = k->value_count;
+    mia__kernel_u32(k, "each_from", 0);
+    mia__kernel_u32(k, "each_end", count);
     mia__kernel_add(
         k,
         "@compute @workgroup_size(%d)\n"
         "fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) n: vec3<u32>) {\n"
-        "    let i = id.x + id.y * n.x * %du;\n"
-        "    if (i < p.each) { each(i); }\n}\n",
+        "    let i = id.x + id.y * n.x * %du + p.each_from;\n"
+        "    if (i < p.each_end) { each(i); }\n}\n",
         MIA__KERNEL_INVOCATIONS, MIA__KERNEL_INVOCATIONS);
-    return mia__kernel_end_flat(k, (count + MIA__KERNEL_INVOCATIONS - 1) / MIA__KERNEL_INVOCATIONS);
+    if (!make(k, &dispatch) || !append_pieces(k, dispatch, count, from)) return false;
+    mia__kernel_begin(k);
+    return true;
 }

@@ -35,6 +35,11 @@ typedef struct mia__kernel_slot {
 
 typedef struct mia__jobs mia__jobs;
 
+/* Workgroups in three modes, x the fastest, none of them zero. */
+typedef struct mia__kernel_grid {
+    uint64_t x, y, z;
+} mia__kernel_grid;
+
 typedef struct mia__kernel {
     mia__webgpu *webgpu;
     mia__webgpu_program *program;
@@ -51,6 +56,7 @@ typedef struct mia__kernel {
     uint32_t slot_count;
     const char *once[MIA__KERNEL_MOST_ONCE]; /* texts that are there */
     uint32_t once_count;
+    mia__kernel_grid grid;
     double nanoseconds; /* estimate of the dispatch; 0: by the bytes bound */
     mia__jobs *jobs;    /* that the step is to be one of; NULL: it has dispatches of its own */
     mia_status status;  /* why it cannot be */
@@ -95,14 +101,18 @@ void mia__kernel_enable(mia__kernel *k, const char *directive);
 /* What a dispatch that moves so many bytes may take, for k->nanoseconds where it touches a part of what it binds. */
 double mia__kernel_estimate(double bytes);
 
-/* Ends it: the text has a function `main` with a workgroup size, and this many workgroups are dispatched, none of them zero. */
-bool mia__kernel_end(mia__kernel *k, uint64_t x, uint64_t y, uint64_t z);
+/* Begins `main`, of workgroups of so many invocations, where `id` is the workgroup's place in the grid, however large its modes
+ * are; `more` are the built-ins it has besides ("@builtin(local_invocation_index) li: u32"). mia__kernel_end_grid ends the
+ * dispatch, after the closing brace. */
+void mia__kernel_main(mia__kernel *k, mia__kernel_grid grid, uint32_t invocations, const char *more);
+bool mia__kernel_end_grid(mia__kernel *k);
 
-/* Workgroups for that many, in x and y where x alone has no room; shaders get their number back by
- * `id.x + id.y * n.x` of workgroup_id and num_workgroups. */
+/* Ends a dispatch whose text has a `main` of its own: that many workgroups, in x and y where x alone has no room; shaders get
+ * their number back by `id.x + id.y * n.x` of workgroup_id and num_workgroups. */
 bool mia__kernel_end_flat(mia__kernel *k, uint64_t workgroups);
 
-/* Ends a dispatch whose text has fn each(i: u32): called for every i below `count`. Only what ends so can be a job. */
+/* Ends a dispatch whose text has fn each(i: u32): called for every i below `count`, by several dispatches where it takes long.
+ * Only what ends so can be a job. */
 bool mia__kernel_each(mia__kernel *k, uint64_t count);
 
 /* Says why a step cannot be; returns false. */

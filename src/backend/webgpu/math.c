@@ -36,10 +36,10 @@ static const function functions[] = {
      "fn m_max(a: f32, b: f32) -> f32 {\n"
      "    if (m_is_nan(a) || m_is_nan(b)) { return m_nan(); }\n    return select(b, a, a > b);\n}\n"},
     /* x 2^n for |n| <= 252, in two factors, so that neither leaves the range */
-    {"m_scale", NULL,
+    {"m_scale", "m_kept",
      "fn m_scale(x: f32, n: i32) -> f32 {\n"
      "    let h = n >> 1u;\n"
-     "    return x * bitcast<f32>((h + 127) << 23u) * bitcast<f32>((n - h + 127) << 23u);\n}\n"},
+     "    return m_kept(x * bitcast<f32>((h + 127) << 23u)) * bitcast<f32>((n - h + 127) << 23u);\n}\n"},
 
     /* --- f16 ---------------------------------------------------------------------------------- */
 
@@ -73,10 +73,10 @@ static const function functions[] = {
     /* --- exponentials -------------------------------------------------------------------------- */
 
     /* x = n ln 2 + r with |r| <= ln 2 / 2: (e^r - 1, n). ln 2 in two parts, of which the first has few digits. */
-    {"m_exp_rest", NULL,
+    {"m_exp_rest", "m_kept",
      "fn m_exp_rest(x: f32) -> vec2<f32> {\n"
      "    let n = round(x * 0x1.715476p0f);\n"
-     "    var r = x - n * 0x1.62e4p-1f;\n    r = r - n * 0x1.7f7d1cp-20f;\n"
+     "    let r = m_kept(x - n * 0x1.62e4p-1f) - n * 0x1.7f7d1cp-20f;\n"
      "    var q = fma(0x1.6db4e8p-10f, r, 0x1.123bdep-7f);\n"
      "    q = fma(q, r, 0x1.55545ep-5f);\n    q = fma(q, r, 0x1.55548ep-3f);\n    q = fma(q, r, 0.5f);\n"
      "    return vec2<f32>(fma(q * r, r, r), n);\n}\n"},
@@ -145,22 +145,22 @@ static const function functions[] = {
      * of 12 digits and the rest, log2 a = e + 2 / ln 2 (s + s^3 / 3 + s^5 / 5 + ...); what comes after s is less
      * than a hundredth of it and needs f32 only. The first parts of factors are short, so that their products are
      * exact. Off by some 2^-29 of the exponent, which is below 150. */
-    {"m_pow_of", "m_split m_short m_scale m_infinity",
+    {"m_pow_of", "m_split m_short m_scale m_infinity m_kept",
      "fn m_pow_of(a: f32, b: f32) -> f32 {\n"
      "    let me = m_split(a);\n    let e = me.y;\n    let f = me.x - 1.0f;\n    let d = me.x + 1.0f;\n"
-     "    let dh = m_short(d);\n    let dl = f + (2.0f - dh);\n"
-     "    let s = f / d;\n    let sh = m_short(s);\n    let sl = ((f - sh * dh) - sh * dl) / d;\n"
+     "    let dh = m_short(d);\n    let dl = f + m_kept(2.0f - dh);\n"
+     "    let s = f / d;\n    let sh = m_short(s);\n    let sl = (m_kept(f - sh * dh) - sh * dl) / d;\n"
      "    let u = s * s;\n"
      "    var q = fma(u, 0x1.3b13b2p-4f, 0x1.745d18p-4f);\n    q = fma(q, u, 0x1.c71c72p-4f);\n"
      "    q = fma(q, u, 0x1.24924ap-3f);\n    q = fma(q, u, 0x1.99999ap-3f);\n    q = fma(q, u, "
      "0x1.555556p-2f);\n"
      "    let t = sh * 0x1.714p1f;\n"
      "    let low = fma(sh, 0x1.47652cp-11f, (sl + s * u * q) * 0x1.715476p1f);\n"
-     "    let lh = m_short(e + t);\n    let ll = ((e - lh) + t) + low;\n"
+     "    let lh = m_short(e + t);\n    let ll = m_kept(m_kept(e - lh) + t) + low;\n"
      "    let c = clamp(b, -0x1p40f, 0x1p40f);\n    let ch = m_short(c);\n    let cl = c - ch;\n"
      "    let yh = ch * lh;\n    let yl = ch * ll + cl * (lh + ll);\n    let y = yh + yl;\n"
      "    if (y >= 129.0f) { return m_infinity(); }\n    if (y <= -152.0f) { return 0.0f; }\n"
-     "    let n = round(y);\n    let r = (yh - n) + yl;\n"
+     "    let n = round(y);\n    let r = m_kept(yh - n) + yl;\n"
      "    var z = fma(0x1.00a582p-16f, r, 0x1.444p-13f);\n    z = fma(z, r, 0x1.5d879ep-10f);\n"
      "    z = fma(z, r, 0x1.3b2a1cp-7f);\n    z = fma(z, r, 0x1.c6b08ep-5f);\n    z = fma(z, r, "
      "0x1.ebfbep-3f);\n"

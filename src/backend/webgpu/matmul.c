@@ -21,6 +21,8 @@ static bool each_alone(mia__kernel *k) {
                        "    var sum = 0.0;\n"
                        "    for (var j = 0u; j < p.depth; j++) { sum += w_number(a, j) * x_number(b, j); }\n"
                        "    return sum;\n}\n");
+    k->nanoseconds =
+        3000 + 2.0 * (double)mia__view_count(out) * (double)step->inputs[0].view.extent[0] / 1000;
     return mia__kernel_map(k);
 }
 
@@ -40,6 +42,8 @@ bool mia__kernel_matmul(mia__kernel *k) {
     /* two results of two bytes share a word */
     bool words = mia_dtype_describe(k->step->output.dtype)->bytes == 4;
     if (words && (in_tiles(k) || (k->status == MIA_OK && mia__kernel_matvec(k)))) return true;
-    if (words && k->status == MIA_OK) mia__kernel_again(k);
-    return k->status == MIA_OK && k->step->op == MIA_OP_matmul && each_alone(k);
+    if (k->step->op != MIA_OP_matmul) return mia__kernel_refuse(k, "its product has no kernel there");
+    if (k->status != MIA_OK) return false;
+    mia__kernel_again(k);
+    return each_alone(k);
 }

@@ -134,7 +134,7 @@ static void put_results(mia__kernel *k, const tile *t) {
                             i, j, SUBGROUP, i * SIDE, j * SIDE);
 }
 
-static void put_main(mia__kernel *k, const tile *t) {
+static void put_main(mia__kernel *k, const tile *t, mia__kernel_grid grid) {
     uint32_t wide = t->rows / (t->across * SIDE), chunks = QUADS / t->chunk_quads;
     mia__kernel_add(k,
                     "var<workgroup> sx: array<array<vec4<f16>, %u>, %u>;\n"
@@ -142,16 +142,16 @@ static void put_main(mia__kernel *k, const tile *t) {
                     "var<workgroup> sy: array<array<f32, %d>, %u>;\nvar<workgroup> by: array<f32, %u>;\n",
                     part_quads(t->down), t->columns / (t->down * SIDE), part_quads(t->across), wide,
                     SIDE * SIDE, t->invocations / SUBGROUP, t->columns);
+    mia__kernel_main(k, grid, t->invocations,
+                     "@builtin(local_invocation_index) li: u32, @builtin(subgroup_id) sg: u32, "
+                     "@builtin(subgroup_invocation_id) lane: u32");
     mia__kernel_add(
         k,
-        "@compute @workgroup_size(%u)\n"
-        "fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) li: u32,\n"
-        "        @builtin(subgroup_id) sg: u32, @builtin(subgroup_invocation_id) lane: u32) {\n"
         "    let m0 = id.x * %uu;\n    let n0 = id.y * %uu;\n"
         "    let px = sg / %uu;\n    let pw = sg %% %uu;\n    let sm = px * %uu;\n    let sn = pw * %uu;\n"
         "    let xl = li / %uu;\n    let xq = li %% %uu;\n    let wl = li / %uu;\n    let wc = li %% %uu;\n",
-        t->invocations, t->columns, t->rows, wide, wide, t->down * SIDE, t->across * SIDE, QUADS / 2,
-        QUADS / 2, chunks, chunks);
+        t->columns, t->rows, wide, wide, t->down * SIDE, t->across * SIDE, QUADS / 2, QUADS / 2, chunks,
+        chunks);
     for (uint32_t a = 0; a < t->x_loads; a++)
         mia__kernel_add(
             k,
@@ -295,9 +295,10 @@ bool mia__kernel_matrices(mia__kernel *k, const mia__product *product) {
         return false;
     mia__kernel_add(k, "fn x_eight(i: u32) -> vec4<u32> { return b%u[i]; }\n", slot);
     put_chunks(k, product, &t);
-    put_main(k, &t);
+    const mia__kernel_grid grid = {(product->columns + t.columns - 1) / t.columns,
+                                   (product->rows + t.rows - 1) / t.rows, product->batches};
+    put_main(k, &t, grid);
     k->nanoseconds = 3000 + 2.0 * (double)product->depth * (double)product->rows * (double)product->columns *
                                 (double)product->batches / 100000;
-    return mia__kernel_end(k, (product->columns + t.columns - 1) / t.columns,
-                           (product->rows + t.rows - 1) / t.rows, product->batches);
+    return mia__kernel_end_grid(k);
 }

@@ -181,19 +181,21 @@ static void put_vectors(mia__kernel *k, const matvec *v, uint32_t job) {
     uint32_t vectors, stride = prepared ? mia__prepared_stride(dtype) : 1;
     bool padded = prepared && product->depth % MIA__PREPARED_GROUP != 0;
     put_places(k, product, how, &vectors);
-    for (uint32_t j = 0; product->norm_weight != NULL && j < vectors; j++)
-        mia__kernel_add(k, "        let g%u = g_four(x_first + %uu);\n", j, stride * j);
+    for (uint32_t j = 0; j < vectors; j++) {
+        char inside[2 * NAME] = ""; /* what lies behind a row is somebody else's, and no number perhaps */
+        if (padded) (void)snprintf(inside, sizeof inside, "if ((x_first + %uu) * 4u < p.depth) ", stride * j);
+        if (product->norm_weight != NULL)
+            mia__kernel_add(k,
+                            "        var g%u = vec4<f32>(0.0);\n        %s{ g%u = g_four(x_first + %uu); }\n",
+                            j, inside, j, stride * j);
+        for (uint32_t c = 0; c < v->columns; c++)
+            mia__kernel_add(k,
+                            "        var x%u_%u = vec4<f32>(0.0);\n"
+                            "        %s{ x%u_%u = x_four(x%u / 4u + x_first + %uu); }\n",
+                            c, j, inside, c, j, c, stride * j);
+    }
     for (uint32_t c = 0; c < v->columns; c++) {
         for (uint32_t j = 0; j < vectors; j++) {
-            if (padded)
-                mia__kernel_add(k,
-                                "        var x%u_%u = vec4<f32>(0.0);\n"
-                                "        if ((x_first + %uu) * 4u < p.depth) { x%u_%u = x_four(x%u / 4u + "
-                                "x_first + %uu); }\n",
-                                c, j, stride * j, c, j, c, stride * j);
-            else
-                mia__kernel_add(k, "        var x%u_%u = x_four(x%u / 4u + x_first + %uu);\n", c, j, c,
-                                stride * j);
             if (product->norm_weight != NULL)
                 mia__kernel_add(k, "        squares%u += dot(x%u_%u, x%u_%u);\n        x%u_%u *= g%u;\n", c,
                                 c, j, c, j, c, j, j);
@@ -283,14 +285,13 @@ static void put_job(mia__kernel *k, const matvec *v, uint32_t job) {
     mia__kernel_put(k, "}\n");
 }
 
-static void put_main(mia__kernel *k, const matvec *v) {
+static void put_main(mia__kernel *k, const matvec *v, uint64_t workgroups) {
+    const mia__kernel_grid grid = {workgroups, mia__divide_up(v->jobs[0].columns, v->columns),
+                                   v->jobs[0].batches};
     uint32_t groups = INVOCATIONS / v->lanes;
-    mia__kernel_add(
-        k,
-        "@compute @workgroup_size(%d)\n"
-        "fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) li: u32) {\n"
-        "    var wg = id.x;\n    let lane = li %% %uu;\n    let column = id.y * %uu;\n",
-        INVOCATIONS, v->lanes, v->columns);
+    mia__kernel_main(k, grid, INVOCATIONS, "@builtin(local_invocation_index) li: u32");
+    mia__kernel_add(k, "    var wg = id.x;\n    let lane = li %% %uu;\n    let column = id.y * %uu;\n",
+                    v->lanes, v->columns);
     for (uint32_t j = 0; j < v->job_count; j++) {
         bool last = j + 1 == v->job_count;
         if (!last) mia__kernel_add(k, "    if (wg < p.j%u_groups) {\n", j);
@@ -354,9 +355,9 @@ static bool put_all(mia__kernel *k, matvec *v) {
         mia__kernel_u32(k, name, groups);
         put_job(k, v, j);
     }
-    put_main(k, v);
+    put_main(k, v, workgroups);
     k->nanoseconds = estimate(k, v);
-    return mia__kernel_end(k, workgroups, mia__divide_up(product->columns, v->columns), product->batches);
+    return mia__kernel_end_grid(k);
 }
 
 /* Jobs [0, count): false when they cannot be one dispatch. */

@@ -243,13 +243,10 @@ static void put_job(mia__kernel *k, const mia__product *product, const mia__byte
     mia__kernel_put(k, ");\n    }\n}\n");
 }
 
-static void put_main(mia__kernel *k, const mia__bytes_division *d, uint32_t count) {
-    mia__kernel_add(
-        k,
-        "@compute @workgroup_size(%u)\n"
-        "fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) li: u32) {\n"
-        "    var wg = id.x;\n",
-        d->invocations);
+static void put_main(mia__kernel *k, const mia__bytes_division *d, uint32_t count, uint64_t workgroups) {
+    mia__kernel_main(k, (mia__kernel_grid){workgroups, 1, 1}, d->invocations,
+                     "@builtin(local_invocation_index) li: u32");
+    mia__kernel_put(k, "    var wg = id.x;\n");
     for (uint32_t j = 0; j < count; j++) {
         bool last = j + 1 == count;
         if (!last) mia__kernel_add(k, "    if (wg < p.j%u_groups) {\n", j);
@@ -321,7 +318,7 @@ bool mia__kernel_matvec_bytes(mia__kernel *k, const mia__product *jobs, uint32_t
     }
     for (uint32_t j = 0; j < count; j++) put_job(k, &jobs[j], &d, j, sums);
     mia__bytes_rounding(k, &jobs[0], &d, sums);
-    put_main(k, &d, count);
+    put_main(k, &d, count, workgroups);
     k->nanoseconds = estimate(k, jobs, count);
-    return mia__kernel_end(k, workgroups, 1, 1);
+    return mia__kernel_end_grid(k);
 }

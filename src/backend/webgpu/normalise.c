@@ -7,6 +7,7 @@
  * very small: so they are summed as they are, of numbers made smaller, and of numbers made larger, and the sum that has the
  * range is taken. What a row was found to be is one vec4, `stat`: what is taken off, a power of two, a factor. */
 #include "backend/webgpu/families.h"
+#include "backend/webgpu/math.h"
 #include "backend/webgpu/reduce.h"
 #include "backend/webgpu/teams.h"
 
@@ -156,6 +157,7 @@ static void put_norms(mia__kernel *k, const mia__teams *teams, const norm *n) {
     bool centred = op == MIA_OP_layer_norm || op == MIA_OP_group_norm;
     double share = ceil(log2((double)n->length));
     mia__kernel_f32(k, "epsilon", k->step->attributes.f[0]);
+    mia__kernel_math(k, "m_kept");
     put_squares(k, teams);
     if (centred) {
         mia__kernel_u32(k, "share", (uint64_t)share);
@@ -172,7 +174,7 @@ static void put_norms(mia__kernel *k, const mia__teams *teams, const norm *n) {
         mia__kernel_put(k, "    var which = which_of(sums);\n"
                            "    if (which == 2u && p.epsilon >= 1e-30) { which = 0u; }\n"
                            "    let f = power(which);\n"
-                           "    let norm = sqrt(sums[which] / f32(p.length) + p.epsilon * f * f);\n");
+                           "    let norm = sqrt(sums[which] / f32(p.length) + m_kept(p.epsilon * f) * f);\n");
     mia__kernel_put(k, "    return vec4<f32>(centre, f, 1.0 / norm, 0.0);\n}\n"
                        "fn result(stat: vec4<f32>, r: u32, i: u32) -> f32 {\n"
                        "    let x = x_value(r, i);\n"

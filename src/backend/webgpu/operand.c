@@ -101,18 +101,21 @@ bool mia__kernel_input(mia__kernel *k, const char *name, const mia__operand *ope
 
 /* --- writing ---------------------------------------------------------------------------------- */
 
-/* f16s of two numbers in a word, to nearest even: what the GPU's own conversion does of numbers in the range of f16; WGSL
- * says nothing of others. */
+/* f16s of two numbers in a word, to nearest even, by their bits: the GPU's own conversion may cut digits off, and those below the
+ * normal numbers. These come of the lowest digits of m + 1/2. */
 static const char f16_word[] =
     "fn f16_word(a: f32, b: f32) -> u32 {\n"
     "    let bits = bitcast<vec2<u32>>(vec2<f32>(a, b));\n"
-    "    let magnitude = bits & vec2<u32>(0x7fffffffu);\n"
-    "    let large = magnitude >= vec2<u32>(0x477ff000u);\n" /* 65520 and more, and NaN */
-    "    let v = select(clamp(vec2<f32>(a, b), vec2<f32>(-65504.0), vec2<f32>(65504.0)), vec2<f32>(0.0), "
-    "large);\n"
-    "    let special = select(vec2<u32>(0x7c00u), vec2<u32>(0x7e00u), magnitude > vec2<u32>(0x7f800000u));\n"
-    "    let s = select(vec2<u32>(0u), special | ((bits >> vec2<u32>(16u)) & vec2<u32>(0x8000u)), large);\n"
-    "    return pack2x16float(v) | s.x | (s.y << 16u);\n}\n";
+    "    let m = bits & vec2<u32>(0x7fffffffu);\n"
+    "    let low = bitcast<vec2<u32>>(bitcast<vec2<f32>>(min(m, vec2<u32>(0x38800000u))) + 0.5) - "
+    "0x3f000000u;\n"
+    "    let normal = (m - 0x38000000u + 0xfffu + ((m >> vec2<u32>(13u)) & vec2<u32>(1u))) >> "
+    "vec2<u32>(13u);\n"
+    "    let special = select(vec2<u32>(0x7c00u), vec2<u32>(0x7e00u), m > vec2<u32>(0x7f800000u));\n"
+    "    let finite = select(normal, low, m < vec2<u32>(0x38800000u));\n"
+    "    let v = select(finite, special, m >= vec2<u32>(0x47800000u)) |\n"
+    "        ((bits >> vec2<u32>(16u)) & vec2<u32>(0x8000u));\n"
+    "    return v.x | (v.y << 16u);\n}\n";
 
 /* To nearest even; what is no number keeps a bit that says so. */
 static const char bf16_bits[] = "fn bf16_bits(v: f32) -> u32 {\n"

@@ -88,20 +88,26 @@ bool mia__product_finish(mia__kernel *k, const mia__product *product, const char
 
 /* --- rules ------------------------------------------------------------------------------------ */
 
-/* Whether what is behind a product reads what the product reads: kernels read x and weights as vectors, the others as words,
- * and a dispatch binds a buffer in one way. */
+/* How many of a product's operands lie in a buffer: x, the norm's weight, weights. */
+static uint32_t operands_in(const mia__product *product, uint32_t buffer) {
+    uint32_t count = product->x->buffer == buffer ? 1 : 0;
+    if (product->norm_weight != NULL && product->norm_weight->buffer == buffer) count++;
+    for (uint32_t c = 0; c < product->core_count; c++)
+        if (product->weights[c]->buffer == buffer) count++;
+    return count;
+}
+
+/* Whether a buffer that a product reads is read once more, by the product or by what is behind it: kernels read x and weights
+ * as vectors where they lie so, others as words, and a dispatch binds a buffer in one way. */
 static bool reads_again(const mia__instruction *instructions, const mia__product *product) {
     const mia__step *step = product->step;
+    for (uint32_t i = 0; i < step->input_count; i++)
+        if (operands_in(product, step->inputs[i].buffer) > 1) return true;
     for (uint32_t n = product->core + product->core_count; n < product->instruction_count; n++)
         for (uint32_t k = 0; k < instructions[n].operand_count; k++) {
             uint32_t operand = instructions[n].operands[k];
-            if (operand >= MIA__MAX_OPERANDS) continue;
-            uint32_t buffer = step->inputs[operand].buffer;
-            bool again = buffer == product->x->buffer ||
-                         (product->norm_weight != NULL && buffer == product->norm_weight->buffer);
-            for (uint32_t c = 0; c < product->core_count; c++)
-                again = again || buffer == product->weights[c]->buffer;
-            if (again) return true;
+            if (operand < MIA__MAX_OPERANDS && operands_in(product, step->inputs[operand].buffer) > 0)
+                return true;
         }
     return false;
 }

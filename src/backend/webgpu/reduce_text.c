@@ -8,6 +8,7 @@
  *     any, all                u32          0 or 1 */
 #include "backend/webgpu/reduce.h"
 
+#include "backend/webgpu/math.h"
 #include "graph/ops.h"
 
 #include <string.h>
@@ -79,13 +80,13 @@ static uint32_t key_of_nothing(mia_dtype dtype, bool least) {
 static void put_sum(mia__kernel *k, uint64_t count) {
     mia__kernel_f32(k, "elements", (double)count);
     mia__kernel_u32(k, "nothing_is", 0x7fc00000u);
+    mia__kernel_math(k, "m_sum");
     mia__kernel_put(k, "alias PARTIAL = vec2<f32>;\n"
                        "fn start() -> PARTIAL { return PARTIAL(); }\n"
                        "fn take(a: PARTIAL, x: f32, n: u32) -> PARTIAL { return PARTIAL(a.x + x, 0.0); }\n"
                        "fn join(a: PARTIAL, b: PARTIAL) -> PARTIAL {\n"
-                       "    let s = a.x + b.x;\n"
-                       "    let t = s - a.x;\n"
-                       "    return PARTIAL(s, a.y + b.y + (a.x - (s - t)) + (b.x - t));\n}\n"
+                       "    let t = m_sum(a.x, b.x);\n"
+                       "    return PARTIAL(t.x, a.y + b.y + t.y);\n}\n"
                        "fn sum_of(a: PARTIAL) -> f32 {\n"
                        "    let finite = (bitcast<u32>(a.x) & 0x7f800000u) != 0x7f800000u;\n"
                        "    return select(a.x, a.x + a.y, finite);\n}\n");

@@ -10,12 +10,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#define PIECE_NANOSECONDS 5e6
-#define PIECE_DISPATCHES  48 /* the GPU works on these while those behind them are gathered */
-#define FIRST_DISPATCHES  16 /* the same of a run's first piece, so that it begins soon */
-#define MOST_IN_FLIGHT    2  /* pieces of one run */
-#define MOST_SUBMISSIONS  24 /* of all */
-#define DOWNLOAD_PIECE    ((size_t)32 << 20)
+#define PIECE_DISPATCHES 48 /* the GPU works on these while those behind them are gathered */
+#define FIRST_DISPATCHES 16 /* the same of a run's first piece, so that it begins soon */
+#define MOST_IN_FLIGHT   2  /* pieces of one run */
+#define MOST_SUBMISSIONS 24 /* of all */
+#define DOWNLOAD_PIECE   ((size_t)32 << 20)
 
 typedef enum work_kind { WORK_RUN, WORK_DOWNLOAD } work_kind;
 
@@ -162,7 +161,7 @@ static bool gather(mia__webgpu *webgpu, mia__webgpu_work *work, mia__webgpu_prog
     while (work->next_dispatch < work->end) {
         mia__webgpu_dispatch *dispatch = &program->dispatches[work->next_dispatch];
         nanoseconds += dispatch->nanoseconds * webgpu->speed;
-        if (work->next_dispatch > first && nanoseconds > PIECE_NANOSECONDS) break;
+        if (work->next_dispatch > first && nanoseconds > MIA__WEBGPU_PIECE_NANOSECONDS) break;
         if (work->next_dispatch - first == (first == 0 ? FIRST_DISPATCHES : PIECE_DISPATCHES)) break;
         mia__gpu_bindings *bindings = bindings_of(webgpu, program, dispatch, work->run);
         if (bindings == NULL) return false;
@@ -262,7 +261,7 @@ static bool advance_run(mia__webgpu *webgpu, mia__webgpu_work *work) {
         }
         work->begun = true;
     }
-    bool whole = program->nanoseconds * webgpu->speed <= PIECE_NANOSECONDS;
+    bool whole = program->nanoseconds * webgpu->speed <= MIA__WEBGPU_PIECE_NANOSECONDS;
     if (webgpu->in_flight >= (whole ? MOST_SUBMISSIONS : MOST_IN_FLIGHT)) return false;
     uint32_t first = work->next_dispatch;
     bool timed = mia__watch_traces(work->run->watch);

@@ -241,20 +241,18 @@ static void put_results_in_loops(mia__kernel *k, const tile *t) {
                     "    }\n");
 }
 
-static void put_main(mia__kernel *k, const tile *t) {
+static void put_main(mia__kernel *k, const tile *t, mia__kernel_grid grid) {
     uint32_t tx = t->rows / t->across, step = t->invocations / QUADS;
     mia__kernel_add(k, "var<workgroup> sx: array<vec4<f32>, %u>;\nvar<workgroup> sw: array<vec4<f32>, %u>;\n",
                     DEPTH * (t->columns / 4 + 1), DEPTH * (t->rows / 4 + 1));
     if (t->norm)
         mia__kernel_add(k, "var<workgroup> parts: array<f32, %u>;\nvar<workgroup> by: array<f32, %u>;\n",
                         t->columns * QUADS, t->columns);
-    mia__kernel_add(
-        k,
-        "@compute @workgroup_size(%u)\n"
-        "fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) li: u32) {\n"
-        "    let m0 = id.y * %uu;\n    let n0 = id.x * %uu;\n"
-        "    let lr = li / %uu;\n    let lq = li %% %uu;\n",
-        t->invocations, t->columns, t->rows, QUADS, QUADS);
+    mia__kernel_main(k, grid, t->invocations, "@builtin(local_invocation_index) li: u32");
+    mia__kernel_add(k,
+                    "    let m0 = id.y * %uu;\n    let n0 = id.x * %uu;\n"
+                    "    let lr = li / %uu;\n    let lq = li %% %uu;\n",
+                    t->columns, t->rows, QUADS, QUADS);
     /* 32 invocations that follow each other are 8 across and 4 down: they read fewer places of workgroup memory */
     mia__kernel_add(
         k,
@@ -309,9 +307,11 @@ bool mia__kernel_tiles(mia__kernel *k, const mia__product *product) {
     if (!mia__tiles_weights(k, product) || !mia__tiles_x(k, product) ||
         !mia__product_finish(k, product, "y_"))
         return false;
-    put_main(k, &chosen);
+    const mia__kernel_grid grid = {(product->rows + chosen.rows - 1) / chosen.rows,
+                                   (product->columns + chosen.columns - 1) / chosen.columns,
+                                   product->batches};
+    put_main(k, &chosen, grid);
     k->nanoseconds = 3000 + 2.0 * (double)product->depth * (double)product->rows * (double)product->columns *
                                 (double)product->batches / 20000;
-    return mia__kernel_end(k, (product->rows + chosen.rows - 1) / chosen.rows,
-                           (product->columns + chosen.columns - 1) / chosen.columns, product->batches);
+    return mia__kernel_end_grid(k);
 }

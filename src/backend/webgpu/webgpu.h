@@ -54,6 +54,10 @@ typedef struct mia__webgpu_bound {
     uint64_t id[MIA__GPU_MOST_BINDINGS], offset[MIA__GPU_MOST_BINDINGS];
 } mia__webgpu_bound;
 
+/* What a run is submitted in where it is long, so that it can be cancelled and others get at the GPU: of about so many
+ * nanoseconds each. */
+#define MIA__WEBGPU_PIECE_NANOSECONDS 5e6
+
 typedef struct mia__webgpu_dispatch {
     mia__webgpu_pipeline *pipeline;
     uint32_t step;   /* of the plan */

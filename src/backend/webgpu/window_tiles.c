@@ -44,11 +44,10 @@ static void put_tiles(mia__kernel *k) {
                     "        element % p.across_size * p.w_across);\n}\n");
 }
 
-static void put_main(mia__kernel *k) {
+static void put_main(mia__kernel *k, mia__kernel_grid grid) {
+    mia__kernel_main(k, grid, 256, "@builtin(local_invocation_index) local: u32");
     mia__kernel_put(
-        k, "@compute @workgroup_size(256)\n"
-           "fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) local: u32) {\n"
-           "    let group = id.y / p.tiles;\n"
+        k, "    let group = id.y / p.tiles;\n"
            "    let place = id.x * SIDE;\n"
            "    let output = id.y % p.tiles * SIDE;\n"
            "    let first = p.x_o + id.z * p.x_picture + group * p.channels * p.x_channel;\n"
@@ -99,6 +98,8 @@ bool mia__convolve_tiles(mia__kernel *k) {
     mia__kernel_u32(k, "places", places);
     mia__kernel_u32(k, "tiles", tiles);
     put_tiles(k);
-    put_main(k);
-    return mia__kernel_end(k, (places + SIDE - 1) / SIDE, tiles * groups, (uint64_t)out->extent[modes + 1]);
+    const mia__kernel_grid grid = {(places + SIDE - 1) / SIDE, tiles * groups,
+                                   (uint64_t)out->extent[modes + 1]};
+    put_main(k, grid);
+    return mia__kernel_end_grid(k);
 }
