@@ -190,7 +190,8 @@ static void print_report(const bench *b, const bench_report *report) {
     char weights[32], peak[32];
     printf("model: %s\n", report->model);
     printf("device: %s, %s\n", report->device.backend, report->device.description);
-    printf("threads: %" PRIu32 "\n", report->device.threads);
+    if (strcmp(report->device.backend, "webgpu") != 0)
+        printf("threads: %" PRIu32 "\n", report->device.threads);
     print_rates("prompt", b->prompt, &report->prompt);
     print_rates("generation", b->generated, &report->generation);
     printf("repeats: %zu\n", b->repeat);

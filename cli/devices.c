@@ -18,8 +18,6 @@ static void print_device(const mia_backend_info *backend) {
     }
     mia_device_info info = mia_device_describe(device);
     if (strcmp(info.description, backend->description) != 0) printf("%-11s%s\n", "", info.description);
-    if (strstr(info.description, "thread") == NULL)
-        printf("%-11s%" PRIu32 " thread%s\n", "", info.threads, info.threads == 1 ? "" : "s");
     if (mia_device_close(device, &error) != MIA_OK) (void)mia__cli_fail("devices", "%s", error.message);
 }
 
@@ -30,7 +28,7 @@ static void print_adapters(void) {
     size_t count = 0;
     mia_error error = {0};
     if (mia_webgpu_adapters(NULL, adapters, MOST, &count, &error) != MIA_OK) {
-        printf("GPUs       none: %s\n", error.message);
+        printf("GPUs       none\n"); /* the backend has said why */
         return;
     }
     printf("GPUs       through %s\n", adapters[0].library);

@@ -155,8 +155,9 @@ int mia__cli_exec(int argc, char **argv) {
     mia_device *device = NULL;
     mia_weights *file = NULL, *more = NULL;
     mia_tape *tape = NULL;
-    const mia_device_options options = {
-        .backend = o.model.device, .threads = (uint32_t)o.model.threads, .max_bytes = o.model.max_bytes};
+    mia_webgpu_options webgpu;
+    mia_device_options options = {.threads = (uint32_t)o.model.threads, .max_bytes = o.model.max_bytes};
+    mia__cli_choose_device(o.model.device, &options, &webgpu);
     mia_status status = mia_weights_open_file(o.path, NULL, &file, &error);
     if (status == MIA_OK && o.weights != NULL) status = mia_weights_open_file(o.weights, NULL, &more, &error);
     if (status == MIA_OK) status = mia_device_open(&options, &device, &error);

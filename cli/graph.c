@@ -98,7 +98,10 @@ static int draw_tape(const graph_options *o, mia_weights *file) {
     mia_error error = {0};
     mia_device *device = NULL;
     mia_tape *tape = NULL;
-    mia_status status = mia_device_open(&(mia_device_options){.backend = o->model.device}, &device, &error);
+    mia_webgpu_options webgpu;
+    mia_device_options options = {0};
+    mia__cli_choose_device(o->model.device, &options, &webgpu);
+    mia_status status = mia_device_open(&options, &device, &error);
     if (status == MIA_OK) status = mia_tape_load(device, file, NULL, &tape, &error);
     int code = status == MIA_OK ? draw(o, tape) : mia__cli_fail("graph", "%s", error.message);
     mia_tape_close(tape);

@@ -68,21 +68,28 @@ static double measure_gpu(mia_device *device, mia_error *error) {
     if (numbers == NULL) return 0;
     mia_tensor_f32 x = mia_upload(f32, device, MIA_SHAPE(GPU_NUMBERS), numbers);
     free(numbers);
-    double began = 0;
     mia_status status = MIA_OK;
-    for (int i = 0; status == MIA_OK && i <= GPU_COPIES; i++) { /* the first makes the kernel */
-        mia_tensor_f32 y = mia_neg(mia_ref(x));
-        const mia_tensor list[1] = {MIA_UNTYPED(y)};
-        status = mia_tensor_eval(list, 1, error);
-        if (status == MIA_OK && (i == 0 || i == GPU_COPIES))
-            status = wait_for(y, GPU_NUMBERS, error);
-        else
-            mia_unref(y);
-        if (i == 0) began = mia__cli_seconds();
+    int copies = 1;
+    double seconds = 0;
+    for (int round = 0; status == MIA_OK && round < 3;
+         round++) { /* the kernel is made, one is timed, then many */
+        double began = mia__cli_seconds();
+        for (int i = 1; status == MIA_OK && i <= copies; i++) {
+            mia_tensor_f32 y = mia_neg(mia_ref(x));
+            const mia_tensor list[1] = {MIA_UNTYPED(y)};
+            status = mia_tensor_eval(list, 1, error);
+            if (status == MIA_OK && i == copies)
+                status = wait_for(y, GPU_NUMBERS, error);
+            else
+                mia_unref(y);
+        }
+        seconds = mia__cli_seconds() - began;
+        if (round != 1) continue;
+        if (seconds > SECONDS) break;
+        copies = seconds * GPU_COPIES > SECONDS ? (int)(SECONDS / seconds) + 1 : GPU_COPIES;
     }
     mia_unref(x);
-    double bytes = 2.0 * GPU_COPIES * GPU_NUMBERS * sizeof(float);
-    return status == MIA_OK ? bytes / (mia__cli_seconds() - began) : 0;
+    return status == MIA_OK ? 2.0 * copies * GPU_NUMBERS * sizeof(float) / seconds : 0;
 }
 
 /* --- multiplying ------------------------------------------------------------------------------ */
@@ -133,7 +140,9 @@ int mia__cli_measure_limits(const char *command, const mia__cli_model_options *o
                             mia__cli_limits *out) {
     mia_error error = {0};
     mia_device *device = NULL;
-    const mia_device_options how = {.backend = options->device, .threads = (uint32_t)options->threads};
+    mia_webgpu_options webgpu;
+    mia_device_options how = {.threads = (uint32_t)options->threads};
+    mia__cli_choose_device(options->device, &how, &webgpu);
     if (mia_device_open(&how, &device, &error) != MIA_OK) return mia__cli_fail(command, "%s", error.message);
     out->operations_per_second = measure_products(device, &error);
     const mia_device_info info = mia_device_describe(device);

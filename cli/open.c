@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define WEBGPU_ADAPTER "webgpu:"
+
 /* Without the null backend, which computes nothing: it is for tests of the library, not for people. */
 const mia_backend_info *mia__cli_backend(size_t index) {
     size_t count = 0;
@@ -17,8 +19,22 @@ const mia_backend_info *mia__cli_backend(size_t index) {
     return NULL;
 }
 
+/* What stands behind "webgpu:"; NULL for other names. */
+static const char *adapter_of(const char *name) {
+    return name != NULL && strncmp(name, WEBGPU_ADAPTER, strlen(WEBGPU_ADAPTER)) == 0
+               ? name + strlen(WEBGPU_ADAPTER)
+               : NULL;
+}
+
+void mia__cli_choose_device(const char *name, mia_device_options *options, mia_webgpu_options *webgpu) {
+    const char *adapter = adapter_of(name);
+    *webgpu = (mia_webgpu_options){.adapter = adapter};
+    options->backend = adapter != NULL ? "webgpu" : name;
+    if (adapter != NULL) options->webgpu = webgpu;
+}
+
 int mia__cli_check_device(const char *command, const char *name) {
-    if (name == NULL) return -1;
+    if (name == NULL || adapter_of(name) != NULL) return -1;
     char list[200] = "";
     size_t used = 0;
     const mia_backend_info *backend;
@@ -70,7 +86,6 @@ static bool go_on(void *user, double share) {
 static mia_status open_device_and_lm(const mia__cli_model_options *options, mia__cli_model *model,
                                      mia_error *error) {
     mia_device_options device = {
-        .backend = options->device,
         .threads = (uint32_t)options->threads,
         .max_bytes = options->max_bytes,
         .progress = go_on,
@@ -78,6 +93,8 @@ static mia_status open_device_and_lm(const mia__cli_model_options *options, mia_
         .trace_user = options->trace_user,
         .log = getenv("MIA_DEBUG") != NULL ? print_log : NULL,
     };
+    mia_webgpu_options webgpu;
+    mia__cli_choose_device(options->device, &device, &webgpu);
     mia_status status = mia_device_open(&device, &model->device, error);
     if (status != MIA_OK) return status;
     mia__cli_interrupt_cancels(model->device);

@@ -6,7 +6,7 @@
 #include "common.h"
 
 typedef struct mia__cli_model_options {
-    const char *device;                                     /* name of a backend; NULL: the default */
+    const char *device;                                     /* as --device takes it; NULL: the default */
     int64_t threads;                                        /* 0: one a processor */
     int64_t context;                                        /* 0: what the file gives */
     uint64_t max_bytes;                                     /* 0: no limit */
@@ -26,7 +26,10 @@ typedef struct mia__cli_model {
 #define MIA__CLI_DEVICE_OPTION(options)                                                                      \
     {                                                                                                        \
         "--device", MIA__CLI_STRING, &(options)->device, "NAME",                                             \
-            "what computes: cpu (the default) or another that mia devices lists", 0, 0                       \
+            "what computes: cpu (the default) or another that mia devices lists; webgpu:TEXT for the GPU "   \
+            "with TEXT in "                                                                                  \
+            "its name",                                                                                      \
+            0, 0                                                                                             \
     }
 #define MIA__CLI_THREADS_OPTION(options)                                                                     \
     {                                                                                                        \
@@ -43,6 +46,10 @@ typedef struct mia__cli_model {
 
 /* The backends that --device takes: those of the library that compute. NULL past the last. */
 const mia_backend_info *mia__cli_backend(size_t index);
+
+/* Puts backend and adapter of a device's name ("cpu", "webgpu", "webgpu:NVIDIA") into options, which refer to the other
+ * two as long as they are used. */
+void mia__cli_choose_device(const char *name, mia_device_options *options, mia_webgpu_options *webgpu);
 
 /* Checks the device's name; -1 when it is fine, else the exit code, the line printed. */
 int mia__cli_check_device(const char *command, const char *name);

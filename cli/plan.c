@@ -59,14 +59,14 @@ static mia_status plan_context(mia__cli_model *model, int64_t context, mia_lm_me
 }
 
 /* The largest context that fits, which the model is then open with. */
-static int fit_context(const plan_options *o, mia__cli_model *model, mia_lm_memory *memory) {
+static int fit_context(const plan_options *o, int64_t wanted, mia__cli_model *model, mia_lm_memory *memory) {
     mia_error error = {0};
-    int64_t fits = 0, most = mia_lm_describe(model->lm).context + 1; /* fits < what is wanted < most */
+    int64_t fits = 0, most = wanted + 1; /* fits < what is looked for < most */
     while (fits + 1 < most) {
         int64_t context = fits == 0 && most > 2 ? 1 : fits + (most - fits) / 2;
         mia_status status = plan_context(model, context, memory, &error);
-        if (status != MIA_OK && status != MIA_ERROR_OVER_LIMIT)
-            return mia__cli_fail("plan", "%s", error.message);
+        bool too_long = status == MIA_ERROR_OVER_LIMIT || (status == MIA_ERROR_UNSUPPORTED && context > 1);
+        if (status != MIA_OK && !too_long) return mia__cli_fail("plan", "%s", error.message);
         bool good = status == MIA_OK && memory->peak_bytes <= o->memory;
         if (!good && context == 1)
             return mia__cli_fail("plan", "a context of 1 token needs %" PRIu64 " bytes, more than %" PRIu64,
@@ -134,13 +134,16 @@ int mia__cli_plan(int argc, char **argv) {
         return mia__cli_misuse("plan", "--choose goes with --rows or -n");
     mia__cli_model model = {.device = NULL};
     code = mia__cli_open_weights("plan", o.path, &model);
+    int64_t wanted = o.model.context;
+    if (code < 0 && wanted == 0) wanted = mia__cli_trained_context(model.weights);
+    if (o.memory > 0 && wanted > 0) o.model.context = 1; /* a longer one may not even open */
     if (code < 0) code = mia__cli_open_model("plan", &o.model, &model);
     if (code >= 0) return code;
     mia_lm_memory memory = {0};
     mia_error error = {0};
     const mia_lm_choice choice = {.temperature = chooses ? (float)o.temperature : 0};
     if (o.memory > 0)
-        code = fit_context(&o, &model, &memory);
+        code = fit_context(&o, wanted > 0 ? wanted : mia_lm_describe(model.lm).context, &model, &memory);
     else if (mia_lm_plan(model.lm, o.rows, o.generated, chooses ? &choice : NULL, &memory, &error) != MIA_OK)
         code = mia__cli_fail("plan", "%s", error.message);
     if (code < 0 && o.json) code = print_json(&model, &memory);

@@ -17,12 +17,19 @@ static void mish_floats(void *user, const mia_attributes *attributes, float *out
     for (size_t i = 0; i < count; i++) out[i] = x[0][i] * tanhf(log1pf(expf(x[0][i])));
 }
 
+/* And for a GPU, in WGSL. */
+static const char mish_wgsl[] = "return x0 * tanh(max(x0, 0.0) + log(1.0 + exp(-abs(x0))));";
+
 int main(void) {
     mia_error error = {0};
     mia_device *device;
     mia_op mish;
-    const mia_op_description description = {
-        .name = "mish", .operands = 1, .number = mish_number, .floats = mish_floats, .bound = 4};
+    const mia_op_description description = {.name = "mish",
+                                            .operands = 1,
+                                            .number = mish_number,
+                                            .floats = mish_floats,
+                                            .wgsl = mish_wgsl,
+                                            .bound = 4};
     if (mia_device_open(NULL, &device, &error) != MIA_OK) return 1;
     if (mia_op_register(device, &description, &mish, &error) != MIA_OK) return 1;
 

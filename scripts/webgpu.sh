@@ -67,7 +67,7 @@ install_library() {
 
 install_dawn_node() {
     version=0.6.2
-    shim=$(cksum <"$tree/tests/dawn_node/dawn_node.c" | tr ' ' -)
+    shim=$(cat "$tree/tests/dawn_node/dawn_node.c" "$tree/src/backend/webgpu/abi.h" | cksum | tr ' ' -)
     there dawn_node "$version $shim" && return
     echo "webgpu: installing the newer Dawn for tests (webgpu $version)"
     mkdir -p "$data/dawn_node"

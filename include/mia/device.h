@@ -87,7 +87,8 @@ typedef struct mia_webgpu_options {
     bool default_limits; /* ask for no more than the specification's default limits */
     uint32_t without;    /* set of MIA_WEBGPU_ features to do without */
     /* A program's own instance and device (WGPUInstance, WGPUDevice; both or neither), which it keeps and closes after
-     * the Mia device; and how to find the functions of the library they come from, if it is none of the above. */
+     * the Mia device, and `procedure`, which finds the functions of the library that they come from. Its own callbacks
+     * may come inside Mia's calls, and must not use the Mia device. */
     void *instance, *device;
     void *(*procedure)(const char *name);
 } mia_webgpu_options;
@@ -138,7 +139,8 @@ typedef struct mia_device_options {
 MIA_API MIA_MUST_CHECK mia_status mia_device_open(const mia_device_options *options, mia_device **out,
                                                   mia_error *error);
 
-/* The same, completing later; *out is set when the ticket completes well. */
+/* The same, completing later; *out is set when the ticket completes well. Of options, what its texts and objects point to
+ * has to stay. On webgpu, natively, the poll that opens the library takes as long as that, some milliseconds or more. */
 MIA_API mia_ticket *mia_device_open_begin(const mia_device_options *options, mia_device **out);
 
 /* Cancels all work that is queued or under way, as mia_ticket_cancel does; later work runs as usual. Any thread, and

@@ -18,12 +18,14 @@ unsigned mia__debug_flags(void) {
     const char *text = getenv("MIA_DEBUG");
     unsigned flags = 0;
     while (text != NULL && *text != '\0') {
-        size_t length = strcspn(text, ",");
+        text += strspn(text, ", ");
+        size_t length = strcspn(text, ", ");
+        unsigned flag = length > 0 ? MIA__DEBUG_UNKNOWN : 0;
         for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
             if (length == strlen(words[i].name) && memcmp(text, words[i].name, length) == 0)
-                flags |= words[i].flag;
+                flag = words[i].flag;
+        flags |= flag;
         text += length;
-        if (*text == ',') text++;
     }
     return flags;
 }

@@ -80,9 +80,15 @@ static mia_device *new_device(const mia_device_options *options, mia_error *erro
     (void)pthread_cond_init(&device->changed, NULL);
     if (given.allocator != NULL) device->allocator = *given.allocator;
     device->options = given;
+    if (given.webgpu != NULL) { /* which is the caller's, and may go before the backend is opened */
+        device->webgpu_options = *given.webgpu;
+        device->options.webgpu = &device->webgpu_options;
+    }
     device->options.allocator = &device->allocator;
     device->type = type;
     device->debug = mia__debug_flags();
+    if ((device->debug & MIA__DEBUG_UNKNOWN) != 0)
+        mia__device_log(device, "MIA_DEBUG: the words are tape, plan, memory, time and check");
     device->free_first = device->free_last = MIA__NO_SLOT;
     device->no_memory.refs = 1;
     device->no_memory.status = MIA_ERROR_NO_MEMORY;

@@ -300,13 +300,15 @@ enum {
     MIA__DEBUG_MEMORY = 2,
     MIA__DEBUG_TAPE = 4,
     MIA__DEBUG_TIME = 8,
-    MIA__DEBUG_CHECK = 16
+    MIA__DEBUG_CHECK = 16,
+    MIA__DEBUG_UNKNOWN = 32 /* a word that is none of these */
 };
 unsigned mia__debug_flags(void); /* of the environment */
 
 struct mia_device {
     mia_allocator allocator;
-    mia_device_options options; /* strings owned */
+    mia_device_options options;        /* strings owned */
+    mia_webgpu_options webgpu_options; /* that of `options`, where it has one */
     const mia__backend_type *type;
     mia__backend *backend;
     unsigned debug;

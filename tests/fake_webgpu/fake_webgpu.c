@@ -572,6 +572,7 @@ EXPORT WGPUCommandBuffer wgpuCommandEncoderFinish(WGPUCommandEncoder encoder, co
 EXPORT void wgpuQueueSubmit(WGPUQueue queue, size_t count, const WGPUCommandBuffer *commands) {
     (void)of(queue);
     for (size_t i = 0; i < count; i++) (void)of(commands[i]);
+    fake.submits++;
     if (fake.break_submit) fail(WGPUErrorType_Validation, "fake: told to break this submit");
     fake.break_submit = false;
     if (++submits == fake.lose_at) {
@@ -602,6 +603,26 @@ EXPORT WGPUStatus wgpuDeviceGetAdapterInfo(WGPUDevice device, WGPUAdapterInfo *i
     return WGPUStatus_Success;
 }
 
+/* Of a program's own device, which no other code is told of. */
+EXPORT WGPUFuture wgpuDeviceGetLostFuture(WGPUDevice device) {
+    (void)of(device);
+#ifdef FAKE_NATIVE
+    abort();
+#endif
+    return (WGPUFuture){2};
+}
+
+EXPORT WGPUWaitStatus wgpuInstanceWaitAny(WGPUInstance instance, size_t count, WGPUFutureWaitInfo *futures,
+                                          uint64_t nanoseconds) {
+    (void)of(instance);
+#ifdef FAKE_NATIVE
+    abort();
+#endif
+    if (count != 1 || futures->future.id != 2 || nanoseconds != 0) fake.faults++;
+    futures->completed = lost;
+    return lost ? WGPUWaitStatus_Success : (WGPUWaitStatus)2;
+}
+
 /* --- by which the dialects are told apart ------------------------------------------------------------- */
 
 #define UNCALLED(name)                                                                                       \
@@ -622,4 +643,9 @@ UNCALLED(wgpuGetInstanceCapabilities)
 UNCALLED(wgpuDevicePoll)
 UNCALLED(wgpuGetInstanceFeatures)
 UNCALLED(wgpuInstanceHasWGSLLanguageFeature)
+
+EXPORT uint32_t wgpuGetVersion(void);
+EXPORT uint32_t wgpuGetVersion(void) {
+    return (fake.version == 0 ? 29 : fake.version) << 24;
+}
 #endif

@@ -21,6 +21,7 @@ typedef struct fake_state {
     uint32_t lose_at;           /* the device is lost with the n-th submit from 1; 0: never */
     bool silent_loss;           /* and what was under way is never heard of, as some libraries do */
     bool break_submit;          /* the next submit is a validation error */
+    uint32_t version;           /* of wgpu-native, in its first byte; 0: 29 */
     bool no_packed;             /* shaders with packed products are refused */
     uint32_t matrix_list[3][5]; /* component, result, m, n, k */
     uint32_t matrix_count;
@@ -31,7 +32,7 @@ typedef struct fake_state {
     uint32_t asked_features[8]; /* of the last device that was asked for */
     bool asked_limits;
     uint32_t toggles; /* chained structs of Dawn's toggles that came */
-    uint32_t async_pipelines, pipelines;
+    uint32_t async_pipelines, pipelines, submits;
 } fake_state;
 
 #endif

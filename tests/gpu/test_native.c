@@ -1,8 +1,10 @@
 /* The native GPU on a real library and driver: whatever this machine has, or what scripts/with_gpu.sh puts in place.
  * Skipped where nothing opens. */
 #include "../unit/support.h"
+#include "backend/webgpu/native.h"
 #include "support/gpu_calls.h"
 
+#include <dlfcn.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -336,24 +338,59 @@ static void test_wrong_call(void **state) {
 
 static void test_no_memory(void **state) {
     (void)state;
-    for (long n = 0; n < 2; n++) {
+    for (long n = 0; n < 3; n++) {
         gpu_end failed, end;
         test_allocator allocator;
         test_allocator_init(&allocator);
         allocator.fail_at = n;
         mia__gpu *gpu = gpu_open(type, NULL, &allocator.hook, &failed, &end);
-        assert_int_equal(gpu == NULL, n == 0);
+        assert_int_equal(gpu == NULL, n < 2);
         if (gpu == NULL) {
             assert_int_equal(end.status, MIA_ERROR_NO_MEMORY);
             continue;
         }
         end = (gpu_end){0};
-        type->submit(gpu, gpu_on_done, &end);
-        assert_int_equal(end.times, 1);
-        assert_int_equal(end.status, MIA_ERROR_NO_MEMORY);
+        type->submit(gpu, gpu_on_done, &end); /* what was gathered does not get lost for want of memory */
+        gpu_await(gpu, &end);
+        assert_int_equal(end.status, MIA_OK);
         type->close(gpu);
         assert_int_equal(allocator.live_bytes, 0);
     }
+}
+
+/* --- a program's own device ----------------------------------------------------------------------------- */
+
+static mia__native *programs; /* the GPU whose instance and device stand for a program's */
+
+static void *procedure(const char *name) {
+    return dlsym(programs->library.handle, name);
+}
+
+/* Its loss is told to the program alone; who works with it finds out. */
+static void test_own_device_lost(void **state) {
+    (void)state;
+    opened owner, test;
+    open_with(&owner, NULL);
+    programs = (mia__native *)owner.gpu;
+    const mia_webgpu_options options = {
+        .instance = programs->instance, .device = programs->device, .procedure = procedure};
+    open_with(&test, &options);
+    gpu_end before = {0}, after = {0}, again;
+    type->submit(test.gpu, gpu_on_done, &before);
+    gpu_await(test.gpu, &before);
+    assert_int_equal(before.status, MIA_OK);
+    programs->library.DeviceDestroy(programs->device);
+    type->poll(test.gpu, false);
+    type->submit(test.gpu, gpu_on_done, &after);
+    gpu_await(test.gpu, &after);
+    assert_int_equal(after.status, MIA_ERROR_DEVICE_LOST);
+    assert_int_equal(test.failed.status, MIA_ERROR_DEVICE_LOST);
+    assert_null(gpu_open(type, &options, NULL, &test.failed, &again));
+    assert_int_equal(again.status, MIA_ERROR_DEVICE_LOST);
+    test.failed.times = 0;
+    close_opened(&test);
+    owner.failed.times = 0;
+    close_opened(&owner);
 }
 
 /* A device closed with work under way: nobody is left without an answer. */
@@ -382,6 +419,7 @@ int main(void) {
         cmocka_unit_test(test_adapter_by_name),
         cmocka_unit_test(test_dispatches),
         cmocka_unit_test(test_copies),
+        cmocka_unit_test(test_own_device_lost),
         cmocka_unit_test(test_stamps),
         cmocka_unit_test_prestate(test_stamps, &untimed),
         cmocka_unit_test(test_much_at_once),

@@ -326,6 +326,13 @@ typedef struct WGPUFuture {
     uint64_t id;
 } WGPUFuture;
 
+typedef struct WGPUFutureWaitInfo {
+    WGPUFuture future;
+    WGPUBool completed;
+} WGPUFutureWaitInfo;
+
+typedef enum WGPUWaitStatus { WGPUWaitStatus_Success = 1 } WGPUWaitStatus;
+
 /* --- callbacks -------------------------------------------------------------------------------------- */
 
 typedef void (*WGPURequestAdapterCallback)(WGPURequestAdapterStatus status, WGPUAdapter adapter,
@@ -449,7 +456,9 @@ typedef struct WGPUDeviceDescriptor {
 #define MIA__WGPU_OPTIONAL(X)                                                                                \
     X(DeviceCreateComputePipelineAsync, WGPUFuture,                                                          \
       (WGPUDevice, const WGPUComputePipelineDescriptor *, WGPUCreateComputePipelineAsyncCallbackInfo))       \
-    X(DeviceGetAdapterInfo, WGPUStatus, (WGPUDevice, WGPUAdapterInfo *))
+    X(DeviceGetAdapterInfo, WGPUStatus, (WGPUDevice, WGPUAdapterInfo *))                                     \
+    X(DeviceGetLostFuture, WGPUFuture, (WGPUDevice))                                                         \
+    X(InstanceWaitAny, WGPUWaitStatus, (WGPUInstance, size_t, WGPUFutureWaitInfo *, uint64_t))
 
 #define MIA__WGPU_TYPE(name, result, parameters) typedef result(*WGPUProc##name) parameters;
 MIA__WGPU_REQUIRED(MIA__WGPU_TYPE)

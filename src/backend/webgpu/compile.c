@@ -52,10 +52,10 @@ static mia_status fail(const mia__kernel *k, mia_error *error) {
     if (k->why == NULL)
         return mia_error_set(error, MIA_ERROR_NO_MEMORY, "webgpu: no memory for the shaders of a plan");
     const mia__step *step = k->step;
-    const mia__op_row *row = mia__op_row_of(step->op, step->custom);
+    char name[160];
     return mia_error_set(
         error, MIA_ERROR_UNSUPPORTED, "webgpu: %s of %s cannot run: %s",
-        row != NULL ? row->info.name : "a fused step",
+        mia__step_name(k->plan, step, name, sizeof name),
         mia_dtype_describe(step->input_count > 0 ? step->inputs[0].dtype : step->output.dtype)->name, k->why);
 }
 

@@ -4,12 +4,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #ifndef MIA_NO_DLOPEN
 #include <dlfcn.h>
 #endif
 
-#define HOW_TO_GET_ONE "`make webgpu` installs one, docs/webgpu.md names others"
+#define LEAST_WGPU_NATIVE 29
+#define HOW_TO_GET_ONE    "`make webgpu` installs one, docs/webgpu.md names others"
 
 /* --- the system's loader -------------------------------------------------------------------------- */
 
@@ -88,7 +90,19 @@ static void tell_dialect(mia__webgpu_library *library, const source *from) {
     library->dawn_2025 = library->dawn && look_up(from, "wgpuGetInstanceCapabilities") != NULL &&
                          look_up(from, "wgpuGetInstanceFeatures") == NULL;
     library->wgpu_native = !library->dawn && look_up(from, "wgpuDevicePoll") != NULL;
-    if (library->wgpu_native) library->DeviceCreateComputePipelineAsync = NULL; /* aborts */
+    if (!library->wgpu_native) return;
+    library->DeviceCreateComputePipelineAsync = NULL; /* these abort */
+    library->DeviceGetLostFuture = NULL;
+    library->InstanceWaitAny = NULL;
+}
+
+/* wgpu-native says its version in bytes, 0x1D000000 for 29: before that its callbacks have other arguments. */
+static bool is_old(const mia__webgpu_library *library, const source *from) {
+    uint32_t (*version)(void);
+    void *address = library->wgpu_native ? look_up(from, "wgpuGetVersion") : NULL;
+    if (address == NULL) return false;
+    memcpy(&version, &address, sizeof version);
+    return version() >> 24 < LEAST_WGPU_NATIVE;
 }
 
 static mia_status use(mia__webgpu_library *library, const source *from, const char *name, mia_error *error) {
@@ -101,41 +115,48 @@ static mia_status use(mia__webgpu_library *library, const source *from, const ch
                              name, missing);
     }
     tell_dialect(library, from);
-    return MIA_OK;
+    if (!is_old(library, from)) return MIA_OK;
+    mia__webgpu_library_close(library);
+    return mia_error_set(error, MIA_ERROR_NOT_FOUND,
+                         "webgpu: %s is an older wgpu-native than %d, which has another webgpu.h", name,
+                         LEAST_WGPU_NATIVE);
 }
 
 static mia_status use_file(mia__webgpu_library *library, const char *path, mia_error *error) {
     source from = {.handle = open_file(path)};
-    if (from.handle == NULL)
-        return mia_error_set(error, MIA_ERROR_NOT_FOUND, "webgpu: %s does not load: %s", path, why());
-    return use(library, &from, path, error);
+    if (from.handle != NULL) return use(library, &from, path, error);
+    const char *reason = why();
+    size_t length = strlen(path);
+    if (strncmp(reason, path, length) == 0 && strncmp(reason + length, ": ", 2) == 0) reason += length + 2;
+    return mia_error_set(error, MIA_ERROR_NOT_FOUND, "webgpu: %s does not load: %s", path, reason);
 }
 
 /* --- where it is looked for ------------------------------------------------------------------------- */
 
 /* `make webgpu` installs into the user's data folder; an administrator may put the same into one of the system's (the
- * XDG base directory specification names both). Tries folder/mia/webgpu/libwebgpu_dawn.so. */
+ * XDG base directory specification names both). Tries folder/mia/webgpu/libwebgpu_dawn.so; the error is set when it is
+ * there and will not do. */
 static bool use_data_folder(mia__webgpu_library *library, const char *folder, size_t length,
-                            const char *below) {
+                            const char *below, mia_error *error) {
     char path[1024];
     int written =
         snprintf(path, sizeof path, "%.*s%s/mia/webgpu/libwebgpu_dawn.so", (int)length, folder, below);
     if (length == 0 || written < 0 || (size_t)written >= sizeof path) return false;
-    return use_file(library, path, NULL) == MIA_OK;
+    return use_file(library, path, access(path, F_OK) == 0 ? error : NULL) == MIA_OK;
 }
 
-static bool use_installed(mia__webgpu_library *library) {
+static bool use_installed(mia__webgpu_library *library, mia_error *error) {
     const char *data = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
     if (data != NULL && data[0] != '\0') {
-        if (use_data_folder(library, data, strlen(data), "")) return true;
-    } else if (home != NULL && use_data_folder(library, home, strlen(home), "/.local/share")) {
+        if (use_data_folder(library, data, strlen(data), "", error)) return true;
+    } else if (home != NULL && use_data_folder(library, home, strlen(home), "/.local/share", error)) {
         return true;
     }
     const char *folders = getenv("XDG_DATA_DIRS");
     if (folders == NULL || folders[0] == '\0') folders = "/usr/local/share:/usr/share";
     while (*folders != '\0') {
         size_t length = strcspn(folders, ":");
-        if (length < 1000 && use_data_folder(library, folders, length, "")) return true;
+        if (length < 1000 && use_data_folder(library, folders, length, "", error)) return true;
         folders += length + (folders[length] == ':');
     }
     return false;
@@ -150,9 +171,11 @@ mia_status mia__webgpu_library_open(mia__webgpu_library *library, const mia_webg
     if (options != NULL && options->library != NULL) return use_file(library, options->library, error);
     const char *named = getenv("MIA_WEBGPU_LIBRARY");
     if (named != NULL && named[0] != '\0') return use_file(library, named, error);
+    mia_error reason = {0};
     if (use_file(library, "libwebgpu_dawn.so", NULL) == MIA_OK) return MIA_OK;
     if (use_file(library, "libwgpu_native.so", NULL) == MIA_OK) return MIA_OK;
-    if (use_installed(library)) return MIA_OK;
+    if (use_installed(library, &reason)) return MIA_OK;
+    if (reason.status != MIA_OK) return mia_error_set(error, reason.status, "%s", reason.message);
     return mia_error_set(error, MIA_ERROR_NOT_FOUND,
                          "webgpu: no library with WebGPU's C functions was found: " HOW_TO_GET_ONE);
 }

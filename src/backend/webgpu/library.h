@@ -13,7 +13,7 @@ typedef struct mia__webgpu_library {
     bool stays; /* in memory until the process ends */
     bool dawn;  /* takes Dawn's toggles and extensions */
     /* Dawn before the feature numbers of the stable webgpu.h (mid 2025): known by having wgpuGetInstanceCapabilities
-     * and not yet wgpuGetInstanceFeatures. Its QueueWorkDone callback has no message. */
+     * and not yet wgpuGetInstanceFeatures. */
     bool dawn_2025;
     bool wgpu_native; /* aborts in functions it does not implement; exports them all the same */
 #define MIA__WGPU_MEMBER(function, result, parameters) WGPUProc##function function;

@@ -116,9 +116,8 @@ static mia_status open_adapter(mia__native *gpu, const mia_webgpu_options *optio
 static mia_status open_own(mia__native *gpu, const mia_webgpu_options *options, mia_error *error) {
     mia__gpu_info offered = {0};
     gpu->own = true;
-    gpu->instance = mia__native_instance(&gpu->library);
-    if (gpu->instance == NULL)
-        return mia_error_set(error, MIA_ERROR_UNSUPPORTED, "webgpu: %s makes no instance", gpu->library.name);
+    gpu->instance = mia__native_instance(&gpu->library, error);
+    if (gpu->instance == NULL) return MIA_ERROR_UNSUPPORTED;
     mia_status status = open_adapter(gpu, options, &offered, error);
     if (status == MIA_OK) status = open_device(gpu, &offered, options, error);
     return status;
@@ -176,11 +175,17 @@ static mia_status open_gpu(mia__native *gpu, const mia_webgpu_options *options, 
     if ((options->instance == NULL) != (options->device == NULL))
         return mia_error_set(error, MIA_ERROR_INVALID_ARGUMENT,
                              "webgpu: a program's own device comes with its instance, both or neither");
+    if (options->device != NULL && options->procedure == NULL)
+        return mia_error_set(
+            error, MIA_ERROR_INVALID_ARGUMENT,
+            "webgpu: a program's own device comes with `procedure`, the functions of its library");
     mia_status status = mia__webgpu_library_open(&gpu->library, options, error);
     if (status != MIA_OK) return status;
     if (options->device != NULL) {
         gpu->instance = options->instance;
         gpu->device = options->device;
+        mia__native_look_for_loss(gpu);
+        if (gpu->lost) return mia_error_set(error, MIA_ERROR_DEVICE_LOST, "webgpu: %s", gpu->failure_message);
     } else {
         status = open_own(gpu, options, error);
         if (status != MIA_OK) return status;
@@ -192,21 +197,18 @@ static mia_status open_gpu(mia__native *gpu, const mia_webgpu_options *options, 
     return MIA_OK;
 }
 
-/* The library's callbacks must have come before their tasks go: of our own device they come while it is released, of a
- * program's when the GPU is done. */
-static void await_tasks(mia__native *gpu) {
-    for (mia__native_task *task = gpu->oldest; task != NULL; task = gpu->oldest) {
-        if (task->awaited == 0) return;
-        mia__native_poll(&gpu->base, true);
-    }
-}
-
 /* Whether the library has yet to call back. */
 static bool owes(const mia__native *gpu) {
     if (gpu->loss_awaited) return true;
     for (const mia__native_task *task = gpu->oldest; task != NULL; task = task->next)
         if (task->awaited > 0) return true;
     return false;
+}
+
+/* The library's callbacks must have come before their tasks go: of our own device they come while it is released, of a
+ * program's when the GPU is done. */
+static void await_tasks(mia__native *gpu) {
+    for (int looks = 0; owes(gpu) && !(gpu->lost && looks > 100); looks++) mia__native_poll(&gpu->base, true);
 }
 
 /* Whether the instance may be kept: not with callbacks to come, nor where the next device had better look anew for what
@@ -248,7 +250,10 @@ static void open_native(const mia__gpu_request *request, mia__gpu **out, mia__gp
     static const mia_webgpu_options defaults = {0};
     *out = NULL;
     mia__native *gpu = mia_allocate_zeroed(request->allocator, 1, sizeof *gpu);
-    if (gpu == NULL) {
+    mia__native_task *spare = mia_allocate_zeroed(request->allocator, 1, sizeof *spare);
+    if (gpu == NULL || spare == NULL) {
+        mia_release(request->allocator, gpu, sizeof *gpu);
+        mia_release(request->allocator, spare, sizeof *spare);
         done(user, MIA_ERROR_NO_MEMORY, "webgpu: no memory to open a device");
         return;
     }
@@ -256,6 +261,7 @@ static void open_native(const mia__gpu_request *request, mia__gpu **out, mia__gp
     if (request->allocator != NULL) gpu->allocator = *request->allocator;
     gpu->failed = request->failed;
     gpu->user = request->user;
+    gpu->spare = spare;
     mia_error error = {0};
     mia_status status = open_gpu(gpu, request->options != NULL ? request->options : &defaults, &error);
     if (status != MIA_OK) {

@@ -31,9 +31,11 @@ typedef struct mia__native {
     WGPUBuffer resolved;
 
     mia__native_task *oldest, *newest;
-    bool found;        /* an adapter, with the instance of our own */
+    mia__native_task *spare; /* for when there is no memory: what was gathered must not get lost */
+    bool found;              /* an adapter, with the instance of our own */
     bool loss_awaited; /* our device's callback for its loss, which also comes at its end, has yet to come */
     bool lost;
+    bool unsent; /* something was written since the last submit */
     bool closing;
     mia_status failure; /* what `failed` has yet to be told; OK: nothing */
     char failure_message[500];
@@ -54,6 +56,7 @@ struct mia__native_task {
     mia__native_kind kind;
     uint32_t awaited; /* callbacks of the library that have yet to come */
     bool told;        /* the caller knows how it ended; it stays until `awaited` is 0 */
+    bool telling;     /* the caller is being told */
     mia_status status;
     char message[500]; /* empty: none */
     union {
@@ -75,6 +78,9 @@ void mia__native_poll(mia__gpu *gpu, bool block);
 /* Tells those who still wait, and frees every task: the library will call nobody any more. */
 void mia__native_end_tasks(mia__native *gpu);
 
+/* Notices that a program's own device is lost, of which only the program is told. */
+void mia__native_look_for_loss(mia__native *gpu);
+
 /* Something failed that no task stands for: `failed` is told at the next poll. */
 void mia__native_failure(mia__native *gpu, mia_status status, WGPUStringView message);
 
@@ -86,14 +92,15 @@ void mia__native_await(const mia__webgpu_library *library, WGPUInstance instance
 /* Ends an error scope. OK, or the error, with its message. */
 mia_status mia__native_pop_scope(mia__native *gpu, char *message, size_t bytes);
 
-/* A view as text, cut where the room ends, without line breaks at its end. */
+/* A view as text of one line, cut where the room ends. */
 void mia__native_text(WGPUStringView view, char *into, size_t bytes);
 WGPUStringView mia__native_view(const char *text);
 
 /* --- instances: native_instances.c ------------------------------------------------------------------ */
 
-/* One that nobody else has: kept, or new. NULL when the library makes none. */
-WGPUInstance mia__native_instance(const mia__webgpu_library *library);
+/* One that nobody else has: kept, or new. NULL with the error set: UNSUPPORTED when the library makes none, and in a child
+ * process of one that had an instance, since the threads of drivers stay with the parent. */
+WGPUInstance mia__native_instance(const mia__webgpu_library *library, mia_error *error);
 /* Keeps it for the next who wants one. The library must have called back for all that was begun with it. */
 void mia__native_keep_instance(const mia__webgpu_library *library, WGPUInstance instance);
 /* Releases those that are kept, for tests. */

@@ -187,8 +187,10 @@ uint32_t mia__native_adapters(const mia__webgpu_library *library, WGPUInstance i
 }
 
 mia_status mia__native_no_adapter(const mia__webgpu_library *library, mia_error *error) {
-    return mia_error_set(error, MIA_ERROR_NOT_FOUND,
-                         "webgpu: %s finds no adapter: a GPU needs its Vulkan driver and the loader (Debian: "
-                         "libvulkan1); `make webgpu` installs drivers that compute on the CPU",
-                         library->name);
+    return mia_error_set(
+        error, MIA_ERROR_NOT_FOUND,
+        "webgpu: %s finds no adapter: a GPU needs its Vulkan driver and the loader (Debian: "
+        "libvulkan1); drivers that compute on the CPU, which `make webgpu` installs for tests, are "
+        "used where VK_ICD_FILENAMES names them (docs/webgpu.md)",
+        library->name);
 }

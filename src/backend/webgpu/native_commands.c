@@ -157,7 +157,11 @@ void mia__native_submit(mia__gpu *base, mia__gpu_done done, void *user) {
             send(gpu);
         else
             send_watched(gpu, task);
+    } else if (
+        gpu->unsent) { /* wgpu-native begins what is written, and lets go of its memory, with a submit */
+        gpu->library.QueueSubmit(gpu->queue, 0, NULL);
     }
+    gpu->unsent = false;
     if (task == NULL) return;
     task->awaited++;
     (void)gpu->library.QueueOnSubmittedWorkDone(

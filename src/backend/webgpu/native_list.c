@@ -39,7 +39,7 @@ mia_status mia_webgpu_adapters(const mia_webgpu_options *options, mia_webgpu_ada
     *count = 0;
     mia_status status = mia__webgpu_library_open(&library, options, error);
     if (status != MIA_OK) return status;
-    WGPUInstance instance = mia__native_instance(&library);
+    WGPUInstance instance = mia__native_instance(&library, error);
     if (instance != NULL) {
         *count = mia__native_adapters(&library, instance, found);
         for (size_t i = 0; i < *count; i++) library.AdapterRelease(found[i].adapter);
@@ -48,7 +48,10 @@ mia_status mia_webgpu_adapters(const mia_webgpu_options *options, mia_webgpu_ada
         else
             library.InstanceRelease(instance);
     }
-    if (*count == 0) status = mia__native_no_adapter(&library, error);
+    if (instance == NULL)
+        status = MIA_ERROR_UNSUPPORTED;
+    else if (*count == 0)
+        status = mia__native_no_adapter(&library, error);
     for (size_t i = 0; i < *count && i < capacity; i++) {
         mia__gpu_info info = as_device(options, &found[i].info);
         fill(&info, &adapters[i]);

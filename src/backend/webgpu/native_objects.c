@@ -57,6 +57,7 @@ void mia__native_write(mia__gpu *base, mia__gpu_buffer *buffer, uint64_t offset,
                        size_t bytes) {
     mia__native *gpu = (mia__native *)base;
     if (gpu->lost || bytes == 0) return;
+    gpu->unsent = true;
     gpu->library.QueueWriteBuffer(gpu->queue, of(buffer), offset, from, bytes);
 }
 

@@ -9,9 +9,17 @@
 void mia__native_text(WGPUStringView view, char *into, size_t bytes) {
     size_t length = view.data == NULL ? 0 : view.length == SIZE_MAX ? strlen(view.data) : view.length;
     if (length >= bytes) length = bytes - 1;
-    if (view.data != NULL && length > 0) memcpy(into, view.data, length);
-    while (length > 0 && (into[length - 1] == '\n' || into[length - 1] == ' ')) length--;
-    into[length] = '\0';
+    size_t end = 0;
+    for (size_t i = 0; i < length; i++) { /* a run of blanks and line breaks is one blank */
+        bool blank =
+            view.data[i] == '\n' || view.data[i] == '\r' || view.data[i] == '\t' || view.data[i] == ' ';
+        if (!blank)
+            into[end++] = view.data[i];
+        else if (end > 0 && into[end - 1] != ' ')
+            into[end++] = ' ';
+    }
+    while (end > 0 && into[end - 1] == ' ') end--;
+    into[end] = '\0';
 }
 
 WGPUStringView mia__native_view(const char *text) {
@@ -22,7 +30,10 @@ WGPUStringView mia__native_view(const char *text) {
 
 mia__native_task *mia__native_begin(mia__native *gpu, mia__native_kind kind, void *user) {
     mia__native_task *task = mia_allocate_zeroed(&gpu->allocator, 1, sizeof *task);
+    if (task == NULL) task = gpu->spare;
     if (task == NULL) return NULL;
+    if (task == gpu->spare) gpu->spare = NULL;
+    mia__native_look_for_loss(gpu);
     task->gpu = gpu;
     task->kind = kind;
     task->user = user;
@@ -47,7 +58,12 @@ static void free_task(mia__native_task *task) {
         task->next->previous = task->previous;
     else
         gpu->newest = task->previous;
-    mia_release(&gpu->allocator, task, sizeof *task);
+    if (gpu->spare == NULL && !gpu->closing) {
+        *task = (mia__native_task){0};
+        gpu->spare = task;
+    } else {
+        mia_release(&gpu->allocator, task, sizeof *task);
+    }
 }
 
 void mia__native_came(mia__native_task *task, mia_status status, WGPUStringView message) {
@@ -56,7 +72,8 @@ void mia__native_came(mia__native_task *task, mia_status status, WGPUStringView 
         task->status = status;
         mia__native_text(message, task->message, sizeof task->message);
     }
-    if (task->told && task->awaited == 0) free_task(task); /* a lost device's, which ended long ago */
+    /* a lost device's, which ended long ago */
+    if (task->told && !task->telling && task->awaited == 0) free_task(task);
 }
 
 /* --- telling ------------------------------------------------------------------------------------------ */
@@ -64,6 +81,7 @@ void mia__native_came(mia__native_task *task, mia_status status, WGPUStringView 
 /* Calls the caller's callback, which may do anything but close the GPU. */
 static void tell(mia__native_task *task) {
     mia__native *gpu = task->gpu;
+    if (task->status != MIA_OK) mia__native_look_for_loss(gpu);
     if (task->status != MIA_OK && gpu->lost) task->status = MIA_ERROR_DEVICE_LOST;
     mia_status status = task->status;
     const char *message = status == MIA_OK ? NULL : task->message;
@@ -120,8 +138,9 @@ static bool tell_all(mia__native *gpu) {
     }
     for (mia__native_task *task; (task = next_to_tell(gpu)) != NULL; told = true) {
         if (task->awaited > 0 && task->status == MIA_OK) task->status = MIA_ERROR_DEVICE_LOST;
-        task->told = true;
+        task->told = task->telling = true;
         tell(task);
+        task->telling = false;
         if (task->awaited == 0) free_task(task);
     }
     return told;
@@ -135,6 +154,16 @@ void mia__native_failure(mia__native *gpu, mia_status status, WGPUStringView mes
     mia__native_text(message, gpu->failure_message, sizeof gpu->failure_message);
 }
 
+void mia__native_look_for_loss(mia__native *gpu) {
+    const mia__webgpu_library *library = &gpu->library;
+    if (gpu->own || gpu->lost || library->DeviceGetLostFuture == NULL || library->InstanceWaitAny == NULL)
+        return;
+    WGPUFutureWaitInfo loss = {.future = library->DeviceGetLostFuture(gpu->device)};
+    if (loss.future.id != 0 &&
+        library->InstanceWaitAny(gpu->instance, 1, &loss, 0) == WGPUWaitStatus_Success && loss.completed != 0)
+        mia__native_failure(gpu, MIA_ERROR_DEVICE_LOST, mia__native_view("the program's device is lost"));
+}
+
 void mia__native_end_tasks(mia__native *gpu) {
     for (mia__native_task *task = gpu->oldest; task != NULL; task = task->next) {
         task->awaited = 0;
@@ -142,6 +171,8 @@ void mia__native_end_tasks(mia__native *gpu) {
     }
     (void)tell_all(gpu);
     while (gpu->oldest != NULL) free_task(gpu->oldest); /* told before the end came */
+    mia_release(&gpu->allocator, gpu->spare, sizeof *gpu->spare);
+    gpu->spare = NULL;
 }
 
 /* --- waiting ------------------------------------------------------------------------------------------ */

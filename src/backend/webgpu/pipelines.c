@@ -4,16 +4,43 @@
 #include <stdio.h>
 #include <string.h>
 
+/* That are being made at a time: they keep a library's threads busy, and a device that is closed waits for no more. */
+#define MOST_BEGUN 16
+
+static void begin_some(mia__webgpu *webgpu);
+
 static void made(void *user, mia__gpu_pipeline *gpu, mia_status status, const char *message) {
     mia__webgpu_pipeline *pipeline = user;
     pipeline->owner->heard++;
+    pipeline->owner->pipelines_begun--;
     pipeline->gpu = gpu;
     pipeline->status = status;
     pipeline->pending = false;
     if (status != MIA_OK)
-        (void)snprintf(pipeline->message, sizeof pipeline->message,
-                       "webgpu: the library refuses a shader: %s",
+        (void)snprintf(pipeline->message, sizeof pipeline->message, "webgpu: the library %s: %s",
+                       status == MIA_ERROR_UNSUPPORTED ? "refuses a shader" : "made no pipeline",
                        message != NULL ? message : mia_status_sentence(status));
+    begin_some(pipeline->owner);
+}
+
+static void begin(mia__webgpu_pipeline *pipeline) {
+    mia__webgpu *webgpu = pipeline->owner;
+    mia__gpu_shader shader = {.label = pipeline->label,
+                              .wgsl = pipeline->key + pipeline->binding_count + 1,
+                              .binding_count = pipeline->binding_count};
+    for (uint32_t b = 0; b < shader.binding_count; b++)
+        shader.access[b] = (mia__gpu_access)(pipeline->key[b] - '0');
+    webgpu->pipelines_begun++;
+    webgpu->gpu->type->pipeline(webgpu->gpu, &shader, made, pipeline);
+}
+
+/* The next ones, as far as there is room. One may end inside the call that begins it. */
+static void begin_some(mia__webgpu *webgpu) {
+    if (webgpu->asking) return;
+    webgpu->asking = true;
+    while (webgpu->pipelines_asked < webgpu->pipeline_count && webgpu->pipelines_begun < MOST_BEGUN)
+        begin(webgpu->pipelines[webgpu->pipelines_asked++]);
+    webgpu->asking = false;
 }
 
 /* The key: how each buffer is reached, and the text. */
@@ -29,7 +56,8 @@ static char *make_key(const mia__webgpu *webgpu, const mia__gpu_shader *shader, 
 }
 
 /* Takes the key over. */
-static mia__webgpu_pipeline *add(mia__webgpu *webgpu, char *key, size_t bytes) {
+static mia__webgpu_pipeline *add(mia__webgpu *webgpu, const mia__gpu_shader *shader, char *key,
+                                 size_t bytes) {
     if (webgpu->pipeline_count == webgpu->pipeline_capacity) {
         size_t wanted = webgpu->pipeline_capacity == 0 ? 64 : webgpu->pipeline_capacity * 2;
         void *grown = mia_reallocate_array(webgpu->allocator, webgpu->pipelines, webgpu->pipeline_capacity,
@@ -45,7 +73,12 @@ static mia__webgpu_pipeline *add(mia__webgpu *webgpu, char *key, size_t bytes) {
         mia_release(webgpu->allocator, pipeline, sizeof *pipeline);
         return NULL;
     }
-    *pipeline = (mia__webgpu_pipeline){.owner = webgpu, .key = key, .key_bytes = bytes, .pending = true};
+    *pipeline = (mia__webgpu_pipeline){.owner = webgpu,
+                                       .key = key,
+                                       .key_bytes = bytes,
+                                       .binding_count = shader->binding_count,
+                                       .label = shader->label,
+                                       .pending = true};
     return webgpu->pipelines[webgpu->pipeline_count++] = pipeline;
 }
 
@@ -55,17 +88,27 @@ mia__webgpu_pipeline *mia__webgpu_pipeline_get(mia__webgpu *webgpu, const mia__g
     if (key == NULL) return NULL;
     if (mia__hash_find(&webgpu->pipeline_index, key, bytes, &index)) {
         mia_release(webgpu->allocator, key, bytes);
-        return webgpu->pipelines[index];
+        mia__webgpu_pipeline *known = webgpu->pipelines[index];
+        if (!known->pending && known->status == MIA_ERROR_NO_MEMORY) { /* by now there may be some */
+            known->pending = true;
+            begin(known);
+        }
+        return known;
     }
-    mia__webgpu_pipeline *pipeline = add(webgpu, key, bytes);
+    mia__webgpu_pipeline *pipeline = add(webgpu, shader, key, bytes);
     if (pipeline == NULL)
         mia_release(webgpu->allocator, key, bytes);
     else
-        webgpu->gpu->type->pipeline(webgpu->gpu, shader, made, pipeline);
+        begin_some(webgpu);
     return pipeline;
 }
 
 void mia__webgpu_pipelines_release(mia__webgpu *webgpu) {
+    for (; webgpu->pipeline_count > webgpu->pipelines_asked; webgpu->pipeline_count--) {
+        mia__webgpu_pipeline *last = webgpu->pipelines[webgpu->pipeline_count - 1];
+        mia_release(webgpu->allocator, last->key, last->key_bytes);
+        mia_release(webgpu->allocator, last, sizeof *last);
+    }
     for (size_t i = 0; i < webgpu->pipeline_count; i++) {
         mia__webgpu_pipeline *pipeline = webgpu->pipelines[i];
         while (pipeline->pending && mia__webgpu_wait(webgpu)) continue;

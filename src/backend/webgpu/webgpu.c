@@ -35,8 +35,10 @@ static void failed(void *user, mia_status status, const char *message) {
     webgpu->heard++;
     if (webgpu->failure != MIA_OK) return;
     webgpu->failure = status;
-    (void)snprintf(webgpu->failure_message, sizeof webgpu->failure_message, "webgpu: %s",
-                   message != NULL ? message : mia_status_sentence(status));
+    if (message == NULL) message = mia_status_sentence(status);
+    bool named = strncmp(message, "webgpu: ", 8) == 0; /* the library's own texts do not say whose they are */
+    (void)snprintf(webgpu->failure_message, sizeof webgpu->failure_message, "%s%s",
+                   named ? "" : "webgpu: ", message);
 }
 
 mia_status mia__webgpu_check(const mia__webgpu *webgpu, mia_error *error) {

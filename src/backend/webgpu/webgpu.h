@@ -38,8 +38,10 @@ typedef struct mia__webgpu_pipeline {
     struct mia__webgpu *owner;
     char *key; /* access of each binding, a letter each, then the text */
     size_t key_bytes;
+    uint32_t binding_count;
+    const char *label;
     mia__gpu_pipeline *gpu;
-    bool pending;
+    bool pending; /* it is being made, or will be */
     mia_status status;
     char message[600];
 } mia__webgpu_pipeline;
@@ -126,6 +128,9 @@ typedef struct mia__webgpu {
 
     mia__webgpu_pipeline **pipelines;
     size_t pipeline_count, pipeline_capacity;
+    size_t pipelines_asked;   /* of those, in their order, whose making has begun */
+    uint32_t pipelines_begun; /* and not ended */
+    bool asking;
     mia__hash_map pipeline_index;
 
     mia__webgpu_work *oldest, *newest;
