@@ -180,6 +180,8 @@ static void compare(session *s, const program *p, const tested *t, const result 
         compare_numbers(s, p, t, want, got);
     else if (memcmp(got->bytes, want->bytes, want->size) != 0)
         report(s, p, t, "other bytes than the reference");
+    else
+        s->numbers += elements_of(&want->shape);
 }
 
 /* Runs a program on every device. The first of each instruction set is compared with the reference, those
