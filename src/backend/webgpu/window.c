@@ -3,6 +3,7 @@
 #include "backend/window.h"
 
 #include "backend/webgpu/families.h"
+#include "backend/webgpu/math.h"
 #include "backend/webgpu/reduce.h"
 #include "backend/webgpu/window.h"
 
@@ -113,24 +114,29 @@ static void put_pool(mia__kernel *k, bool greatest, bool counts_padding) {
     mia__kernel_lowered(k);
     mia__kernel_put(
         k,
-        "fn mean(sum: f32, low: f32, count: f32) -> f32 {\n" /* a sum may leave the range, and its mean not */
-        "    if ((bitcast<u32>(sum) & 0x7f800000u) == 0x7f800000u) { return low / count * 0x1p32f; }\n"
-        "    return sum / count;\n}\n");
+        "fn mean(sum: vec2<f32>, low: f32, count: f32) -> f32 {\n" /* a sum may leave the range, and its mean not */
+        "    if ((bitcast<u32>(sum.x) & 0x7f800000u) == 0x7f800000u) { return low / count * 0x1p32f; }\n"
+        "    return (sum.x + sum.y) / count;\n}\n");
+    if (!greatest) mia__kernel_math(k, "m_sum");
     mia__kernel_add(k, "fn value(i: u32) -> f32 {\n%s    let first = x_at(behind);\n", coordinates);
-    mia__kernel_put(k, "    var all = 0.0;\n    var count = 0u;\n    var odd = false;\n    var low = 0.0;\n"
+    mia__kernel_add(k, "    var all = %s;\n",
+                    greatest ? "0.0" : "vec2<f32>()"); /* a sum, and what it has lost */
+    mia__kernel_put(k, "    var count = 0u;\n    var odd = false;\n    var low = 0.0;\n"
                        "    for (var j = 0u; j < p.down_size; j++) {\n"
                        "        let y = down_at(down, j);\n"
                        "        if (!down_inside(y)) { continue; }\n"
-                       "        var sum = 0.0;\n"
                        "        for (var n = 0u; n < p.across_size; n++) {\n"
                        "            let z = across_at(across, n);\n"
                        "            if (!across_inside(z)) { continue; }\n"
                        "            let v = x_get(first + u32(y) * p.down_step + u32(z) * p.across_step);\n");
     mia__kernel_put(
-        k, greatest ? "            if ((bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u) { odd = true; }\n"
-                      "            all = select(max(all, v), v, count == 0u);\n"
-                    : "            sum += v;\n            low += lowered(v, 32u);\n");
-    mia__kernel_add(k, "            count++;\n        }\n%s    }\n", greatest ? "" : "        all += sum;\n");
+        k,
+        greatest
+            ? "            if ((bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u) { odd = true; }\n"
+              "            all = select(max(all, v), v, count == 0u);\n"
+            : "            let sum = m_sum(all.x, v);\n            all = vec2<f32>(sum.x, all.y + sum.y);\n"
+              "            low += lowered(v, 32u);\n");
+    mia__kernel_put(k, "            count++;\n        }\n    }\n");
     if (greatest)
         mia__kernel_put(k, "    let bits = select(bitcast<u32>(all), p.nothing_is, count == 0u);\n"
                            "    return bitcast<f32>(select(bits, 0x7fc00000u, odd));\n}\n");
