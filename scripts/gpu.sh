@@ -87,14 +87,16 @@ fi
 # --- building ----------------------------------------------------------------------------------------------------------
 
 # By hand, since building all tests needs Python, pkg-config and a C++ compiler.
-build_conformance() {
-    ${CC:-cc} -O1 -std=gnu11 -D_GNU_SOURCE -I"$tree/include" -I"$tree/src" -I"$tree/tests" "$tree/tests/ops/test_conformance.c" \
-        "$build/libmia.a" -lcmocka -lm -lpthread -o "$build/conformance" 2>"$results/build_conformance.txt" || {
-        head -n 5 "$results/build_conformance.txt"
-        echo "the conformance test cannot be built: it needs cmocka (libcmocka-dev and libcmocka0, --debs)"
+build_test() { # build_test NAME SOURCE
+    ${CC:-cc} -O1 -std=gnu11 -D_GNU_SOURCE -I"$tree/include" -I"$tree/src" -I"$tree/tests" "$tree/tests/$2" \
+        "$build/libmia.a" -lcmocka -lm -lpthread -o "$build/$1" 2>"$results/build_$1.txt" || {
+        head -n 5 "$results/build_$1.txt"
+        echo "the test $1 cannot be built: it needs cmocka (libcmocka-dev and libcmocka0, --debs)"
         return 1
     }
 }
+# Shapes that the conformance test has no time for.
+shapes='blocks rows wide'
 
 if [ -n "$do_build" ]; then
     part build
@@ -138,7 +140,15 @@ conformance() {
 
 if [ -n "$do_conformance" ]; then
     part conformance
-    { { [ -z "$do_build" ] && [ -x "$build/conformance" ]; } || build_conformance; } && conformance || failed="$failed conformance"
+    { { [ -z "$do_build" ] && [ -x "$build/conformance" ]; } || build_test conformance ops/test_conformance.c; } &&
+        conformance || failed="$failed conformance"
+    for name in $shapes; do
+        { { [ -z "$do_build" ] && [ -x "$build/$name" ]; } || build_test "$name" "gpu/test_$name.c"; } &&
+            "$build/$name" >"$results/$name.txt" 2>&1 && echo "$name: all pass" || {
+            grep -A 2 -E '^seed|ERROR' "$results/$name.txt" | head -n 12
+            failed="$failed $name"
+        }
+    done
 fi
 
 # --- numbers -----------------------------------------------------------------------------------------------------------

@@ -315,8 +315,8 @@ static bool append_pieces(mia__kernel *k, mia__webgpu_dispatch dispatch, uint64_
     const uint64_t size = MIA__KERNEL_INVOCATIONS, groups = (count + size - 1) / size;
     double wanted = ceil(dispatch.nanoseconds * k->webgpu->speed / MIA__WEBGPU_PIECE_NANOSECONDS);
     uint64_t pieces = wanted < 1 ? 1 : wanted > MOST_PIECES ? MOST_PIECES : (uint64_t)wanted;
-    uint64_t each = (groups + pieces - 1) / pieces;
-    dispatch.nanoseconds /= (double)((groups + each - 1) / each);
+    uint64_t each = (groups + pieces - 1) / pieces, used = (groups + each - 1) / each;
+    dispatch.nanoseconds /= (double)used;
     for (uint64_t group = 0; group < groups; group += each) {
         uint64_t last = group + each < groups ? (group + each) * size : count;
         k->values[from] = (uint32_t)(group * size);

@@ -7,14 +7,14 @@
 /* --- texts -------------------------------------------------------------------------------------------- */
 
 void mia__native_text(WGPUStringView view, char *into, size_t bytes) {
-    size_t length = view.data == NULL ? 0 : view.length == SIZE_MAX ? strlen(view.data) : view.length;
+    const char *from = view.data != NULL ? view.data : "";
+    size_t length = view.data == NULL || view.length == SIZE_MAX ? strlen(from) : view.length;
     if (length >= bytes) length = bytes - 1;
     size_t end = 0;
     for (size_t i = 0; i < length; i++) { /* a run of blanks and line breaks is one blank */
-        bool blank =
-            view.data[i] == '\n' || view.data[i] == '\r' || view.data[i] == '\t' || view.data[i] == ' ';
+        bool blank = from[i] == '\n' || from[i] == '\r' || from[i] == '\t' || from[i] == ' ';
         if (!blank)
-            into[end++] = view.data[i];
+            into[end++] = from[i];
         else if (end > 0 && into[end - 1] != ' ')
             into[end++] = ' ';
     }
