@@ -71,8 +71,8 @@ static double measure_gpu(mia_device *device, mia_error *error) {
     mia_status status = MIA_OK;
     int copies = 1;
     double seconds = 0;
-    for (int round = 0; status == MIA_OK && round < 3;
-         round++) { /* the kernel is made, one is timed, then many */
+    /* the kernel is made, one copy is timed, then many */
+    for (int round = 0; status == MIA_OK && round < 3; round++) {
         double began = mia__cli_seconds();
         for (int i = 1; status == MIA_OK && i <= copies; i++) {
             mia_tensor_f32 y = mia_neg(mia_ref(x));

@@ -26,9 +26,8 @@ typedef struct mia__cli_model {
 #define MIA__CLI_DEVICE_OPTION(options)                                                                      \
     {                                                                                                        \
         "--device", MIA__CLI_STRING, &(options)->device, "NAME",                                             \
-            "what computes: cpu (the default) or another that mia devices lists; webgpu:TEXT for the GPU "   \
-            "with TEXT in "                                                                                  \
-            "its name",                                                                                      \
+            "what computes: cpu (the default) or another that mia devices lists; "                           \
+            "webgpu:TEXT is the GPU with TEXT in its name",                                                  \
             0, 0                                                                                             \
     }
 #define MIA__CLI_THREADS_OPTION(options)                                                                     \

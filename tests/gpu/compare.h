@@ -21,7 +21,6 @@ enum { MOST = 1 << 20 };
 
 static uint64_t seed;
 static float numbers[4][MOST];
-static mia_device *cpu, *gpus[2];
 
 static mia_tensor upload(mia_device *device, mia_shape shape, uint32_t operand) {
     return mia_tensor_upload(device, MIA_f32, shape, numbers[operand], NULL, 0);
@@ -36,7 +35,7 @@ static mia_tensor constant(mia_device *device, mia_dtype dtype, mia_shape shape)
     void *data = malloc(bytes);
     mia_error error = {0};
     assert_non_null(data);
-    mia_tensor made = mia_op_convert(upload(cpu, shape, 0), dtype, NULL, 0);
+    mia_tensor made = mia_op_convert(upload(devices[CPU], shape, 0), dtype, NULL, 0);
     if (mia_tensor_read(made, data, bytes, &error, NULL, 0) != MIA_OK) fail_msg("%s", error.message);
     mia_tensor w = mia_tensor_constant(device, dtype, shape, data, NULL, 0);
     free(data);
@@ -113,9 +112,9 @@ static void *read_value(mia_tensor t, size_t *count, mia_dtype *dtype) {
 static void compare(const char *name, size_t number, recorder record, const void *what, double bound) {
     size_t count, got_count;
     mia_dtype dtype, got_dtype;
-    void *want = read_value(record(cpu, what), &count, &dtype);
-    for (size_t g = 0; g < 2; g++) {
-        void *got = read_value(record(gpus[g], what), &got_count, &got_dtype);
+    void *want = read_value(record(devices[CPU], what), &count, &dtype);
+    for (size_t g = GPU; g < DEVICES; g++) {
+        void *got = read_value(record(devices[g], what), &got_count, &got_dtype);
         assert_int_equal(got_count, count);
         assert_int_equal(got_dtype, dtype);
         for (size_t i = 0; i < count; i++) {
@@ -123,27 +122,19 @@ static void compare(const char *name, size_t number, recorder record, const void
             double b = dtype == MIA_f32 ? (double)((float *)got)[i] : ((int32_t *)got)[i];
             if (!(fabs(a - b) <= bound))
                 fail_msg("%s %zu%s: number %zu of %zu is %.9g, the cpu gives %.9g", name, number,
-                         g == 1 ? " with the least" : "", i, count, b, a);
+                         g == LEAST ? " with the least" : "", i, count, b, a);
         }
         free(got);
     }
     free(want);
 }
 
-static int open_devices(void **state) {
+static int set_up(void **state) {
     (void)state;
     seed = test_seed();
     for (size_t o = 0; o < 4; o++)
         for (size_t i = 0; i < MOST; i++) numbers[o][i] = test_uniform(&seed);
-    cpu = open_cpu();
-    for (size_t g = 0; g < 2; g++) gpus[g] = open_gpu(g == 1);
-    return 0;
-}
-
-static int close_devices(void **state) {
-    (void)state;
-    mia_device *const all[] = {cpu, gpus[0], gpus[1]};
-    close_all(all, 3);
+    open_devices();
     return 0;
 }
 

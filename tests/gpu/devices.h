@@ -39,4 +39,20 @@ static inline void close_all(mia_device *const *devices, size_t count) {
     }
 }
 
+/* All of them, for tests that compare. */
+enum { CPU, GPU, LEAST, DEVICES };
+static mia_device *devices[DEVICES];
+
+static inline void open_devices(void) {
+    devices[CPU] = open_cpu();
+    devices[GPU] = open_gpu(false);
+    devices[LEAST] = open_gpu(true);
+}
+
+static inline int close_devices(void **state) {
+    (void)state;
+    close_all(devices, DEVICES);
+    return 0;
+}
+
 #endif

@@ -1,6 +1,6 @@
-/* Numbers made blocks and shorter floats, on rows that the conformance test draws rarely: few numbers that differ, none, an outlier, runs of
- * different sizes, more than f16's scales hold and less. The webgpu backend gives the cpu's bytes; with all that the GPU has,
- * and with the least. Skipped where no GPU opens. */
+/* Numbers made blocks and shorter floats, on rows that the conformance test draws rarely: few numbers that differ, none, an
+ * outlier, runs of different sizes, more than f16's scales hold and less, digits that f16 has no room for. The webgpu backend gives
+ * the cpu's bytes; with all that the GPU has, and with the least. Skipped where no GPU opens. */
 #include "../unit/support.h"
 #include "gpu/devices.h"
 
@@ -19,7 +19,6 @@ enum { ROW = 256, ROWS = 300, KINDS = 10 };
 
 static uint64_t seed;
 static float numbers[ROWS * ROW];
-static mia_device *cpu, *gpus[2];
 
 /* Number i of a row of a kind, before it is brought to the row's size; `one` is the row's own. */
 static float number_of(int kind, int i, float one) {
@@ -65,13 +64,13 @@ static void test_blocks(void **state) {
     for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
         const mia_dtype_info *info = mia_dtype_describe(types[t]);
         size_t row_bytes = ROW / info->elements * info->bytes;
-        char *want = read_blocks(cpu, types[t], ROWS * row_bytes);
-        for (size_t g = 0; g < 2; g++) {
-            char *got = read_blocks(gpus[g], types[t], ROWS * row_bytes);
+        char *want = read_blocks(devices[CPU], types[t], ROWS * row_bytes);
+        for (size_t g = GPU; g < DEVICES; g++) {
+            char *got = read_blocks(devices[g], types[t], ROWS * row_bytes);
             for (size_t row = 0; row < ROWS; row++)
                 if (memcmp(got + row * row_bytes, want + row * row_bytes, row_bytes) != 0)
                     fail_msg("%s%s: row %zu of kind %zu has other bytes than the cpu's", info->name,
-                             g == 1 ? " with the least" : "", row, row % KINDS);
+                             g == LEAST ? " with the least" : "", row, row % KINDS);
             free(got);
         }
         free(want);
@@ -80,22 +79,14 @@ static void test_blocks(void **state) {
 
 /* --- devices ----------------------------------------------------------------------------------------- */
 
-static int open_devices(void **state) {
+static int set_up(void **state) {
     (void)state;
     seed = test_seed();
-    cpu = open_cpu();
-    for (size_t g = 0; g < 2; g++) gpus[g] = open_gpu(g == 1);
-    return 0;
-}
-
-static int close_devices(void **state) {
-    (void)state;
-    mia_device *const all[] = {cpu, gpus[0], gpus[1]};
-    close_all(all, 3);
+    open_devices();
     return 0;
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_blocks)};
-    return cmocka_run_group_tests_name("blocks", tests, open_devices, close_devices);
+    return cmocka_run_group_tests_name("blocks", tests, set_up, close_devices);
 }

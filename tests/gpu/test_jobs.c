@@ -15,11 +15,10 @@
 
 #include <cmocka.h>
 
-enum { MOST = 4096, RESULTS = 6, CPU = 0, DEVICES = 3 };
+enum { MOST = 4096, RESULTS = 6 };
 
 static uint64_t seed;
 static float numbers[4][MOST];
-static mia_device *devices[DEVICES];
 
 /* --- programs ---------------------------------------------------------------------------------------- */
 
@@ -160,20 +159,14 @@ static void test_one_dispatch(void **state) {
 
 /* --- devices ----------------------------------------------------------------------------------------- */
 
-static int open_devices(void **state) {
+static int set_up(void **state) {
     (void)state;
     seed = test_seed();
-    for (size_t g = 0; g < DEVICES; g++) devices[g] = g == CPU ? open_cpu() : open_gpu(g == 2);
-    return 0;
-}
-
-static int close_devices(void **state) {
-    (void)state;
-    close_all(devices, DEVICES);
+    open_devices();
     return 0;
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_programs), cmocka_unit_test(test_one_dispatch)};
-    return cmocka_run_group_tests_name("jobs", tests, open_devices, close_devices);
+    return cmocka_run_group_tests_name("jobs", tests, set_up, close_devices);
 }

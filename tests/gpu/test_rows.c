@@ -208,5 +208,5 @@ int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows),         cmocka_unit_test(test_attention),
                                        cmocka_unit_test(test_convolutions), cmocka_unit_test(test_residuals),
                                        cmocka_unit_test(test_shared),       cmocka_unit_test(test_scattered)};
-    return cmocka_run_group_tests_name("rows", tests, open_devices, close_devices);
+    return cmocka_run_group_tests_name("rows", tests, set_up, close_devices);
 }

@@ -210,8 +210,9 @@ static void test_no_library(void **state) {
 /* One in the place where `make webgpu` puts it that does not load: not as if there were none. */
 static void test_installed(void **state) {
     (void)state;
-    char folder[] = "/tmp/mia_test_XXXXXX", path[200];
-    const char *data = getenv("XDG_DATA_HOME");
+    char folder[200], path[300];
+    const char *root = getenv("TMPDIR"), *data = getenv("XDG_DATA_HOME");
+    (void)snprintf(folder, sizeof folder, "%s/mia-test-library-XXXXXX", root != NULL ? root : "/tmp");
     char *before = data != NULL ? strdup(data) : NULL;
     gpu_end failed, end;
     assert_non_null(mkdtemp(folder));

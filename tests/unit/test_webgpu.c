@@ -405,6 +405,17 @@ static void test_no_gpu_memory(void **state) {
     }
 }
 
+/* Cancels what has just begun. Consumes x. */
+static void begin_and_cancel(mia_tensor_f32 x) {
+    const mia_tensor list[1] = {MIA_UNTYPED(x)};
+    mia_ticket *ticket = mia_tensor_eval_begin(list, 1);
+    (void)mia_ticket_poll(ticket);
+    mia_ticket_cancel(ticket);
+    mia_ticket_wait(ticket);
+    assert_int_equal(mia_ticket_finish(ticket, NULL), MIA_ERROR_CANCELLED);
+    mia_unref(x);
+}
+
 /* --- failures --------------------------------------------------------------------------------- */
 
 static void test_refused_shader(void **state) {
@@ -419,6 +430,97 @@ static void test_refused_shader(void **state) {
     }
     OK(read_one(mia_neg(x), &error)); /* the device goes on */
     mia_unref(y);
+    close_device(device);
+}
+
+/* Pipelines that are being made, the most there were, and how many are to fail for want of memory. */
+static struct {
+    uint32_t begun, most, to_fail;
+    mia__gpu_made made;
+    void *users[64];
+} making;
+
+static void count_made(void *user, mia__gpu_pipeline *pipeline, mia_status status, const char *message) {
+    making.begun--;
+    making.made(*(void **)user, pipeline, status, message);
+}
+
+static void count_pipeline(mia__gpu *gpu, const mia__gpu_shader *shader, mia__gpu_made made, void *user) {
+    static uint32_t next;
+    void **kept = &making.users[next++ % 64];
+    *kept = user;
+    making.made = made;
+    if (++making.begun > making.most) making.most = making.begun;
+    if (making.to_fail > 0) {
+        making.to_fail--;
+        count_made(kept, NULL, MIA_ERROR_NO_MEMORY, "told to have no memory");
+        return;
+    }
+    recording_gpu_type.pipeline(gpu, shader, count_made, kept);
+}
+
+static mia_device *open_counting(uint32_t to_fail) {
+    memset(&making, 0, sizeof making);
+    making.to_fail = to_fail;
+    test_seam.type.pipeline = count_pipeline;
+    const recording_settings late = {.late = 3};
+    const mia_device_options options = {.backend = "webgpu", .no_fusion = true};
+    mia_device *device = NULL;
+    mia_error error;
+    recording_set(&late);
+    OK(mia_device_open(&options, &device, &error));
+    recording_set(NULL);
+    return device;
+}
+
+static mia_tensor_f32 all_kinds(mia_device *device) {
+    mia_tensor_f32 x = vector(device, 10);
+    x = mia_cos(mia_sin(mia_erf(mia_ceil(mia_floor(mia_sign(mia_silu(x)))))));
+    x = mia_sqrt(mia_exp(mia_log(mia_tanh(mia_sigmoid(mia_relu(mia_square(mia_abs(mia_neg(x)))))))));
+    return mia_gelu(mia_softplus(mia_hardswish(mia_round(mia_reciprocal(mia_rsqrt(x))))));
+}
+
+/* Many pipelines are made a few at a time, so that a device that is closed need not wait for all. */
+static void test_some_pipelines_at_once(void **state) {
+    (void)state;
+    mia_device *device = open_counting(0);
+    mia_error error;
+    OK(read_one(all_kinds(device), &error));
+    assert_int_equal(making.most, 16);
+    close_device(device);
+    device = open_counting(0);
+    begin_and_cancel(all_kinds(device));
+    close_device(device);
+    assert_int_equal(making.begun, 0);
+}
+
+/* One that could not be made for want of memory is made when it is asked for again. */
+static void test_pipeline_without_memory(void **state) {
+    (void)state;
+    mia_device *device = open_counting(1);
+    mia_error error;
+    mia_tensor_f32 x = vector(device, 10);
+    assert_int_equal(read_one(mia_neg(mia_ref(x)), &error), MIA_ERROR_NO_MEMORY);
+    assert_non_null(strstr(error.message, "told to have no memory"));
+    OK(read_one(mia_neg(x), &error));
+    close_device(device);
+}
+
+/* The caller's options may go when the opening has begun. */
+static void test_options_that_go(void **state) {
+    (void)state;
+    mia_device *device = NULL;
+    mia_webgpu_options *webgpu = malloc(sizeof *webgpu);
+    mia_error error;
+    assert_non_null(webgpu);
+    *webgpu = (mia_webgpu_options){.without = MIA_WEBGPU_SUBGROUPS};
+    const mia_device_options options = {.backend = "webgpu", .webgpu = webgpu};
+    mia_ticket *ticket = mia_device_open_begin(&options, &device);
+    memset(webgpu, 0, sizeof *webgpu);
+    free(webgpu);
+    mia_ticket_wait(ticket);
+    OK(mia_ticket_finish(ticket, &error));
+    assert_int_equal(backend_of(device)->options.without, MIA_WEBGPU_SUBGROUPS);
     close_device(device);
 }
 
@@ -488,14 +590,7 @@ static void test_closed_early(void **state) {
     (void)state;
     const recording_settings late = {.late = 30};
     mia_device *device = open_device(&late, NULL);
-    mia_tensor_f32 x = chain(device, 30, 3);
-    const mia_tensor list[1] = {MIA_UNTYPED(x)};
-    mia_ticket *ticket = mia_tensor_eval_begin(list, 1);
-    (void)mia_ticket_poll(ticket);
-    mia_ticket_cancel(ticket);
-    mia_ticket_wait(ticket);
-    assert_int_equal(mia_ticket_finish(ticket, NULL), MIA_ERROR_CANCELLED);
-    mia_unref(x);
+    begin_and_cancel(chain(device, 30, 3));
     close_device(device);
 }
 
@@ -641,12 +736,27 @@ static void test_threads(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_short_plan),       TEST(test_long_plan),    TEST(test_progress),
-        TEST(test_run_behind_value), TEST(test_layer),        TEST(test_products_of_nothing),
-        TEST(test_uploads_bounded),  TEST(test_limits),       TEST(test_no_gpu_memory),
-        TEST(test_refused_shader),   TEST(test_lost),         TEST(test_lost_between),
-        TEST(test_no_adapter),       TEST(test_closed_early), TEST(test_without_memory),
-        TEST(test_threads),          TEST(test_checked),      TEST(test_checked_ends),
+        TEST(test_short_plan),
+        TEST(test_long_plan),
+        TEST(test_progress),
+        TEST(test_run_behind_value),
+        TEST(test_layer),
+        TEST(test_products_of_nothing),
+        TEST(test_uploads_bounded),
+        TEST(test_limits),
+        TEST(test_no_gpu_memory),
+        TEST(test_refused_shader),
+        TEST(test_some_pipelines_at_once),
+        TEST(test_pipeline_without_memory),
+        TEST(test_options_that_go),
+        TEST(test_lost),
+        TEST(test_lost_between),
+        TEST(test_no_adapter),
+        TEST(test_closed_early),
+        TEST(test_without_memory),
+        TEST(test_threads),
+        TEST(test_checked),
+        TEST(test_checked_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

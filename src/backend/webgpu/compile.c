@@ -49,7 +49,7 @@ static bool describe(mia__kernel *k, uint32_t together) {
 }
 
 static mia_status fail(const mia__kernel *k, mia_error *error) {
-    if (k->why == NULL)
+    if (k->status != MIA_OK || k->why == NULL)
         return mia_error_set(error, MIA_ERROR_NO_MEMORY, "webgpu: no memory for the shaders of a plan");
     const mia__step *step = k->step;
     char name[160];

@@ -10,6 +10,8 @@
 #include <string.h>
 
 #define MOST_PIECES 4096 /* of a step */
+#define MOST_NUMBER                                                                                          \
+    (UINT32_MAX - (1u << 24)) /* those that fill up a row of workgroups are beyond, and do not wrap */
 
 void mia__kernel_begin(mia__kernel *k) {
     mia__text_clear(&k->code);
@@ -298,7 +300,7 @@ void mia__kernel_main(mia__kernel *k, mia__kernel_grid grid, uint32_t invocation
 
 bool mia__kernel_end_grid(mia__kernel *k) {
     const mia__kernel_grid *grid = &k->grid;
-    const uint64_t most = UINT32_MAX;
+    const uint64_t most = MOST_NUMBER;
     mia__webgpu_dispatch dispatch;
     if (!is_wide(k)) {
         if (!make(k, &dispatch) || !append(k, dispatch, grid->x, grid->y, grid->z)) return false;
@@ -328,8 +330,7 @@ static bool append_pieces(mia__kernel *k, mia__webgpu_dispatch dispatch, uint64_
 
 bool mia__kernel_each(mia__kernel *k, uint64_t count) {
     mia__webgpu_dispatch dispatch;
-    if (count > UINT32_MAX - (1u << 24)) /* numbers of workgroups that fill up a row are beyond it */
-        return mia__kernel_refuse(k, "its result has more than 2^32 elements");
+    if (count > MOST_NUMBER) return mia__kernel_refuse(k, "its result has more than 2^32 elements");
     if (k->jobs != NULL) return mia__jobs_add(k, count);
     uint32_t from = k->value_count;
     mia__kernel_u32(k, "each_from", 0);

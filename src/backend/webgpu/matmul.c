@@ -42,8 +42,8 @@ bool mia__kernel_matmul(mia__kernel *k) {
     /* two results of two bytes share a word */
     bool words = mia_dtype_describe(k->step->output.dtype)->bytes == 4;
     if (words && (in_tiles(k) || (k->status == MIA_OK && mia__kernel_matvec(k)))) return true;
-    if (k->step->op != MIA_OP_matmul) return mia__kernel_refuse(k, "its product has no kernel there");
     if (k->status != MIA_OK) return false;
+    if (k->step->op != MIA_OP_matmul) return mia__kernel_refuse(k, "its product has no kernel there");
     mia__kernel_again(k);
     return each_alone(k);
 }
