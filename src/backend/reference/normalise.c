@@ -44,9 +44,11 @@ static void for_each_row(const mia__kernel_args *args, row_kernel kernel) {
 
 /* A row of nothing but -infinity gives NaN (0 / 0), as does a row that holds NaN or +infinity. */
 static void softmax_row(const mia__kernel_args *args, const row *in, int64_t out_at) {
-    double greatest = -(double)INFINITY, sum = 0;
+    double greatest = -(double)INFINITY;
+    mia__long_sum shares = {0};
     for (int64_t i = 0; i < in->length; i++) greatest = fmax(greatest, row_load(in, i));
-    for (int64_t i = 0; i < in->length; i++) sum += exp(row_load(in, i) - greatest);
+    for (int64_t i = 0; i < in->length; i++) mia__long_sum_add(&shares, exp(row_load(in, i) - greatest));
+    double sum = mia__long_sum_value(&shares);
     for (int64_t i = 0; i < in->length; i++)
         store_result(args, out_at, i, exp(row_load(in, i) - greatest) / sum);
 }
@@ -57,9 +59,11 @@ void mia__reference_softmax(const mia__kernel_args *args) {
 
 /* NaN where softmax gives it. */
 static void log_softmax_row(const mia__kernel_args *args, const row *in, int64_t out_at) {
-    double greatest = -(double)INFINITY, sum = 0;
+    double greatest = -(double)INFINITY;
+    mia__long_sum shares = {0};
     for (int64_t i = 0; i < in->length; i++) greatest = fmax(greatest, row_load(in, i));
-    for (int64_t i = 0; i < in->length; i++) sum += exp(row_load(in, i) - greatest);
+    for (int64_t i = 0; i < in->length; i++) mia__long_sum_add(&shares, exp(row_load(in, i) - greatest));
+    double sum = mia__long_sum_value(&shares);
     for (int64_t i = 0; i < in->length; i++)
         store_result(args, out_at, i, row_load(in, i) - greatest - log(sum));
 }
@@ -68,11 +72,19 @@ void mia__reference_log_softmax(const mia__kernel_args *args) {
     for_each_row(args, log_softmax_row);
 }
 
+/* The sum of (x - centre)^2. */
+static double squares_of(const row *in, double centre) {
+    mia__long_sum squares = {0};
+    for (int64_t i = 0; i < in->length; i++) {
+        double rest = row_load(in, i) - centre;
+        mia__long_sum_add(&squares, rest * rest);
+    }
+    return mia__long_sum_value(&squares);
+}
+
 /* A row that holds NaN gives NaN. */
 static void l2_norm_row(const mia__kernel_args *args, const row *in, int64_t out_at) {
-    double sum = 0, epsilon = args->step->attributes.f[0];
-    for (int64_t i = 0; i < in->length; i++) sum += row_load(in, i) * row_load(in, i);
-    double norm = sqrt(sum);
+    double norm = sqrt(squares_of(in, 0)), epsilon = args->step->attributes.f[0];
     if (norm < epsilon) norm = epsilon;
     for (int64_t i = 0; i < in->length; i++) store_result(args, out_at, i, row_load(in, i) / norm);
 }
@@ -83,9 +95,7 @@ void mia__reference_l2_norm(const mia__kernel_args *args) {
 
 static void rms_norm_row(const mia__kernel_args *args, const row *in, int64_t out_at) {
     row weight = row_of(args, 1, args->step->inputs[1].view.offset);
-    double sum = 0;
-    for (int64_t i = 0; i < in->length; i++) sum += row_load(in, i) * row_load(in, i);
-    double scale = 1 / sqrt(sum / (double)in->length + args->step->attributes.f[0]);
+    double scale = 1 / sqrt(squares_of(in, 0) / (double)in->length + args->step->attributes.f[0]);
     for (int64_t i = 0; i < in->length; i++)
         store_result(args, out_at, i, row_load(in, i) * scale * row_load(&weight, i));
 }
@@ -99,14 +109,10 @@ void mia__reference_rms_norm(const mia__kernel_args *args) {
 static void layer_norm_row(const mia__kernel_args *args, const row *in, int64_t out_at) {
     row weight = row_of(args, 1, args->step->inputs[1].view.offset);
     row bias = row_of(args, 2, args->step->inputs[2].view.offset);
-    double sum = 0, squares = 0;
-    for (int64_t i = 0; i < in->length; i++) sum += row_load(in, i);
-    double mean = sum / (double)in->length;
-    for (int64_t i = 0; i < in->length; i++) {
-        double rest = row_load(in, i) - mean;
-        squares += rest * rest;
-    }
-    double scale = 1 / sqrt(squares / (double)in->length + args->step->attributes.f[0]);
+    mia__long_sum sum = {0};
+    for (int64_t i = 0; i < in->length; i++) mia__long_sum_add(&sum, row_load(in, i));
+    double mean = mia__long_sum_value(&sum) / (double)in->length;
+    double scale = 1 / sqrt(squares_of(in, mean) / (double)in->length + args->step->attributes.f[0]);
     for (int64_t i = 0; i < in->length; i++) {
         double value = (row_load(in, i) - mean) * scale * row_load(&weight, i) + row_load(&bias, i);
         store_result(args, out_at, i, value);
@@ -141,24 +147,26 @@ static double vector_load(const mia__kernel_args *args, uint32_t input, int64_t 
 
 static void normalise_group(const mia__kernel_args *args, const group *of) {
     const mia__operand *x = &args->step->inputs[0], *out = &args->step->output;
-    double sum = 0, squares = 0, count = (double)mia__view_count(&of->x);
+    double count = (double)mia__view_count(&of->x);
+    mia__long_sum sum = {0}, squares = {0};
     mia__walk walk;
     uint32_t mode = of->x.ndim - 1, from, to;
     (void)mia__walk_start(&walk, &of->x, 0);
     from = mia__walk_add(&walk, &of->x);
-    do sum += mia__load(x->dtype, args->inputs[0], walk.at[from]);
+    do mia__long_sum_add(&sum, mia__load(x->dtype, args->inputs[0], walk.at[from]));
     while (mia__walk_next(&walk));
+    double mean = mia__long_sum_value(&sum) / count;
     (void)mia__walk_start(&walk, &of->x, 0);
     from = mia__walk_add(&walk, &of->x);
     do {
-        double rest = mia__load(x->dtype, args->inputs[0], walk.at[from]) - sum / count;
-        squares += rest * rest;
+        double rest = mia__load(x->dtype, args->inputs[0], walk.at[from]) - mean;
+        mia__long_sum_add(&squares, rest * rest);
     } while (mia__walk_next(&walk));
-    double scale = 1 / sqrt(squares / count + args->step->attributes.f[0]);
+    double scale = 1 / sqrt(mia__long_sum_value(&squares) / count + args->step->attributes.f[0]);
     (void)mia__walk_start(&walk, &of->x, 0);
     from = mia__walk_add(&walk, &of->x), to = mia__walk_add(&walk, &of->out);
     do {
-        double rest = mia__load(x->dtype, args->inputs[0], walk.at[from]) - sum / count;
+        double rest = mia__load(x->dtype, args->inputs[0], walk.at[from]) - mean;
         int64_t channel = of->channel + walk.index[mode];
         double value = rest * scale * vector_load(args, 1, channel) + vector_load(args, 2, channel);
         mia__store(out->dtype, args->output, walk.at[to], value);
