@@ -105,7 +105,7 @@ static size_t read_value(mia_tensor t, float *values) {
 static void test_programs(void **state) {
     (void)state;
     static float want[RESULTS][MOST], got[MOST];
-    long rounds = getenv("MIA_TEST_LONG") != NULL ? 400 : 12;
+    long rounds = getenv("MIA_TEST_LONG") != NULL ? 150 : 12;
     for (long round = 0; round < rounds; round++) {
         const drawn d = draw();
         size_t counts[RESULTS];

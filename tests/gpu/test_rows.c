@@ -93,7 +93,7 @@ static const residual_case residuals[] = {{1, false, false},  {1, true, false}, 
 static mia_tensor record_residual(mia_device *device, const void *what) {
     const residual_case *c = what;
     const mia_shape square = {2, {64, 64}}, column = {2, {64, 1}};
-    mia_tensor w = mia_tensor_constant(device, MIA_f32, square, numbers[0], NULL, 0);
+    mia_tensor w = mia_tensor_constant(device, MIA_f32, square, floats[0], NULL, 0);
     mia_tensor x = upload(device, (mia_shape){2, {64, c->columns}}, 1),
                g = upload(device, (mia_shape){1, {64}}, 2);
     mia_tensor again =
@@ -110,7 +110,7 @@ static mia_tensor record_scattered(mia_device *device, const void *what) {
     enum { PLACES = 300, PARTS = 700, LINES = 200 };
     int32_t indices[PARTS];
     (void)what;
-    for (int i = 0; i < PARTS; i++) indices[i] = (int32_t)((numbers[2][i] + 1) * (PLACES / 2));
+    for (int i = 0; i < PARTS; i++) indices[i] = (int32_t)((floats[2][i] + 1) * (PLACES / 2));
     mia_tensor ids = mia_tensor_upload(device, MIA_i32, (mia_shape){1, {PARTS}}, indices, NULL, 0);
     mia_tensor x = upload(device, (mia_shape){2, {LINES, PLACES}}, 0),
                part = upload(device, (mia_shape){2, {LINES, PARTS}}, 1);
@@ -165,7 +165,7 @@ static mia_tensor record_shared(mia_device *device, const void *what) {
     }
     default: {
         float weights[1000];
-        for (int64_t i = 0; i < 1000; i++) weights[i] = i < n ? numbers[2][i] : INFINITY;
+        for (int64_t i = 0; i < 1000; i++) weights[i] = i < n ? floats[2][i] : INFINITY;
         mia_op_unref(all, NULL, 0);
         all = mia_tensor_upload(device, MIA_f32, (mia_shape){1, {1000}}, weights, NULL, 0);
         mia_tensor x = mia_op_rms_norm(upload(device, some, 1), slice(all, 0, row), 1e-5, NULL, 0);

@@ -8,26 +8,11 @@
 
 #define WORKGROUPS 32 /* 1024 in a dispatch */
 
-typedef struct product_case {
-    mia_dtype dtype;
-    int64_t depth, rows, columns, batches;
-    bool norm; /* before it; else an addition behind it, which makes it a fused step too */
-} product_case;
-
-static const product_case products[] = {{MIA_f32, 64, 3000, 1, 1, true},   {MIA_f16, 64, 3000, 1, 1, true},
-                                        {MIA_q8_0, 256, 3000, 1, 1, true}, {MIA_f16, 64, 2000, 3, 1, false},
-                                        {MIA_f32, 8, 4, 1, 70, false},     {MIA_q4_0, 256, 2000, 3, 1, true},
-                                        {MIA_f32, 16, 2200, 70, 1, false}, {MIA_f32, 32, 2200, 20, 1, true},
-                                        {MIA_f16, 32, 2200, 20, 1, false}, {MIA_f32, 16, 40, 2200, 1, false}};
-
-static mia_tensor record_product(mia_device *device, const void *what) {
-    const product_case *c = what;
-    mia_tensor w = constant(device, c->dtype, (mia_shape){3, {c->depth, c->rows, c->batches}}),
-               x = upload(device, (mia_shape){3, {c->depth, c->columns, c->batches}}, 1);
-    if (c->norm) x = mia_op_rms_norm(x, upload(device, (mia_shape){1, {c->depth}}, 2), 1e-5, NULL, 0);
-    mia_tensor y = mia_op_matmul(w, x, NULL, 0);
-    return c->norm ? y : mia_op_add(y, upload(device, (mia_shape){1, {c->rows}}, 3), NULL, 0);
-}
+static const product_case products[] = {{MIA_f32, 64, 3000, 1, 1, NORM},   {MIA_f16, 64, 3000, 1, 1, NORM},
+                                        {MIA_q8_0, 256, 3000, 1, 1, NORM}, {MIA_f16, 64, 2000, 3, 1, SUM},
+                                        {MIA_f32, 8, 4, 1, 70, SUM},       {MIA_q4_0, 256, 2000, 3, 1, NORM},
+                                        {MIA_f32, 16, 2200, 70, 1, SUM},   {MIA_f32, 32, 2200, 20, 1, NORM},
+                                        {MIA_f16, 32, 2200, 20, 1, SUM},   {MIA_f32, 16, 40, 2200, 1, SUM}};
 
 static const attention_case attentions[] = {{32, 60, 1, 2, 200, 60, false, false, false},
                                             {16, 40, 40, 40, 3, 40, true, true, false},

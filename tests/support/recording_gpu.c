@@ -138,6 +138,23 @@ mia__gpu_info recording_info(void) {
     };
 }
 
+mia__gpu_info recording_info_large(void) {
+    mia__gpu_info info = recording_info();
+    info.features = MIA__GPU_F16 | MIA__GPU_SUBGROUPS | MIA__GPU_TIMESTAMPS | MIA__GPU_SUBGROUP_MATRIX |
+                    MIA__GPU_PACKED_DOT;
+    info.subgroup_least = info.subgroup_most = 32;
+    info.matrices[0] = (mia__gpu_matrix){MIA_f16, MIA_f32, 16, 16, 16};
+    info.matrices[1] = (mia__gpu_matrix){MIA_f16, MIA_f16, 16, 16, 16};
+    info.matrix_count = 2;
+    info.limits.buffer_bytes = UINT64_C(4) << 30;
+    info.limits.binding_bytes = UINT64_C(2) << 30;
+    info.limits.storage_buffers = 16;
+    info.limits.workgroup_bytes = 49152;
+    info.limits.workgroup_invocations = 1024;
+    info.limits.workgroup_size[0] = info.limits.workgroup_size[1] = 1024;
+    return info;
+}
+
 void recording_set(const recording_settings *settings) {
     next_settings = settings != NULL ? *settings : (recording_settings){0};
 }

@@ -19,6 +19,8 @@ typedef struct recording_settings {
 extern const mia__gpu_type recording_gpu_type;
 
 mia__gpu_info recording_info(void);
+mia__gpu_info
+recording_info_large(void); /* a large GPU's: every feature, subgroups of 32, matrices of 16 x 16 x 16 */
 void recording_set(const recording_settings *settings); /* copied; NULL: all zero */
 
 /* The GPU that was opened last, NULL when it is closed: for tests that do not see it. */
