@@ -20,13 +20,13 @@
 #define EMULATED_MOST  8
 #define EMULATED_BYTES 528 /* of workgroup memory that it takes, with 128 invocations */
 
-typedef struct emulated {
+typedef struct emulation {
     const char *source;
     char *text;
     size_t length, room;
     char functions[EMULATED_MOST][64]; /* that are called, by their names without em_ */
     size_t function_count;
-} emulated;
+} emulation;
 
 /* A test that meets what it was not written for. */
 static void emulated_end(const char *what, const char *at) {
@@ -34,7 +34,7 @@ static void emulated_end(const char *what, const char *at) {
     exit(1);
 }
 
-static void emulated_put(emulated *e, const char *text, size_t length) {
+static void emulated_put(emulation *e, const char *text, size_t length) {
     if (e->length + length + 1 > e->room) {
         e->room = 2 * (e->length + length + 1);
         e->text = realloc(e->text, e->room);
@@ -45,7 +45,7 @@ static void emulated_put(emulated *e, const char *text, size_t length) {
     e->text[e->length] = '\0';
 }
 
-__attribute__((format(printf, 2, 3))) static void emulated_add(emulated *e, const char *format, ...) {
+__attribute__((format(printf, 2, 3))) static void emulated_add(emulation *e, const char *format, ...) {
     char text[1000];
     va_list arguments;
     va_start(arguments, format);
@@ -73,7 +73,7 @@ static void emulated_word(const char **at, char *word, size_t bytes) {
 
 /* `&array, ` or `&array[index], `: to a call of the array's own function, em_KIND_ARRAY(index, ; of a right matrix to its
  * number among the functions, em_reference(f, index, */
-static void emulated_array(emulated *e, const char **at, const char *kind) {
+static void emulated_array(emulation *e, const char **at, const char *kind) {
     char array[32], name[64];
     if (!emulated_skip(at, "&")) emulated_end("not an array", *at);
     emulated_word(at, array, sizeof array);
@@ -93,7 +93,7 @@ static void emulated_array(emulated *e, const char **at, const char *kind) {
 }
 
 /* Behind `subgroupMatrixLoad<subgroup_matrix_`: `left<f16, 16, 16>, row_major>(`. */
-static void emulated_load(emulated *e, const char **at) {
+static void emulated_load(emulation *e, const char **at) {
     char side[16], order[16], kind[40];
     emulated_word(at, side, sizeof side);
     if (!emulated_skip(at, "<f16, 16, 16>, ") && !emulated_skip(at, "<f32, 16, 16>, "))
@@ -104,12 +104,12 @@ static void emulated_load(emulated *e, const char **at) {
     emulated_array(e, at, kind);
 }
 
-static bool emulated_call(emulated *e, const char **at) {
+static bool emulated_call(emulation *e, const char **at) {
     static const struct {
         const char *name, *becomes;
     } plain[] = {{"subgroup_matrix_result<f32, 16, 16>()", "mat2x4<f32>()"},
                  {"subgroupMatrixMultiplyAccumulate(", "em_multiply("},
-                 {"subgroupShuffleXor(", "em_shuffle_xor("},
+                 {"subgroupElect()", "(em_lane == 0u)"},
                  {"subgroupAdd(", "em_add("},
                  {"subgroupMax(", "em_max("}};
     if (emulated_skip(at, "subgroupMatrixLoad<subgroup_matrix_")) {
@@ -118,6 +118,10 @@ static bool emulated_call(emulated *e, const char **at) {
     }
     if (emulated_skip(at, "subgroupMatrixStore<row_major>(")) {
         emulated_array(e, at, "store_row_major");
+        return true;
+    }
+    if (emulated_skip(at, "subgroupShuffleXor(")) { /* whole numbers are n0, ..., vectors all0_0, ... */
+        emulated_add(e, "em_shuffle%s(", **at == 'n' ? "_whole" : strncmp(*at, "all", 3) == 0 ? "_four" : "");
         return true;
     }
     for (size_t i = 0; i < sizeof plain / sizeof *plain; i++)
@@ -147,7 +151,7 @@ static const emulated_kind emulated_kinds[] = {
 
 /* Loads or stores of one array: `index` is of its first mode where it has two; offset and stride count what it is made of,
  * numbers or vectors of four. */
-static void emulated_function(emulated *e, const char *name) {
+static void emulated_function(emulation *e, const char *name) {
     const emulated_kind *kind = emulated_kinds;
     while (strncmp(name, kind->prefix, strlen(kind->prefix)) != 0)
         if (++kind == emulated_kinds + sizeof emulated_kinds / sizeof *emulated_kinds)
@@ -176,7 +180,7 @@ static void emulated_function(emulated *e, const char *name) {
 }
 
 /* c + a b: b is the function of its numbers, and where they lie. */
-static void emulated_multiply(emulated *e) {
+static void emulated_multiply(emulation *e) {
     emulated_add(e, "fn em_reference(f: u32, index: u32, offset: u32, stride: u32) -> vec4<u32> {\n"
                     "    return vec4<u32>(f, index, offset, stride);\n}\n"
                     "fn em_right(b: vec4<u32>, k: u32, n: u32) -> f32 {\n    switch b.x {\n");
@@ -194,26 +198,33 @@ static void emulated_multiply(emulated *e) {
 }
 
 /* Of all invocations of a workgroup at once. `em_none` is 0, which no compiler knows: loops stay loops. */
-static void emulated_functions(emulated *e, int invocations) {
+static void emulated_functions(emulation *e, int invocations) {
     static const struct {
         const char *name, *step;
     } reductions[] = {{"add", "all + x"}, {"max", "max(all, x)"}};
-    emulated_add(
-        e,
-        "var<private> em_local: u32;\nvar<private> em_lane: u32;\nvar<private> em_none: u32;\n"
-        "var<workgroup> em_zero: atomic<u32>;\n"
-        "var<workgroup> em_numbers: array<f32, %d>;\n"
-        "fn em_exchange(x: f32, i: u32) -> f32 {\n    workgroupBarrier();\n    em_numbers[em_local] = x;\n"
-        "    workgroupBarrier();\n    return em_numbers[i];\n}\n"
-        "fn em_shuffle_xor(x: f32, by: u32) -> f32 { return em_exchange(x, em_local ^ by); }\n",
-        invocations);
+    emulated_add(e,
+                 "var<private> em_local: u32;\nvar<private> em_lane: u32;\nvar<private> em_none: u32;\n"
+                 "var<workgroup> em_zero: atomic<u32>;\n"
+                 "var<workgroup> em_words: array<u32, %d>;\n"
+                 "fn em_share(x: u32) {\n    workgroupBarrier();\n    em_words[em_local] = x;\n    "
+                 "workgroupBarrier();\n}\n"
+                 "fn em_shuffle(x: f32, by: u32) -> f32 {\n"
+                 "    em_share(bitcast<u32>(x));\n    return bitcast<f32>(em_words[em_local ^ by]);\n}\n"
+                 "fn em_shuffle_whole(x: i32, by: u32) -> i32 {\n"
+                 "    em_share(bitcast<u32>(x));\n    return bitcast<i32>(em_words[em_local ^ by]);\n}\n"
+                 "fn em_shuffle_four(x: vec4<f32>, by: u32) -> vec4<f32> {\n"
+                 "    return vec4<f32>(em_shuffle(x.x, by), em_shuffle(x.y, by), em_shuffle(x.z, by), "
+                 "em_shuffle(x.w, by));\n"
+                 "}\n",
+                 invocations);
     for (size_t i = 0; i < sizeof reductions / sizeof *reductions; i++)
-        emulated_add(
-            e,
-            "fn em_%s(own: f32) -> f32 {\n    var all = em_exchange(own, em_local - em_lane);\n"
-            "    for (var i = 1u; i < 32u; i++) {\n        let x = em_numbers[em_local - em_lane + i];\n"
-            "        all = %s;\n    }\n    return all;\n}\n",
-            reductions[i].name, reductions[i].step);
+        emulated_add(e,
+                     "fn em_%s(own: f32) -> f32 {\n    em_share(bitcast<u32>(own));\n    let first = "
+                     "em_local - em_lane;\n"
+                     "    var all = bitcast<f32>(em_words[first]);\n    for (var i = 1u; i < 32u; i++) {\n"
+                     "        let x = bitcast<f32>(em_words[first + i]);\n        all = %s;\n    }\n    "
+                     "return all;\n}\n",
+                     reductions[i].name, reductions[i].step);
     for (size_t f = 0; f < e->function_count; f++) emulated_function(e, e->functions[f]);
     if (e->function_count > 0) emulated_multiply(e);
 }
@@ -232,7 +243,7 @@ static void emulated_parameter(const char *parameters, const char *builtin, char
 }
 
 /* From `fn main(` to its `{`, without the builtins of subgroups: they are computed. */
-static void emulated_main(emulated *e, const char **at) {
+static void emulated_main(emulation *e, const char **at) {
     char parameters[1000], local[32], subgroup[32], lane[32];
     size_t length = strcspn(*at, "{");
     if (length >= sizeof parameters) emulated_end("long parameters", *at);
@@ -254,15 +265,15 @@ static void emulated_main(emulated *e, const char **at) {
 
 /* The caller frees. */
 static char *emulate(const char *wgsl) {
-    emulated e = {.source = wgsl};
-    int invocations = 0;
+    static const char size[] = "@workgroup_size(";
+    emulation e = {.source = wgsl};
+    const char *invocations = strstr(wgsl, size);
+    if (invocations == NULL) emulated_end("no workgroup size", wgsl);
     for (const char *at = wgsl; *at != '\0';) {
         if (emulated_skip(&at, "enable subgroups;\n") ||
             emulated_skip(&at, "enable chromium_experimental_subgroup_matrix;\n"))
             continue;
-        const char *size = at;
-        if (emulated_skip(&size, "@workgroup_size(")) invocations = (int)strtol(size, NULL, 10);
-        if (emulated_skip(&size, "fn main("))
+        if (strncmp(at, "fn main(", 8) == 0)
             emulated_main(&e, &at);
         else if (!emulated_call(&e, &at)) {
             if (strncmp(at, "subgroup", 8) == 0 && at[8] >= 'A' && at[8] <= 'Z')
@@ -270,7 +281,7 @@ static char *emulate(const char *wgsl) {
             emulated_put(&e, at++, 1);
         }
     }
-    emulated_functions(&e, invocations);
+    emulated_functions(&e, (int)strtol(invocations + strlen(size), NULL, 10));
     return e.text;
 }
 

@@ -6,10 +6,12 @@
  * No step of the cpu backend may run on a reference kernel.
  *
  * MIA_TEST_BACKEND=webgpu tests that backend instead, on the GPU that it finds, as it is and without what a GPU may lack.
- * WGSL promises nothing about NaN, infinities, numbers below the normal ones, so that none are drawn; it has no f64.
+ * WGSL promises nothing about NaN, infinities, numbers below the normal ones, so that none are drawn; it has no f64. With
+ * MIA_TEST_EMULATED=1 it is tested as it computes on a large GPU, on a driver that has f16 (emulated_gpu.h).
  *
  * MIA_TEST_ROW=name runs one row alone, MIA_TEST_PART=2/8 every eighth from the second on, MIA_TEST_SAMPLE=4 as many that
  * the seed decides. */
+#include "gpu/emulated_gpu.h"
 #include "ops/draw.h"
 #include "ops/tolerance.h"
 
@@ -68,7 +70,9 @@ static void open_gpus(session *s) {
     } ways[] = {{"webgpu", NULL, MIA_PRECISION_DEFAULT},
                 {"webgpu with the least", &least, MIA_PRECISION_EXACT}};
     only_normal_numbers = results_may_be_flushed = true;
-    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+    bool emulated = getenv("MIA_TEST_EMULATED") != NULL;
+    if (emulated) seam_emulates();
+    for (size_t i = 0; i < (emulated ? 1 : sizeof ways / sizeof *ways); i++) {
         tested *t = &s->devices[s->count++];
         mia_device_options options = {
             .backend = "webgpu", .webgpu = ways[i].webgpu, .precision = ways[i].precision};
@@ -81,6 +85,7 @@ static void open_gpus(session *s) {
         }
         printf("%s: %s\n", t->isa, mia_device_describe(t->device).description);
     }
+    seam_away();
 }
 
 /* All devices that a row is tested on. An instruction set that the machine lacks shows as another's
