@@ -1,6 +1,6 @@
 #!/bin/sh
-# On a machine with a GPU: builds, tests every operation on the webgpu backend, and measures it. For bare servers: a C
-# compiler, CMake and Ninja are all that it asks for; what else is missing is named.
+# On a machine with a GPU: builds, tests every operation and a model on the webgpu backend, and measures it. For bare
+# servers: a C compiler, CMake and Ninja are all that it asks for; what else is missing is named.
 #
 #   scripts/gpu.sh [OPTIONS]
 #     --debs FOLDER       .deb files to use (the Vulkan loader, GL's for NVIDIA's driver, cmocka): unpacked, not installed
@@ -138,6 +138,22 @@ conformance() {
     echo "all pass"
 }
 
+# Tales that the bundled model tells on the cpu are as likely on the GPU, within 1 %.
+perplexity() { # perplexity DEVICE
+    "$build/mia" eval "$bundled" "$results/tales.txt" --device "$1" >"$results/tales.$1.txt" 2>&1 || {
+        tail -n 3 "$results/tales.$1.txt" >&2
+        return 1
+    }
+    sed -n 's/^perplexity: \([0-9.]*\).*/\1/p' "$results/tales.$1.txt"
+}
+tales() {
+    bundled=$tree/models/mia-tales-9m-q8_0.gguf
+    for seed in 1 2 3 4; do "$build/mia" run "$bundled" --seed $seed -n 400 --device cpu; done >"$results/tales.txt" 2>&1
+    on_cpu=$(perplexity cpu) && on_gpu=$(perplexity webgpu) || return 1
+    echo "tales: perplexity $on_gpu, on the cpu $on_cpu"
+    awk -v a="$on_gpu" -v b="$on_cpu" 'BEGIN { d = a / b - 1; exit !(d < 0.01 && d > -0.01) }'
+}
+
 if [ -n "$do_conformance" ]; then
     part conformance
     { { [ -z "$do_build" ] && [ -x "$build/conformance" ]; } || build_test conformance ops/test_conformance.c; } &&
@@ -149,6 +165,7 @@ if [ -n "$do_conformance" ]; then
             failed="$failed $name"
         }
     done
+    tales || failed="$failed tales"
 fi
 
 # --- numbers -----------------------------------------------------------------------------------------------------------
