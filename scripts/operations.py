@@ -174,7 +174,8 @@ def document(rows, types, cells):
         " `make operations`; the test suite fails when it is stale.", "",
         "Shapes list the first mode first, which lies without gaps in memory. The result's shape is the operand's"
         " where nothing else is said. *Bound* is the largest error of a kernel against the reference, in units of the"
-        " result type's epsilon times the largest magnitude that enters the result (a sum of magnitudes for sums);"
+        " result type's epsilon times the largest magnitude that enters the result (a sum of magnitudes for sums, of whose"
+        " products each may lose f32's smallest number, 2^-149, besides);"
         " *exact* is the very same number. Block-quantised weights in `matmul` may besides meet activations rounded to 8"
         " bits a block and, on GPUs that multiply small matrices of f16 by themselves (tensor cores), activations rounded"
         " to f16 meet these weights and f16's, as queries, keys and values of a prompt do in `attention`; unless the"

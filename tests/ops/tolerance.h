@@ -400,6 +400,20 @@ static inline void magnitudes_creation(const program *p, const double *numbers, 
 /* Whether a backend may take results below the normal numbers for 0. */
 static bool results_may_be_flushed;
 
+/* How many products a result is the sum of: of each, in f32, what is below its smallest number may be lost. */
+static inline double products_of(const program *p, const result *r) {
+    const mia_shape *second = p->count > 1 ? &p->operands[1].shape : NULL;
+    if (r->dtype == MIA_f64) return 0;
+    switch (p->row->form) {
+    case SIGNATURE_MATMUL: return (double)p->operands[0].shape.extent[0];
+    case SIGNATURE_CONV:
+        return (double)p->operands[1].count / larger((double)second->extent[second->ndim - 1], 1);
+    case SIGNATURE_ATTENTION:
+    case SIGNATURE_ATTENTION_MASKED: return (double)second->extent[1];
+    default: return 0;
+    }
+}
+
 /* Fills `slack` with how far each number may be off; infinite where sums in f32 may have overflowed. */
 static inline void tolerances(const program *p, const result *r, const double *numbers, int64_t count,
                               rounding to, double *slack) {
@@ -454,6 +468,7 @@ static inline void tolerances(const program *p, const result *r, const double *n
             slack[i] = (double)INFINITY;
         else
             slack[i] = slack[i] * unit + extra[i] * 1.001 + bound * denormal_of(r->dtype) +
+                       products_of(p, r) * 0x1p-149 +
                        (results_may_be_flushed ? least_normal_of(r->dtype) + terms * (double)FLT_MIN : 0);
     }
     free(extra);
