@@ -116,9 +116,9 @@ static void copy_run(const float *from, int64_t step, int64_t count, float *out)
         for (int64_t n = 0; n < count; n++) out[n] = from[n * step];
 }
 
-/* Element i, j of the windows of a run: lanes of one line of the panel. */
-static void gather_run(const mia__cpu_convolution *c, const float *channel, const run *r, int64_t i,
-                       int64_t j, float *line) {
+/* Element i, j of the windows of a run, of the channel that begins at x[channel]: lanes of one line of the panel. */
+static void gather_run(const mia__cpu_convolution *c, const float *x, int64_t channel, const run *r,
+                       int64_t i, int64_t j, float *line) {
     const mia__window_axis *a = &c->axis[0];
     int64_t down = mia__window_at(&c->axis[1], r->q, j), at = mia__window_at(a, r->p, i);
     int64_t step = a->stride * a->x_step, first = r->p, end = r->p + r->count;
@@ -131,20 +131,21 @@ static void gather_run(const mia__cpu_convolution *c, const float *channel, cons
         at += (first - r->p) * a->stride;
         if (first == end) return;
     }
-    copy_run(channel + down * c->axis[1].x_step + at * a->x_step, step, end - first, line + (first - r->p));
+    copy_run(x + (channel + down * c->axis[1].x_step + at * a->x_step), step, end - first,
+             line + (first - r->p));
 }
 
-/* Lines k .. k + depth of the panel of places place .. place + count; x is the group's first channel. */
-static void gather_panel(const mia__cpu_convolution *c, const float *x, int64_t place, int64_t count,
-                         int64_t k, int64_t depth, float *panel) {
+/* Lines k .. k + depth of the panel of places place .. place + count; the group's first channel begins at x[first]. */
+static void gather_panel(const mia__cpu_convolution *c, const float *x, int64_t first, int64_t place,
+                         int64_t count, int64_t k, int64_t depth, float *panel) {
     run runs[GROUP];
     unsigned run_count = find_runs(c, place, count, runs);
     int64_t width = c->axis[0].size, height = c->axis[1].size;
     int64_t i = k % width, j = k / width % height;
-    const float *channel = x + k / (width * height) * c->x_channel;
+    int64_t channel = first + k / (width * height) * c->x_channel;
     for (int64_t line = 0; line < depth; line++, panel += GROUP) {
         for (int64_t lane = count; lane < GROUP; lane++) panel[lane] = 0;
-        for (unsigned r = 0; r < run_count; r++) gather_run(c, channel, &runs[r], i, j, panel);
+        for (unsigned r = 0; r < run_count; r++) gather_run(c, x, channel, &runs[r], i, j, panel);
         if (++i < width) continue;
         i = 0;
         if (++j < height) continue;
@@ -174,7 +175,8 @@ static area find_area(const mia__cpu_task *task, size_t unit) {
 static void multiply_area(const mia__cpu_task *task, const area *a, float *out, int64_t stride) {
     const mia__cpu_convolution *c = &task->step->as.convolution;
     const mia__cpu_kernels *kernels = task->step->kernels;
-    const float *x = pictures_of(task) + a->batch * c->x_batch + a->group * c->channels * c->x_channel;
+    const float *x = pictures_of(task);
+    int64_t first = a->batch * c->x_batch + a->group * c->channels * c->x_channel;
     const float *w = panels_of(task) + (a->group * c->outputs + a->m) * c->depth;
     float room[MOST_GROUPS][DEPTH * GROUP];
     const float *panels[MOST_GROUPS] = {room[0], room[1]};
@@ -182,7 +184,8 @@ static void multiply_area(const mia__cpu_task *task, const area *a, float *out, 
     do {
         int64_t depth = least(c->depth - k, DEPTH);
         for (int64_t g = 0; g * GROUP < a->rows; g++)
-            gather_panel(c, x, a->place + g * GROUP, least(a->rows - g * GROUP, GROUP), k, depth, room[g]);
+            gather_panel(c, x, first, a->place + g * GROUP, least(a->rows - g * GROUP, GROUP), k, depth,
+                         room[g]);
         for (int64_t m = 0; m < a->columns; m += kernels->columns) {
             unsigned columns = (unsigned)least(a->columns - m, kernels->columns);
             mia__cpu_tile tile = {out + m * stride, stride, (unsigned)a->rows, columns, k > 0};
@@ -286,17 +289,16 @@ static void sum_stretch(const mia__cpu_task *task, stretch *s, int64_t batch, in
     for (int64_t channel = 0; channel < c->channels; channel++)
         for (int64_t j = 0; j < b->size; j++) {
             int64_t down = mia__window_at(b, q, j);
-            bool inside = down >= 0 && down < b->extent;
-            const char *line = x + (batch * c->x_batch + (first + channel) * c->x_channel +
-                                    (inside ? down : 0) * b->x_step) *
-                                       bytes;
+            bool inside = down >= 0 && down < b->extent && c->axis[0].extent > 0;
+            int64_t at =
+                batch * c->x_batch + (first + channel) * c->x_channel + (inside ? down : 0) * b->x_step;
             for (int64_t i = 0; i < c->axis[0].size; i++) {
                 if (mia__cpu_stopped(task)) return;
                 double w = mia__load(w_dtype, task->inputs[1],
                                      channel * c->w_channel + j * c->w_step[1] + i * c->w_step[0] +
                                          output * c->w_output);
                 if (inside)
-                    add_element(s, w, line, i);
+                    add_element(s, w, x + at * bytes, i);
                 else
                     add_padding(s, w, s->p, s->p + s->count);
             }
