@@ -148,7 +148,13 @@ perplexity() { # perplexity DEVICE
 }
 tales() {
     bundled=$tree/models/mia-tales-9m-q8_0.gguf
-    for seed in 1 2 3 4; do "$build/mia" run "$bundled" --seed $seed -n 400 --device cpu; done >"$results/tales.txt" 2>&1
+    : >"$results/tales.txt"
+    for seed in 1 2 3 4; do
+        "$build/mia" run "$bundled" --seed $seed -n 400 --device cpu >>"$results/tales.txt" 2>"$results/tales.run.txt" || {
+            tail -n 3 "$results/tales.run.txt"
+            return 1
+        }
+    done
     on_cpu=$(perplexity cpu) && on_gpu=$(perplexity webgpu) || return 1
     echo "tales: perplexity $on_gpu, on the cpu $on_cpu"
     awk -v a="$on_gpu" -v b="$on_cpu" 'BEGIN { d = a / b - 1; exit !(d < 0.01 && d > -0.01) }'

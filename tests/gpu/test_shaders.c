@@ -16,27 +16,26 @@
 enum { LARGE = GPU, NARROW = LEAST }; /* the second with room for few workgroups in a mode */
 #define WORKGROUPS 20
 
-static uint32_t checked, with_matrices; /* shaders */
-static char refused[2000];              /* the first that is; empty: none */
+static uint32_t checked, with_matrices,
+    wide;                  /* shaders; wide: with matrices, for more than there is room for */
+static char refused[2000]; /* the first that is; empty: none */
 
 static void check_pipeline(mia__gpu *gpu, const mia__gpu_shader *shader, mia__gpu_made made, void *user) {
     char message[1900];
     checked++;
-    if (strstr(shader->wgsl, "subgroupMatrixMultiplyAccumulate") != NULL) with_matrices++;
+    if (strstr(shader->wgsl, "subgroupMatrixMultiplyAccumulate") != NULL) {
+        with_matrices++;
+        if (strstr(shader->wgsl, "grid_x") != NULL) wide++;
+    }
     if (!takes(shader->wgsl, message, sizeof message) && refused[0] == '\0')
         (void)snprintf(refused, sizeof refused, "%s: %s", shader->label, message);
     recording_gpu_type.pipeline(gpu, shader, made, user);
 }
 
 static void open_large(void) {
-    static const char matrix[] =
-        "enable f16;\nenable subgroups;\nenable chromium_experimental_subgroup_matrix;\n"
-        "var<workgroup> x: array<f16, 256>;\n@compute @workgroup_size(32) fn main() {\n"
-        "    let a = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, row_major>(&x, 0u, 16u);\n}\n";
     const mia_device_options options = {.backend = "webgpu"};
     mia__gpu_info info = recording_info_large();
-    char message[100];
-    if (!takes(matrix, message, sizeof message)) { /* an older library has them in another form */
+    if (library.dawn_2025) { /* has them in another form */
         info.features &= ~(uint32_t)MIA__GPU_SUBGROUP_MATRIX;
         info.matrix_count = 0;
     }
@@ -100,8 +99,15 @@ static void test_rows(void **state) {
 
 /* --- products, attention and convolutions in their large forms ------------------------------------------- */
 
+/* So many more than before are compiled with matrices, where the library has them. */
+static void expect_matrices(uint32_t before, uint32_t wide_before) {
+    printf("%u shaders, %u with matrices, %u of them wide\n", checked, with_matrices, wide);
+    assert_int_equal(with_matrices > before && wide > wide_before, !library.dawn_2025);
+}
+
 static void test_products(void **state) {
     (void)state;
+    const uint32_t before = with_matrices, wide_before = wide;
     static const mia_dtype dtypes[] = {MIA_f32,  MIA_f16,  MIA_bf16, MIA_q8_0, MIA_q4_0, MIA_q4_1,
                                        MIA_q5_0, MIA_q5_1, MIA_q4_K, MIA_q5_K, MIA_q6_K};
     /* tiles of every size, and more of them in a mode than the narrow GPU has room for */
@@ -123,11 +129,12 @@ static void test_products(void **state) {
                                mia_dtype_describe(c.dtype)->name, i, how);
                 compile(name, record_product, &c);
             }
-    printf("%u shaders, %u with matrices\n", checked, with_matrices);
+    expect_matrices(before, wide_before);
 }
 
 static void test_attention(void **state) {
     (void)state;
+    const uint32_t before = with_matrices, wide_before = wide;
     static const int64_t dims[] = {16, 32, 64, 80, 96, 128, 256, 7}, tokens[] = {1, 3, 40, 400};
     for (size_t d = 0; d < COUNT(dims); d++)
         for (size_t t = 0; t < COUNT(tokens); t++)
@@ -137,7 +144,7 @@ static void test_attention(void **state) {
                                           (way & 4) != 0};
                 compile("attention", record_attention, &c);
             }
-    printf("%u shaders, %u with matrices\n", checked, with_matrices);
+    expect_matrices(before, wide_before);
 }
 
 static void test_convolutions(void **state) {

@@ -185,7 +185,7 @@ static moment run_out(mia_tensor step) {
 /* The most work that a run may do after its token: of a step of so much. Once in TRIES is enough. */
 #define TRIES 5
 static double allowed(double whole) {
-    return whole / 4 + 8;
+    return whole / 4 + 4;
 }
 
 static void cancel_step(const char *name, mia_tensor (*step)(void)) {
