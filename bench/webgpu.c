@@ -6,8 +6,9 @@
  * --quick is for drivers that compute on the CPU: everything tiny, to see that it runs. --device takes another backend,
  * to compare; --adapter a part of an adapter's name. The copy is always measured; without names all of the others are.
  *
- * Many products are one evaluation, so that what it costs to begin and end one does not count; they depend on each other and
- * go round over more weights than caches hold. Medians of several evaluations. Weights are no numbers that mean anything. */
+ * Many products are one recorded tape, so that what it costs to record them and to begin and end a run does not count; they
+ * depend on each other and go round over more weights than caches hold. Medians of several runs. Weights are no numbers that
+ * mean anything. */
 #include "timing.h"
 
 #include <mia/mia.h>
@@ -21,12 +22,15 @@
 #define MOST_STEPS   3072
 /* Bytes of weights that vectors are multiplied by in turn: little of them is still in a cache when their turn comes again. */
 #define ROTATED      1.1e9
-#define WARM_SECONDS 2
+#define WARM_SECONDS 0.5
+#define RUN_SECONDS  0.05 /* about, of the shorter run */
+#define FEW_STEPS    4
 
-typedef struct chain {
-    mia_tensor_f32 x, one;
-    int steps;
-} chain;
+/* Steps that lead from a vector or matrix to one of the same shape. */
+typedef struct work {
+    mia_tape *tape;
+    mia_tensor_f32 from;
+} work;
 
 typedef struct bench {
     const char *backend, *adapter;
@@ -36,7 +40,7 @@ typedef struct bench {
     uint8_t *numbers; /* weights' bytes, whatever the type */
     size_t bytes;
     mia_device *copier; /* where the copies are made */
-    chain copies;
+    work copies;
     double copy; /* bytes/s */
 } bench;
 
@@ -61,106 +65,129 @@ static void close_device(mia_device *device) {
     must(mia_device_close(device, &error), &error);
 }
 
-/* An evaluation is over when the GPU has been told of all of it; what is read has been computed. */
 static void evaluate(mia_tensor_f32 value) {
     mia_error error = {0};
-    float number;
     must(mia_tensor_eval(&value.untyped, 1, &error), &error);
-    mia_tensor_f32 first = mia_ref(value);
-    for (uint32_t mode = 0; mode < mia_tensor_shape(value.untyped).ndim; mode++)
-        first = mia_slice(first, mode, 0, 1, 1);
-    must(mia_read(first, &number, 1, &error), &error);
 }
 
-/* What is to be evaluated. */
-typedef mia_tensor_f32 (*recorder)(void *user);
+static size_t limited(double wanted, size_t least, size_t most) {
+    return wanted < (double)least ? least : wanted > (double)most ? most : (size_t)wanted;
+}
 
-static double time_once(recorder record, void *user) {
+/* --- runs ------------------------------------------------------------------------------------- */
+
+static work record(mia_tensor_f32 from, mia_tensor_f32 to) {
+    mia_error error = {0};
+    work w = {.from = from};
+    must(mia_tape_record(&(mia_named){"from", from.untyped}, 1, &(mia_named){"to", to.untyped}, 1, &w.tape,
+                         &error),
+         &error);
+    mia_unref(to);
+    return w;
+}
+
+static void discard(work w) {
+    mia_tape_close(w.tape);
+    mia_unref(w.from);
+}
+
+/* A run is over when the GPU has been told of all of it; what is read has been computed. */
+static double run(const work *w) {
+    mia_error error = {0};
+    float number;
+    mia_tensor_f32 from = mia_ref(w->from), result;
     double begin = now();
-    mia_tensor_f32 result = record(user);
-    evaluate(result);
+    must(mia_tape_run(w->tape, &from.untyped, &result.untyped, &error), &error);
+    mia_tensor_f32 first = mia_ref(result);
+    for (uint32_t mode = 0; mode < mia_tensor_shape(result.untyped).ndim; mode++)
+        first = mia_slice(first, mode, 0, 1, 1);
+    must(mia_read(first, &number, 1, &error), &error);
     double seconds = now() - begin;
     mia_unref(result);
     return seconds;
 }
 
-/* Median seconds of an evaluation of what `record` makes; the first, which compiles and loads, is not counted. */
-static double measure(recorder record, void *user) {
+/* A GPU that has little to do, as while weights are loaded, lowers its clock some seconds later, and raises it again after
+ * some tenths of a second of work: copies for so long. */
+static void warm_up(bench *b) {
+    double begin = now();
+    while (!b->quick && now() - begin < WARM_SECONDS) (void)run(&b->copies);
+}
+
+typedef work (*recorder)(const void *what, size_t steps);
+
+/* Seconds of a step: the difference between some steps and twice as many, so that beginning and ending, and memory for the
+ * result, do not count. As many as take RUN_SECONDS, but `least` or more; in turn, and nothing is done between runs that lets the
+ * clock fall. */
+static double time_step(bench *b, recorder make, const void *what, size_t least) {
     double seconds[REPEATS];
-    (void)time_once(record, user);
-    for (int i = 0; i < REPEATS; i++) seconds[i] = time_once(record, user);
-    return median(seconds, REPEATS);
+    work some = make(what, least);
+    (void)run(&some); /* compiles and loads */
+    warm_up(b);
+    size_t steps = b->quick ? least : limited(RUN_SECONDS * (double)least / run(&some), least, MOST_STEPS);
+    work shorter = make(what, steps), longer = make(what, 2 * steps);
+    (void)run(&shorter);
+    (void)run(&longer);
+    warm_up(b);
+    for (int i = 0; i < REPEATS; i++) {
+        seconds[i] = -run(&shorter);
+        seconds[i] += run(&longer);
+    }
+    discard(some);
+    discard(shorter);
+    discard(longer);
+    return median(seconds, REPEATS) / (double)steps;
 }
 
 /* --- chains: a copy, tiny steps, a read ------------------------------------------------------- */
 
-static mia_tensor_f32 record_copies(void *user) {
-    const chain *c = user;
-    mia_tensor_f32 x = mia_ref(c->x);
-    for (int i = 0; i < c->steps; i++) x = mia_neg(x);
-    return x;
-}
-
-static mia_tensor_f32 record_additions(void *user) {
-    const chain *c = user;
-    mia_tensor_f32 x = mia_ref(c->x);
-    for (int i = 0; i < c->steps; i++) x = mia_add(x, mia_ref(c->one));
-    return x;
-}
-
-/* Seconds of one step of many: the difference of two lengths, so that beginning, ending and memory for the result do not
- * count. */
-static double measure_chain(recorder record, chain *c, int steps) {
-    c->steps = steps;
-    double shorter = measure(record, c);
-    c->steps = 3 * steps;
-    return (measure(record, c) - shorter) / (2 * steps);
-}
-
-/* Bytes a second of some copies. */
-static double copy_some(bench *b) {
-    chain some = {.x = b->copies.x, .steps = 10};
-    double bytes = 8.0 * (double)mia_tensor_shape(some.x.untyped).extent[0] * some.steps;
-    return bytes / time_once(record_copies, &some);
-}
-
-/* A GPU that had nothing to do, as while weights are loaded, has lowered its clock, and raises it after a second or so of work:
- * copies, until they are as fast as they were. */
-static void warm_up(bench *b) {
-    double begin = now();
-    while (!b->quick && now() - begin < WARM_SECONDS && (copy_some(b) < 0.9 * b->copy || b->copy == 0)) {
-    }
-}
-
 /* Each number is read and written: x becomes -x, one step after the other. */
+static work record_copies(const void *x, size_t steps) {
+    mia_tensor_f32 from = mia_ref(*(const mia_tensor_f32 *)x), to = mia_ref(from);
+    for (size_t i = 0; i < steps; i++) to = mia_neg(to);
+    return record(from, to);
+}
+
 static void copies(bench *b) {
+    const int64_t numbers = b->quick ? 1 << 20 : 1 << 27;
     b->no_fusion = true;
     b->copier = open_device(b);
     b->no_fusion = false;
-    const int64_t numbers = b->quick ? 1 << 20 : 1 << 27;
     printf("device: %s\n\n", mia_device_describe(b->copier).description);
-    b->copies.x = mia_neg(mia_full(f32, b->copier, MIA_SHAPE(numbers), 1));
-    evaluate(b->copies.x);
-    warm_up(b);
-    b->copy = 8.0 * (double)numbers / measure_chain(record_copies, &b->copies, b->quick ? 8 : 200);
+    mia_tensor_f32 x = mia_neg(mia_full(f32, b->copier, MIA_SHAPE(numbers), 1));
+    evaluate(x);
+    b->copies = record_copies(&x, b->quick ? 8 : 200);
+    b->copy = 8.0 * (double)numbers / time_step(b, record_copies, &x, b->quick ? 8 : 200);
+    mia_unref(x);
     printf("copy: %.4g GB/s, read and written\n\n", 1e-9 * b->copy);
     fflush(stdout);
+}
+
+typedef struct addends {
+    mia_tensor_f32 of, one;
+} addends;
+
+static work record_additions(const void *what, size_t steps) {
+    const addends *s = what;
+    mia_tensor_f32 to = mia_ref(s->of);
+    for (size_t i = 0; i < steps; i++) to = mia_add(to, mia_ref(s->one));
+    return record(mia_ref(s->of), to);
 }
 
 static void overheads(bench *b) {
     b->no_fusion = true;
     mia_device *device = open_device(b);
-    chain c = {.x = mia_neg(mia_full(f32, device, MIA_SHAPE(1), 1)),
-               .one = mia_full(f32, device, MIA_SHAPE(1), 1)};
-    evaluate(c.x);
-    double step = measure_chain(record_additions, &c, b->quick ? 32 : 1000);
+    addends s = {.of = mia_neg(mia_full(f32, device, MIA_SHAPE(1), 1)),
+                 .one = mia_full(f32, device, MIA_SHAPE(1), 1)};
+    evaluate(s.of);
+    double step = time_step(b, record_additions, &s, b->quick ? 32 : 1000);
     printf("dependent steps: %.2f us each\n", 1e6 * step);
     double reads[101];
     for (int i = -1; i < 101; i++) {
         float number;
         mia_error error = {0};
         double begin = now();
-        must(mia_read(mia_ref(c.x), &number, 1, &error), &error);
+        must(mia_read(mia_ref(s.of), &number, 1, &error), &error);
         if (i >= 0) reads[i] = now() - begin;
     }
     printf("reading 4 bytes: %.1f us\n", 1e6 * median(reads, 101));
@@ -168,12 +195,12 @@ static void overheads(bench *b) {
         float number;
         mia_error error = {0};
         double begin = now();
-        must(mia_read(mia_add(mia_ref(c.x), mia_ref(c.one)), &number, 1, &error), &error);
+        must(mia_read(mia_add(mia_ref(s.of), mia_ref(s.one)), &number, 1, &error), &error);
         if (i >= 0) reads[i] = now() - begin;
     }
     printf("one step, and reading 4 bytes of it: %.1f us\n\n", 1e6 * median(reads, 101));
-    mia_unref(c.x);
-    mia_unref(c.one);
+    mia_unref(s.of);
+    mia_unref(s.one);
     close_device(device);
     b->no_fusion = false;
     fflush(stdout);
@@ -183,21 +210,22 @@ static void overheads(bench *b) {
 
 typedef struct product {
     mia_tensor weights[MOST_WEIGHTS];
-    mia_tensor_f32 x; /* all products' columns: each begins one further, so that none is another's double */
+    /* All products' columns: each time that weights are used they begin one further, so that no product is another's double. */
+    mia_tensor_f32 x;
     mia_tensor_f32 sum;
-    size_t weight_count, step_count;
+    size_t weight_count;
     int64_t columns;
 } product;
 
 /* As in a model: each product is added to what those before it gave, in one step. */
-static mia_tensor_f32 record_products(void *user) {
-    const product *p = user;
+static work record_products(const void *what, size_t steps) {
+    const product *p = what;
     mia_tensor_f32 sum = mia_ref(p->sum);
-    for (size_t i = 0; i < p->step_count; i++) {
-        mia_tensor_f32 x = mia_slice(mia_ref(p->x), 1, (int64_t)i, p->columns, 1);
+    for (size_t i = 0; i < steps; i++) {
+        mia_tensor_f32 x = mia_slice(mia_ref(p->x), 1, (int64_t)(i / p->weight_count), p->columns, 1);
         sum = mia_add(sum, mia_matmul(p->weights[i % p->weight_count], x));
     }
-    return sum;
+    return record(mia_ref(p->sum), sum);
 }
 
 static double bytes_of(mia_dtype type, int64_t k, int64_t n) {
@@ -205,37 +233,28 @@ static double bytes_of(mia_dtype type, int64_t k, int64_t n) {
     return (double)k / info->elements * info->bytes * (double)n;
 }
 
-static size_t limited(double wanted, size_t least, size_t most) {
-    return wanted < (double)least ? least : wanted > (double)most ? most : (size_t)wanted;
-}
-
-/* Seconds of one product of w [k, n] and x [k, m], of many over `weights` different ones: the difference of `steps` and twice
- * as many, as of chains. */
-static double time_product(bench *b, mia_dtype type, int64_t k, int64_t n, int64_t m, size_t weights,
-                           size_t steps) {
+/* Seconds of one product of w [k, n] and x [k, m], of many over `weights` different ones. */
+static double time_product(bench *b, mia_dtype type, int64_t k, int64_t n, int64_t m, size_t weights) {
     static product p;
     mia_device *device = open_device(b);
     p = (product){.weight_count = weights, .columns = m};
-    if ((size_t)bytes_of(type, k, n) > b->bytes) {
-        fprintf(stderr, "webgpu: weights too large\n");
+    if (weights == 0 || (size_t)bytes_of(type, k, n) > b->bytes) {
+        fprintf(stderr, "webgpu: no weights, or too large ones\n");
         exit(1);
     }
     for (size_t i = 0; i < weights; i++)
         p.weights[i] = mia_tensor_constant(device, type, MIA_SHAPE(k, n), b->numbers, MIA__SITE);
-    p.x = mia_neg(mia_full(f32, device, MIA_SHAPE(k, m + 2 * (int64_t)steps), 0.5));
+    const size_t least = weights < FEW_STEPS ? FEW_STEPS : weights;
+    const int64_t times = 2 * (int64_t)((b->quick ? least : MOST_STEPS) / weights) + 1;
+    p.x = mia_neg(mia_full(f32, device, MIA_SHAPE(k, m + times), 0.5));
     p.sum = mia_neg(mia_full(f32, device, MIA_SHAPE(n, m), 0.5));
     evaluate(p.x);
     evaluate(p.sum);
-    p.step_count = steps;
-    (void)time_once(record_products, &p); /* loads the weights */
-    warm_up(b);
-    double shorter = measure(record_products, &p);
-    p.step_count = 2 * steps;
-    double seconds = measure(record_products, &p) - shorter;
+    double seconds = time_step(b, record_products, &p, least);
     mia_unref(p.x);
     mia_unref(p.sum);
     close_device(device);
-    return seconds / (double)steps;
+    return seconds;
 }
 
 typedef struct shape {
@@ -256,8 +275,7 @@ static void print_vectors(bench *b, const char *title, const mia_dtype *types, s
         for (size_t s = 0; s < shape_count; s++) {
             double bytes = bytes_of(types[t], shapes[s].k, shapes[s].n);
             size_t weights = b->quick ? 2 : limited(ROTATED / bytes + 1, 2, MOST_WEIGHTS);
-            size_t steps = b->quick ? 4 : limited(2e10 / bytes, weights, MOST_STEPS);
-            double rate = bytes / time_product(b, types[t], shapes[s].k, shapes[s].n, 1, weights, steps);
+            double rate = bytes / time_product(b, types[t], shapes[s].k, shapes[s].n, 1, weights);
             printf("%13.4g (%3.0f%%)", 1e-9 * rate, 100 * rate / b->copy);
             fflush(stdout);
         }
@@ -288,13 +306,12 @@ static void vectors(bench *b) {
 
 static double time_matrices(bench *b, mia_dtype type, shape s, int64_t m) {
     double operations = 2.0 * (double)s.k * (double)s.n * (double)m;
-    size_t steps = b->quick ? 2 : limited(4e12 / operations, 6, 64);
-    size_t weights = b->quick ? 1 : limited(2e8 / bytes_of(type, s.k, s.n), 1, steps);
-    return 1e-12 * operations / time_product(b, type, s.k, s.n, m, weights, steps);
+    size_t weights = b->quick ? 1 : limited(2e8 / bytes_of(type, s.k, s.n), 1, MOST_WEIGHTS);
+    return 1e-12 * operations / time_product(b, type, s.k, s.n, m, weights);
 }
 
-static void print_matrices(bench *b, const shape *shapes, const int64_t *columns, size_t count) {
-    static const mia_dtype types[] = {MIA_f32, MIA_f16, MIA_q8_0, MIA_q4_0};
+static void print_matrices(bench *b, const mia_dtype *types, size_t type_count, const shape *shapes,
+                           const int64_t *columns, size_t count) {
     printf("matrix by matrix, precision %s: TFLOP/s\n%-8s",
            b->precision == MIA_PRECISION_EXACT ? "exact" : "default", "N K M");
     for (size_t i = 0; i < count; i++) {
@@ -303,7 +320,7 @@ static void print_matrices(bench *b, const shape *shapes, const int64_t *columns
         printf("%16s", name);
     }
     printf("\n");
-    for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
+    for (size_t t = 0; t < type_count; t++) {
         printf("%-8s", mia_dtype_describe(types[t])->name);
         for (size_t i = 0; i < count; i++) {
             printf("%16.4g", time_matrices(b, types[t], shapes[i], columns[i]));
@@ -320,13 +337,10 @@ static void matrices(bench *b) {
     static const int64_t columns[] = {1024, 2048, 4096, 8192, 512, 512, 512, 512};
     static const shape tiny[] = {{64, 64}};
     static const int64_t few[] = {64};
-    for (int exact = 0; exact < 2; exact++) {
-        b->precision = exact ? MIA_PRECISION_EXACT : MIA_PRECISION_DEFAULT;
-        if (b->quick)
-            print_matrices(b, tiny, few, 1);
-        else
-            print_matrices(b, shapes, columns, 8);
-    }
+    static const mia_dtype types[] = {MIA_f32, MIA_f16, MIA_q8_0, MIA_q4_0}, exact[] = {MIA_f16};
+    print_matrices(b, types, 4, b->quick ? tiny : shapes, b->quick ? few : columns, b->quick ? 1 : 8);
+    b->precision = MIA_PRECISION_EXACT;
+    print_matrices(b, exact, 1, b->quick ? tiny : shapes, b->quick ? few : columns, b->quick ? 1 : 8);
     b->precision = MIA_PRECISION_DEFAULT;
 }
 
@@ -369,7 +383,7 @@ int main(int argc, char **argv) {
     if (b.overheads) overheads(&b);
     if (b.vectors) vectors(&b);
     if (b.matrices) matrices(&b);
-    mia_unref(b.copies.x);
+    discard(b.copies);
     close_device(b.copier);
     free(b.numbers);
     return 0;
