@@ -158,6 +158,8 @@ typedef struct mia_device_info {
     uint32_t threads;
     uint64_t max_bytes;
     mia_precision precision;
+    bool no_fusion;
+    const mia_webgpu_options *webgpu; /* as it was opened, valid as long as the device; NULL: the defaults */
 } mia_device_info;
 
 /* What was opened; the name is static text. Any thread; does not block. */

@@ -152,8 +152,12 @@ static mia_status plan_memory(mia_lm *lm, uint64_t limit, mia_error *error) {
 /* Plans on a device of the same kind without a limit, where planning itself cannot run into the limit. */
 static mia_status plan_elsewhere(mia_lm *lm, const mia_device_info *kind, mia_error *error) {
     mia_device *own = lm->device;
-    mia_device_options options = {
-        .backend = kind->backend, .threads = 1, .precision = kind->precision, .allocator = &lm->allocator};
+    mia_device_options options = {.backend = kind->backend,
+                                  .threads = 1,
+                                  .precision = kind->precision,
+                                  .no_fusion = kind->no_fusion,
+                                  .webgpu = kind->webgpu,
+                                  .allocator = &lm->allocator};
     mia_status status = mia_device_open(&options, &lm->device, error);
     if (status == MIA_OK) {
         status = make_frequencies(lm, error);

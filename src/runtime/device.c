@@ -210,7 +210,9 @@ mia_status mia_device_close(mia_device *device, mia_error *error) {
 mia_device_info mia_device_describe(const mia_device *device) {
     mia_device_info info = {.backend = device->type->name,
                             .max_bytes = device->options.max_bytes,
-                            .precision = device->options.precision};
+                            .precision = device->options.precision,
+                            .no_fusion = device->options.no_fusion,
+                            .webgpu = device->options.webgpu};
     if (device->backend != NULL) device->type->describe(device->backend, &info);
     return info;
 }

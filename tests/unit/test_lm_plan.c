@@ -146,6 +146,51 @@ static void test_nothing_is_loaded(void **state) {
     close_session(&s);
 }
 
+static mia_webgpu_options opened_with[4];
+static size_t opened;
+
+static void note_options(const mia__gpu_request *request, mia__gpu **out, mia__gpu_done done, void *user) {
+    if (opened < sizeof opened_with / sizeof *opened_with) opened_with[opened] = *request->options;
+    opened++;
+    recording_gpu_type.open(request, out, done, user);
+}
+
+/* With a limit, what a model needs is planned on a device of its own: of the same GPU, asked for in the same way. */
+static void test_limited(void **state) {
+    (void)state;
+    static const char *const backends[] = {"cpu", "webgpu"};
+    static const mia_webgpu_options webgpu = {
+        .adapter = "the second", .default_limits = true, .without = MIA_WEBGPU_F16};
+    mia__gpu_type noting = recording_gpu_type;
+    noting.open = note_options;
+    mia__webgpu_set_seam(&noting);
+    opened = 0;
+    for (int way = 0; way < 4; way++) {
+        mia_error error;
+        mia_device_options device = {
+            .backend = backends[way / 2], .threads = 1, .no_fusion = way % 2 == 1, .webgpu = &webgpu};
+        session s = open_session(weights_of(NULL), &device, NULL);
+        uint64_t needed = mia_lm_describe(s.lm).needed_bytes;
+        close_session(&s);
+        device.max_bytes = needed;
+        s = open_session(weights_of(NULL), &device, NULL);
+        assert_int_equal(mia_lm_describe(s.lm).needed_bytes, needed);
+        assert_true(run(&s, 599, 1) <= needed);
+        close_session(&s);
+        device.max_bytes = needed - 1;
+        mia_weights *weights = weights_of(NULL);
+        mia_lm *lm;
+        OK(mia_device_open(&device, &s.device, &error));
+        assert_int_equal(mia_lm_open(s.device, weights, NULL, &lm, &error), MIA_ERROR_OVER_LIMIT);
+        OK(mia_device_close(s.device, &error));
+        mia_weights_close(weights);
+    }
+    mia__webgpu_set_seam(&recording_gpu_type);
+    assert_int_equal(opened, 10);
+    for (size_t i = 0; i < sizeof opened_with / sizeof *opened_with; i++)
+        assert_memory_equal(&opened_with[i], &webgpu, sizeof webgpu);
+}
+
 /* Kernels that a token takes in a model of so many layers. */
 static uint64_t kernels_of(uint32_t layers, bool biased, bool no_fusion) {
     const tiny_options tiny = {.layers = layers, .seed = 3, .biased = biased};
@@ -184,6 +229,7 @@ int main(void) {
         cmocka_unit_test(test_bundled),
         cmocka_unit_test(test_any_use),
         cmocka_unit_test(test_nothing_is_loaded),
+        cmocka_unit_test(test_limited),
         cmocka_unit_test(test_kernels_of_a_layer),
     };
     mia__webgpu_set_seam(&recording_gpu_type);
