@@ -225,12 +225,9 @@ static void test_kernels_of_a_layer(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tiny),
-        cmocka_unit_test(test_bundled),
-        cmocka_unit_test(test_any_use),
-        cmocka_unit_test(test_nothing_is_loaded),
-        cmocka_unit_test(test_limited),
-        cmocka_unit_test(test_kernels_of_a_layer),
+        cmocka_unit_test(test_tiny),    cmocka_unit_test(test_bundled),
+        cmocka_unit_test(test_any_use), cmocka_unit_test(test_nothing_is_loaded),
+        cmocka_unit_test(test_limited), cmocka_unit_test(test_kernels_of_a_layer),
     };
     mia__webgpu_set_seam(&recording_gpu_type);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -29,10 +29,6 @@ static uint32_t lanes_for(uint32_t fours, uint32_t most) {
     return 1;
 }
 
-static bool power_of_two(uint32_t n) {
-    return n != 0 && (n & (n - 1)) == 0;
-}
-
 /* Lanes of values of which one has the results. */
 static uint32_t side_by_side(const mia__attention *a) {
     return a->subgroup > a->value_lanes ? a->subgroup : a->value_lanes;
@@ -68,10 +64,7 @@ static uint32_t splits_of(const mia__attention *a) {
 bool mia__attention_few_of(mia__attention *a, const mia__gpu_info *info) {
     uint64_t lines = a->heads * a->queries;
     if (lines > (info->processor ? MOST_ON_CPU : MOST_LINES) || a->held == 0 || a->d == 0) return false;
-    bool subgroups = (info->features & MIA__GPU_SUBGROUPS) != 0 && info->subgroup_least >= 4 &&
-                     info->subgroup_least == info->subgroup_most && power_of_two(info->subgroup_least) &&
-                     info->subgroup_least <= 64;
-    a->subgroup = subgroups ? info->subgroup_least : 1;
+    a->subgroup = mia__webgpu_subgroup(info);
     a->splits = splits_of(a);
     a->lanes = lanes_of(a, info);
     a->heads_at_once = a->fellows % 2 == 0 && lines >= 512 ? 2 : 1;

@@ -189,6 +189,10 @@ static inline bool mia__kernel_has(const mia__kernel *k, mia__gpu_feature featur
     return (k->info.features & (uint32_t)feature) != 0;
 }
 
+/* Invocations of a subgroup, a power of two of 4 to 64, where all subgroups have as many and a workgroup's follow each other
+ * in it; else 1: kernels do without. */
+uint32_t mia__webgpu_subgroup(const mia__gpu_info *info);
+
 /* --- rules and forms (forms.c) ------------------------------------------------------------------ */
 
 void mia__webgpu_rules(mia__webgpu *webgpu);

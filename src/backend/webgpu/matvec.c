@@ -307,9 +307,8 @@ static void put_main(mia__kernel *k, const matvec *v, uint64_t workgroups) {
 /* Lanes, rows and columns at once, by what there is to do. */
 static void choose(const mia__kernel *k, matvec *v) {
     const mia__product *product = &v->jobs[0];
-    uint32_t size = k->info.subgroup_least;
-    v->subgroups = mia__kernel_has(k, MIA__GPU_SUBGROUPS) && size == k->info.subgroup_most && size >= 8 &&
-                   size <= INVOCATIONS;
+    uint32_t size = mia__webgpu_subgroup(&k->info);
+    v->subgroups = size >= 8;
     v->columns = product->columns < MOST_COLUMNS ? (uint32_t)product->columns : MOST_COLUMNS;
     uint32_t chunks = mia__divide_up(product->depth, chunk_elements(product, v->readings[0]));
     /* a driver that computes on the CPU switches between invocations at each barrier: few share a row */

@@ -66,8 +66,7 @@ static bool is_vector(const mia__operand *operand) {
 
 static bool takes(const mia__kernel *k, const mia__product *product, const mia__product *first) {
     const mia__gpu_info *info = &k->info;
-    bool lanes = (info->features & MIA__GPU_SUBGROUPS) != 0 && info->subgroup_least == info->subgroup_most &&
-                 info->subgroup_least >= 8 && info->subgroup_least <= 128;
+    bool lanes = mia__webgpu_subgroup(info) >= 8;
     if (!lanes || (info->features & MIA__GPU_PACKED_DOT) == 0 || k->webgpu->precision == MIA_PRECISION_EXACT)
         return false;
     if (product->columns != 1 || product->batches != 1 || !is_vector(product->x) ||

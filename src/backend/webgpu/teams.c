@@ -34,21 +34,17 @@ void mia__teams_put(mia__kernel *k, const mia__teams *teams) {
                     teams->rows);
 }
 
-/* A tree, four branches at a time where there are as many. */
-void mia__teams_join(mia__kernel *k, const mia__teams *teams, const char *name, const char *type,
-                     const char *join, bool interleaved) {
-    uint32_t stride = interleaved ? teams->invocations / teams->team : 1;
+/* Through workgroup memory: a tree, four branches at a time where there are as many. */
+static void join_in_memory(mia__kernel *k, const mia__teams *teams, const char *name, const char *type,
+                           uint32_t stride) {
     mia__kernel_add(k,
                     "var<workgroup> %s_room: array<%s, INVOCATIONS>;\n"
-                    "fn %s_two(a: %s, b: %s) -> %s { return %s; }\n",
-                    name, type, name, type, type, type, join);
-    mia__kernel_add(k,
                     "fn %s(local: u32, v: %s) -> %s {\n"
                     "    let lane = (local / %uu) %% TEAM;\n"
                     "    let first = local - lane * %uu;\n"
                     "    %s_room[local] = v;\n"
                     "    workgroupBarrier();\n",
-                    name, type, type, stride, stride, name);
+                    name, type, name, type, type, stride, stride, name);
     for (uint32_t width = teams->team; width > 1;) {
         uint32_t branches = width >= 4 ? 4 : 2;
         width /= branches;
@@ -63,6 +59,47 @@ void mia__teams_join(mia__kernel *k, const mia__teams *teams, const char *name, 
                     "    workgroupBarrier();\n"
                     "    return all;\n}\n",
                     name);
+}
+
+/* Each lane's `a` joined with those of `width` lanes, which follow each other. */
+static void exchange(mia__kernel *k, const char *name, uint32_t width) {
+    for (uint32_t by = 1; by < width; by *= 2)
+        mia__kernel_add(k, "    a = %s_two(a, subgroupShuffleXor(a, %uu));\n", name, by);
+}
+
+/* Within subgroups first; what those of a team have meets in workgroup memory. */
+static void join_by_subgroups(mia__kernel *k, const mia__teams *teams, const char *name, const char *type,
+                              uint32_t size) {
+    uint32_t parts = teams->team / size; /* of a team */
+    mia__kernel_enable(k, "enable subgroups;");
+    if (parts > 1)
+        mia__kernel_add(k, "var<workgroup> %s_room: array<%s, %u>;\n", name, type, teams->invocations / size);
+    mia__kernel_add(k, "fn %s(local: u32, v: %s) -> %s {\n    var a = v;\n", name, type, type);
+    exchange(k, name, parts > 1 ? size : teams->team);
+    if (parts > 1) {
+        uint32_t width = parts < size ? parts : size;
+        mia__kernel_add(k,
+                        "    if (local %% %uu == 0u) { %s_room[local / %uu] = a; }\n"
+                        "    workgroupBarrier();\n"
+                        "    let first = local / TEAM * %uu + local %% %uu;\n"
+                        "    a = %s_room[first];\n",
+                        size, name, size, parts, width, name);
+        for (uint32_t part = width; part < parts; part += width)
+            mia__kernel_add(k, "    a = %s_two(a, %s_room[first + %uu]);\n", name, name, part);
+        exchange(k, name, width);
+        mia__kernel_put(k, "    workgroupBarrier();\n");
+    }
+    mia__kernel_put(k, "    return a;\n}\n");
+}
+
+void mia__teams_join(mia__kernel *k, const mia__teams *teams, const char *name, const char *type,
+                     const char *join, bool interleaved) {
+    uint32_t size = mia__webgpu_subgroup(&k->info);
+    mia__kernel_add(k, "fn %s_two(a: %s, b: %s) -> %s { return %s; }\n", name, type, type, type, join);
+    if (size > 1 && !interleaved && teams->invocations % size == 0)
+        join_by_subgroups(k, teams, name, type, size);
+    else
+        join_in_memory(k, teams, name, type, interleaved ? teams->invocations / teams->team : 1);
 }
 
 mia__view mia__kernel_shortened(const mia__view *view) {

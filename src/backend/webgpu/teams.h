@@ -27,8 +27,8 @@ mia__teams mia__teams_of(uint32_t invocations, uint64_t length, uint32_t multipl
 void mia__teams_put(mia__kernel *k, const mia__teams *teams);
 
 /* fn <name>(local: u32, v: T) -> T: what the invocations of a team have between them, by the expression `join` of a and b,
- * for each of them; called by all of a workgroup. A team's invocations follow each other, or are STRIDE apart
- * (`interleaved`). */
+ * for each of them; called by all of a workgroup. T is a number or a vector, the order of a and b does not matter. A team's
+ * invocations follow each other, or are STRIDE apart (`interleaved`). */
 void mia__teams_join(mia__kernel *k, const mia__teams *teams, const char *name, const char *type,
                      const char *join, bool interleaved);
 
