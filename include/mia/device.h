@@ -159,6 +159,7 @@ typedef struct mia_device_info {
     uint64_t max_bytes;
     mia_precision precision;
     bool no_fusion;
+    bool compiles; /* programs for plans, in the background, from when they are first asked for (webgpu) */
     const mia_webgpu_options *webgpu; /* as it was opened, valid as long as the device; NULL: the defaults */
 } mia_device_info;
 

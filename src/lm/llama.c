@@ -132,7 +132,7 @@ static mia_tensor_f32 record_llama(const mia_lm *lm, const mia__chunk_inputs *in
     const llama *model = lm->data;
     double epsilon = lm->parameters.epsilon;
     mia_tensor_f32 x = mia_embedding(model->embedding, mia_ref(in->ids));
-    for (size_t i = 0; i < model->layer_count; i++) {
+    for (size_t i = 0; i < (size_t)lm->parameters.layers; i++) {
         const llama_layer *layer = &model->layers[i];
         mia_tensor_f32 normed = mia_rms_norm(mia_ref(x), vector(layer->attention_norm), epsilon);
         x = mia_add(x, attention(lm, layer, in, normed, &caches[2 * i]));

@@ -189,7 +189,9 @@ static mia_status load(mia_lm *lm, const mia_lm_options *options, mia_error *err
     mia_status status = load_for(lm, 1, options, error);
     if (status != MIA_OK) return status;
     mia_lm_options silent = {0};
-    return load_for(lm, mia__chunk_largest(lm->context), &silent, error);
+    status = load_for(lm, mia__chunk_largest(lm->context), &silent, error);
+    if (status != MIA_OK || !mia_device_describe(lm->device).compiles) return status;
+    return mia__plan_every_step(lm, error);
 }
 
 static mia_status open_model(mia_lm *lm, const mia_lm_options *options, mia_error *error) {

@@ -150,4 +150,8 @@ int64_t mia__chunk_largest(int64_t limit);
 /* Rows of the caches for `length` tokens of a model's context. */
 int64_t mia__state_capacity(const mia_lm *lm, int64_t length);
 
+/* Plans what reading a prompt of any length and generating through the context takes, so that a device that compiles has
+ * begun to. */
+mia_status mia__plan_every_step(mia_lm *lm, mia_error *error);
+
 #endif

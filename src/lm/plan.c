@@ -185,3 +185,51 @@ mia_status mia_lm_plan(mia_lm *lm, int64_t prompt, int64_t generated, const mia_
     *out = n.found;
     return MIA_OK;
 }
+
+/* --- for pipelines -------------------------------------------------------------------------------------- */
+
+/* What a chunk may end with. */
+typedef struct ending {
+    mia__logits logits;
+    float temperature;
+} ending;
+
+/* before: rows of the caches that are there; 0: none are. */
+static mia_status plan_alone(mia_lm *lm, int64_t rows, int64_t before, int64_t capacity, ending end,
+                             mia_error *error) {
+    need n = {.lm = lm};
+    mia_status status = mia_lm_state_open(lm, &n.state, error);
+    if (status != MIA_OK) return status;
+    if (before > 0) settle(n.state, before);
+    n.state->choice = (mia_lm_choice){.temperature = end.temperature};
+    status = plan_chunk(&n, rows, rows, capacity, end.logits, error);
+    mia_lm_state_close(n.state);
+    return status;
+}
+
+/* Layers after the third ask for nothing new but where weights have other types. */
+#define LAYERS 3
+
+/* Chunks of every size, with the smallest caches that have room for them in every place of a prompt, with larger ones as its
+ * last; and a token that caches grow for. */
+mia_status mia__plan_every_step(mia_lm *lm, mia_error *error) {
+    static const ending ends[] = {
+        {MIA__LOGITS_LAST, 0}, {MIA__LOGITS_CHOICE, 0}, {MIA__LOGITS_CHOICE, 1}, {MIA__LOGITS_NONE, 0}};
+    mia_lm few = *lm;
+    if (few.parameters.layers > LAYERS) few.parameters.layers = LAYERS;
+    mia_status status = MIA_OK;
+    for (int64_t before = 0, capacity; status == MIA_OK && before < lm->context; before = capacity) {
+        int64_t rows = 0;
+        capacity = mia__state_capacity(lm, before + 1);
+        do {
+            rows = mia__chunk_largest(rows == 0 ? capacity : rows - 1);
+            size_t count = rows > before ? sizeof ends / sizeof *ends : 1;
+            for (size_t i = 0; status == MIA_OK && i < count; i++)
+                status = plan_alone(&few, rows, capacity, capacity, ends[i], error);
+            for (size_t i = 0; status == MIA_OK && rows > before && i < count; i++)
+                status = plan_alone(&few, rows, 0, capacity, ends[i], error);
+        } while (status == MIA_OK && rows > 1);
+        if (status == MIA_OK && before > 0) status = plan_alone(&few, 1, before, capacity, ends[0], error);
+    }
+    return status;
+}

@@ -1,6 +1,7 @@
 /* What a model says that it needs, before anything is loaded, is what its device then holds: of tiny random models and
  * of the bundled one, to the byte, on a GPU too (which is the recording one). And how many kernels a layer takes. */
 #include "backend/webgpu/webgpu.h"
+#include "runtime/device.h"
 #include "support/recording_gpu.h"
 #include "support/tiny_llama.h"
 
@@ -15,6 +16,7 @@
 
 #include <cmocka.h>
 
+#include "support.h"
 #include "support/lm_session.h"
 
 /* path NULL: a tiny random model. */
@@ -191,6 +193,46 @@ static void test_limited(void **state) {
         assert_memory_equal(&opened_with[i], &webgpu, sizeof webgpu);
 }
 
+/* A GPU's pipelines are begun when a model is opened: prompts of any length and tokens wherever they come ask for no more. */
+static void test_pipelines(void **state) {
+    (void)state;
+    static const tiny_options wide = {
+        .layers = 1, .dim = 1024, .heads = 16, .kv_heads = 4, .ffn = 2816, .context = 2048, .seed = 3};
+    static const int32_t ids[2048];
+    uint64_t from = test_seed();
+    const mia__gpu_info large = recording_info_large();
+    for (int way = 0; way < 4; way++) {
+        mia_error error;
+        if (way % 2 == 1) recording_set(&(recording_settings){.info = &large});
+        mia_weights *weights =
+            way < 2 ? tiny_open(&wide) : weights_of(MIA_MODELS_DIR "/mia-tales-9m-q8_0.gguf");
+        session s = open_session(weights, &(mia_device_options){.backend = "webgpu"}, NULL);
+        recording_set(NULL);
+        const mia__webgpu *webgpu = (const mia__webgpu *)s.device->backend;
+        const size_t known = webgpu->pipeline_count; /* made or being made */
+        const int64_t context = mia_lm_describe(s.lm).context;
+        for (int n = 0; n < 16; n++) {
+            /* some end where caches grow for the tokens behind them */
+            int64_t most = n % 4 == 3 ? 40 : context - 4;
+            int64_t prompt =
+                n % 4 == 0 && (256 << n / 4) < context ? (256 << n / 4) - 1 : 1 + test_below(&from, most);
+            const mia_lm_choice choice = {.temperature = n % 3 == 0 ? 0 : 0.7F, .seed = 5};
+            mia_lm_state *reader;
+            OK(mia_lm_state_open(s.lm, &reader, &error));
+            for (int step = 0; step < 4; step++) {
+                OK(mia_lm_step_choose_begin(reader, step == 0 ? ids : NULL, step == 0 ? (size_t)prompt : 1,
+                                            &choice, &error));
+                OK(mia_lm_step_wait(reader, &error));
+                if (webgpu->pipeline_count != known)
+                    fail_msg("model %d, a prompt of %d tokens: step %d makes pipelines", way, (int)prompt,
+                             step);
+            }
+            mia_lm_state_close(reader);
+        }
+        close_session(&s);
+    }
+}
+
 /* Kernels that a token takes in a model of so many layers. */
 static uint64_t kernels_of(uint32_t layers, bool biased, bool no_fusion) {
     const tiny_options tiny = {.layers = layers, .seed = 3, .biased = biased};
@@ -225,9 +267,13 @@ static void test_kernels_of_a_layer(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tiny),    cmocka_unit_test(test_bundled),
-        cmocka_unit_test(test_any_use), cmocka_unit_test(test_nothing_is_loaded),
-        cmocka_unit_test(test_limited), cmocka_unit_test(test_kernels_of_a_layer),
+        cmocka_unit_test(test_tiny),
+        cmocka_unit_test(test_bundled),
+        cmocka_unit_test(test_any_use),
+        cmocka_unit_test(test_nothing_is_loaded),
+        cmocka_unit_test(test_pipelines),
+        cmocka_unit_test(test_limited),
+        cmocka_unit_test(test_kernels_of_a_layer),
     };
     mia__webgpu_set_seam(&recording_gpu_type);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -132,6 +132,7 @@ static void describe(const mia__backend *backend, mia_device_info *info) {
     const mia__gpu_info *gpu = &((const mia__webgpu *)backend)->gpu->info;
     info->backend = backend->type->name;
     info->threads = 1;
+    info->compiles = true;
     (void)snprintf(info->description, sizeof info->description, "%.90s%s%s%s", gpu->name,
                    (gpu->features & MIA__GPU_F16) != 0 ? ", f16" : "",
                    (gpu->features & MIA__GPU_SUBGROUPS) != 0 ? ", subgroups" : "",
