@@ -143,6 +143,14 @@ static mia_tensor_f32 chain(mia_device *device, int64_t count, int layers) {
     return x;
 }
 
+/* Operations that are a pipeline each, unless they are fused. */
+static mia_tensor_f32 all_kinds(mia_device *device) {
+    mia_tensor_f32 x = vector(device, 10);
+    x = mia_cos(mia_sin(mia_erf(mia_ceil(mia_floor(mia_sign(mia_silu(x)))))));
+    x = mia_sqrt(mia_exp(mia_log(mia_tanh(mia_sigmoid(mia_relu(mia_square(mia_abs(mia_neg(x)))))))));
+    return mia_gelu(mia_softplus(mia_hardswish(mia_round(mia_reciprocal(mia_rsqrt(x))))));
+}
+
 static mia_status eval(mia_tensor_f32 t, mia_error *error) {
     const mia_tensor list[1] = {MIA_UNTYPED(t)};
     *error = (mia_error){0};
@@ -216,34 +224,66 @@ static void test_long_plan(void **state) {
     close_device(device);
 }
 
-static bool stop_at_half(void *user, double share) {
-    double *most = user;
-    assert_true(share >= *most);
-    *most = share;
-    return share < 0.5;
+/* What progress was told, and what had been dispatched by then. */
+static struct {
+    mia_device *device;
+    double share, stop_at;
+    uint32_t calls, before_work;
+} told_share;
+
+static void be_slow(mia__gpu *gpu, bool block) {
+    (void)nanosleep(&(struct timespec){.tv_nsec = 60000000}, NULL); /* more than is between two calls */
+    recording_gpu_type.poll(gpu, block);
 }
 
-/* Progress covers pipelines under way, and may use the device. */
-static void test_progress(void **state) {
-    (void)state;
-    double most = 0;
-    const recording_settings slow = {.late = 1000000000};
-    mia_device_options options = {.backend = "webgpu", .progress = stop_at_half, .progress_user = &most};
+static bool hear_share(void *user, double share) {
+    assert_ptr_equal(user, &told_share);
+    assert_in_range(mia_device_count(told_share.device).handles, 1, 1);
+    assert_true(share >= told_share.share && share <= 1);
+    told_share.share = share;
+    told_share.calls++;
+    if (count_of(recording_text(recording_last()), "dispatch ") == 0) told_share.before_work++;
+    return share < told_share.stop_at;
+}
+
+/* The status of a run of many pipelines and submissions, polled; shares from stop_at on end it. */
+static mia_status run_told(double stop_at) {
+    const recording_settings late = {.late = 1};
+    const mia_device_options options = {
+        .backend = "webgpu", .no_fusion = true, .progress = hear_share, .progress_user = &told_share};
     mia_device *device = NULL;
     mia_error error;
-    recording_set(&slow);
+    memset(&told_share, 0, sizeof told_share);
+    told_share.stop_at = stop_at;
+    test_seam.type.poll = be_slow;
+    recording_set(&late);
     OK(mia_device_open(&options, &device, &error));
-    mia_tensor_f32 x = chain(device, 10, 3);
+    recording_set(NULL);
+    told_share.device = device;
+    backend_of(device)->speed = 1e6; /* submissions of one dispatch */
+    mia_tensor_f32 x = all_kinds(device);
     const mia_tensor list[1] = {MIA_UNTYPED(x)};
+    recording_clear(recording_last());
     mia_ticket *ticket = mia_tensor_eval_begin(list, 1);
-    uint64_t until = mia__nanoseconds() + 200000000u;
-    while (mia__nanoseconds() < until) assert_false(mia_ticket_poll(ticket));
-    assert_true(most >= 0 && most < 0.5);
-    mia_ticket_cancel(ticket);
-    mia_ticket_wait(ticket);
-    assert_int_equal(mia_ticket_finish(ticket, &error), MIA_ERROR_CANCELLED);
+    while (!mia_ticket_poll(ticket)) continue;
+    mia_status status = mia_ticket_finish(ticket, &error);
     mia_unref(x);
     close_device(device);
+    return status;
+}
+
+/* Progress covers pipelines under way and then submissions, never goes back, may use the device, and ends a run. */
+static void test_progress(void **state) {
+    (void)state;
+    assert_int_equal(run_told(2), MIA_OK);
+    assert_in_range(told_share.before_work, 2, told_share.calls - 4); /* pipelines are made in two goes */
+    assert_true(told_share.share > 0.8);
+    assert_int_equal(run_told(0.6), MIA_ERROR_CANCELLED);
+    assert_true(told_share.before_work < told_share.calls);
+    assert_true(told_share.share >= 0.6 && told_share.share < 0.8);
+    assert_int_equal(run_told(0.1), MIA_ERROR_CANCELLED);
+    assert_int_equal(told_share.before_work, told_share.calls);
+    assert_true(told_share.share >= 0.1 && told_share.share < 0.5);
 }
 
 /* While a value comes back, the run behind it begins; it ends in its turn. */
@@ -471,13 +511,6 @@ static mia_device *open_counting(uint32_t to_fail) {
     OK(mia_device_open(&options, &device, &error));
     recording_set(NULL);
     return device;
-}
-
-static mia_tensor_f32 all_kinds(mia_device *device) {
-    mia_tensor_f32 x = vector(device, 10);
-    x = mia_cos(mia_sin(mia_erf(mia_ceil(mia_floor(mia_sign(mia_silu(x)))))));
-    x = mia_sqrt(mia_exp(mia_log(mia_tanh(mia_sigmoid(mia_relu(mia_square(mia_abs(mia_neg(x)))))))));
-    return mia_gelu(mia_softplus(mia_hardswish(mia_round(mia_reciprocal(mia_rsqrt(x))))));
 }
 
 /* Many pipelines are made a few at a time, so that a device that is closed need not wait for all. */
