@@ -1,6 +1,6 @@
 /* Tokens chosen on the device: the same text as the sampler's where both take the most likely, draws that follow the
  * softmax, and steps that begin before the token that they read is known. On cpu and reference, which do not do so by
- * themselves. */
+ * themselves. MIA_TEST_BACKEND=webgpu tests that backend instead, on the GPU that it finds, with the tiny model alone. */
 #include "support.h"
 #include "support/tiny_llama.h"
 
@@ -27,13 +27,16 @@ typedef struct session {
     mia_lm *lm;
 } session;
 
-/* bundled, or tiny and random */
+static const char *tested = "cpu";
+static bool on_gpu;
+
+/* bundled, or tiny and random, as it always is on a GPU, which a CPU may stand for */
 static session open_session(const char *backend, bool bundled, int64_t context) {
     const tiny_options tiny = {.seed = 11, .context = 600};
     session s = {0};
     mia_error error;
     OK(mia_device_open(&(mia_device_options){.backend = backend, .threads = 2}, &s.device, &error));
-    if (bundled)
+    if (bundled && !on_gpu)
         OK(mia_weights_open_file(MIA_MODELS_DIR "/mia-tales-9m-q8_0.gguf", NULL, &s.weights, &error));
     else
         s.weights = tiny_open(&tiny);
@@ -91,7 +94,7 @@ static void check_same(const session *s, const mia_generation_options *options) 
 static void test_same_text(void **state) {
     (void)state;
     static const char *const stops[] = {"the"};
-    session s = open_session("cpu", true, 0);
+    session s = open_session(tested, true, 0);
     check_same(&s, &(mia_generation_options){.max_tokens = 0});
     check_same(&s, &(mia_generation_options){.max_tokens = 1});
     check_same(&s, &(mia_generation_options){.max_tokens = 40, .sampler = {.top_k = 5, .min_p = 0.1F}});
@@ -99,7 +102,7 @@ static void test_same_text(void **state) {
     check_same(&s, &(mia_generation_options){.max_tokens = 20,
                                              .sampler = {.repeat_penalty = 2, .repeat_last_n = 9}});
     close_session(&s);
-    s = open_session("cpu", true, 16);
+    s = open_session(tested, true, on_gpu ? 32 : 16);
     check_same(&s, &(mia_generation_options){.max_tokens = 0});
     close_session(&s);
     s = open_session("reference", false, 40);
@@ -111,7 +114,7 @@ static void test_same_text(void **state) {
 static void test_seeds(void **state) {
     (void)state;
     static story a, b, c;
-    session s = open_session("cpu", true, 0);
+    session s = open_session(tested, true, 0);
     mia_generation_options options = {.max_tokens = 60,
                                       .sampler = {.temperature = 1, .seeded = true, .seed = 5}};
     tell(&s, MIA_CHOOSER_DEVICE, options, &a);
@@ -135,12 +138,13 @@ static int32_t chosen(mia_lm_state *state) {
 /* Draws from one distribution, against the softmax of its logits: Pearson's statistic. */
 static void test_draws(void **state) {
     (void)state;
-    enum { DRAWS = 4000, MOST = 4096 };
+    enum { MOST = 4096 };
+    const int draws = on_gpu ? 800 : 4000;
     static float logits[MOST];
     static int64_t counts[MOST];
     static double expected[MOST];
     uint64_t seed = test_seed();
-    session s = open_session("cpu", false, 0);
+    session s = open_session(tested, false, 0);
     int64_t vocabulary = mia_lm_describe(s.lm).vocabulary;
     mia_lm_state *reader;
     mia_error error;
@@ -153,7 +157,7 @@ static void test_draws(void **state) {
     for (int64_t i = 0; i < vocabulary; i++)
         total += expected[i] = exp(((double)logits[i] - (double)logits[0]) / temperature);
     memset(counts, 0, sizeof counts);
-    for (int n = 0; n < DRAWS; n++) {
+    for (int n = 0; n < draws; n++) {
         const mia_lm_choice choice = {(float)temperature, test_random(&seed)};
         mia_lm_state_reset(reader);
         OK(mia_lm_step_choose_begin(reader, ids, 3, &choice, &error));
@@ -162,7 +166,7 @@ static void test_draws(void **state) {
     }
     int64_t cells = 0;
     for (int64_t i = 0; i < vocabulary; i++) {
-        double e = expected[i] / total * DRAWS, o = (double)counts[i];
+        double e = expected[i] / total * draws, o = (double)counts[i];
         if (e < 5) {
             rest += o;
             rest_expected += e;
@@ -186,7 +190,7 @@ static void test_draws(void **state) {
 static void test_ahead(void **state) {
     (void)state;
     enum { TOKENS = 12 };
-    session s = open_session("cpu", false, 0);
+    session s = open_session(tested, false, 0);
     const mia_lm_choice choice = {0};
     const int32_t first[] = {5, 4, 3, 2, 1, 6, 7, 8, 9, 10, 11};
     int32_t one_by_one[TOKENS];
@@ -219,7 +223,7 @@ static void test_ahead(void **state) {
 
 static void test_misuse(void **state) {
     (void)state;
-    session s = open_session("cpu", false, 0);
+    session s = open_session(tested, false, 0);
     mia_lm_choice choice = {0};
     mia_lm_state *reader;
     mia_error error = {0};
@@ -242,7 +246,22 @@ static void test_misuse(void **state) {
     close_session(&s);
 }
 
+/* Whether there is a GPU, which the message of a failure says. */
+static bool opens(mia_error *error) {
+    mia_device *device = NULL;
+    const mia_device_options options = {.backend = tested};
+    return mia_device_open(&options, &device, error) == MIA_OK && mia_device_close(device, error) == MIA_OK;
+}
+
 int main(void) {
+    const char *backend = getenv("MIA_TEST_BACKEND");
+    mia_error error = {0};
+    on_gpu = backend != NULL && strcmp(backend, "webgpu") == 0;
+    if (on_gpu) tested = "webgpu";
+    if (!opens(&error)) {
+        printf("%s: %s\n", error.status == MIA_ERROR_NOT_FOUND ? "skipped" : "error", error.message);
+        return error.status == MIA_ERROR_NOT_FOUND ? 77 : 1;
+    }
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_same_text), cmocka_unit_test(test_seeds),
                                        cmocka_unit_test(test_draws), cmocka_unit_test(test_ahead),
                                        cmocka_unit_test(test_misuse)};
