@@ -398,6 +398,39 @@ static void test_uploads_bounded(void **state) {
     close_device(device);
 }
 
+/* A value that is computed again and again, and given back in between, makes no buffers after the first times: those of
+ * its results and of what is computed on the way are used again. */
+static void test_buffers_used_again(void **state) {
+    (void)state;
+    static const int64_t result_bytes[] = {4, 1000, 64 << 10, 256 << 10};
+    for (size_t i = 0; i < sizeof result_bytes / sizeof result_bytes[0]; i++) {
+        mia_device *device = open_device(NULL, NULL);
+        mia__gpu *gpu = recording_last();
+        mia_error error;
+        uint32_t live = 0;
+        mia_tensor_f32 x = vector(device, result_bytes[i] / 4);
+        for (int run = 0; run < 20; run++) {
+            if (run == 3) {
+                recording_clear(gpu);
+                live = recording_count(gpu).buffers;
+            }
+            mia_tensor_f32 y = mia_softmax(mia_cumsum(mia_neg(mia_ref(x)), 0, false, false)),
+                           z = mia_square(mia_ref(y));
+            OK(eval(y, &error));
+            OK(eval(z, &error));
+            mia_unref(y);
+            mia_unref(z);
+        }
+        const char *text = recording_text(gpu);
+        assert_true(count_of(text, "dispatch ") >= 17 * 2);
+        if (strstr(text, "buffer ") != NULL)
+            fail_msg("results of %lld bytes: %s", (long long)result_bytes[i], strstr(text, "buffer "));
+        assert_int_equal(recording_count(gpu).buffers, live);
+        mia_unref(x);
+        close_device(device);
+    }
+}
+
 /* What a GPU does not give at once is refused with both numbers; what it binds in parts is cut. */
 static void test_limits(void **state) {
     (void)state;
@@ -776,6 +809,7 @@ int main(void) {
         TEST(test_layer),
         TEST(test_products_of_nothing),
         TEST(test_uploads_bounded),
+        TEST(test_buffers_used_again),
         TEST(test_limits),
         TEST(test_no_gpu_memory),
         TEST(test_refused_shader),
