@@ -402,7 +402,7 @@ static void test_uploads_bounded(void **state) {
  * its results and of what is computed on the way are used again. */
 static void test_buffers_used_again(void **state) {
     (void)state;
-    static const int64_t result_bytes[] = {4, 1000, 64 << 10, 256 << 10};
+    static const int64_t result_bytes[] = {4, 1000, 64 << 10, 256 << 10, 4 << 20};
     for (size_t i = 0; i < sizeof result_bytes / sizeof result_bytes[0]; i++) {
         mia_device *device = open_device(NULL, NULL);
         mia__gpu *gpu = recording_last();

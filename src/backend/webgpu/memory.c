@@ -1,4 +1,4 @@
-/* Memory on the GPU: buffers, small ones used again, uploads of which a bounded amount is on its way at a time, and
+/* Memory on the GPU: buffers, used again where they are not large, uploads of which a bounded amount is on its way at a time, and
  * the buffer that values are read back through. */
 #include "backend/webgpu/webgpu.h"
 
@@ -7,8 +7,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define SMALL_BUFFER ((uint64_t)1 << 20)  /* buffers up to this are kept */
-#define MOST_UNUSED  ((uint64_t)16 << 20) /* bytes kept */
+#define MOST_UNUSED ((uint64_t)64 << 20) /* bytes of buffers that are kept; none is of more than a quarter */
 #define STAGING_BYTES                                                                                        \
     ((uint64_t)56 << 20) /* at most on their way from the host: with parameters less than 64 MiB; */
 #define SENT_BYTES  ((uint64_t)16 << 20) /* so many with a submission */
@@ -34,6 +33,17 @@ static mia__webgpu_buffer *take_unused(mia__webgpu *webgpu, uint64_t bytes) {
 static void free_buffer(mia__webgpu *webgpu, mia__webgpu_buffer *buffer) {
     webgpu->gpu->type->free_buffer(webgpu->gpu, buffer->gpu);
     mia_release(webgpu->allocator, buffer, sizeof *buffer);
+}
+
+/* Those that were given back first go first. */
+static void keep_unused(mia__webgpu *webgpu, uint64_t bytes) {
+    while (webgpu->unused_bytes > bytes) {
+        mia__webgpu_buffer **link = &webgpu->unused;
+        while ((*link)->next != NULL) link = &(*link)->next;
+        webgpu->unused_bytes -= (*link)->bytes;
+        free_buffer(webgpu, *link);
+        *link = NULL;
+    }
 }
 
 static mia__webgpu_buffer *make_buffer(mia__webgpu *webgpu, uint64_t bytes, mia_error *error) {
@@ -66,6 +76,11 @@ mia_status mia__webgpu_allocate(mia__backend *backend, size_t bytes, mia__buffer
     if (mia__webgpu_check(webgpu, &own) == MIA_OK) {
         buffer = take_unused(webgpu, room_for(bytes));
         if (buffer == NULL) buffer = make_buffer(webgpu, room_for(bytes), &own);
+        if (buffer == NULL && webgpu->unused != NULL) { /* which may be what is in the way */
+            keep_unused(webgpu, 0);
+            own = (mia_error){0};
+            buffer = make_buffer(webgpu, room_for(bytes), &own);
+        }
     }
     mia__webgpu_unlock(webgpu);
     if (buffer == NULL)
@@ -81,7 +96,8 @@ void mia__webgpu_release(mia__backend *backend, mia__buffer *buffer) {
     *buffer = (mia__buffer){0};
     if (own == NULL) return;
     mia__webgpu_lock(webgpu);
-    if (own->bytes <= SMALL_BUFFER && webgpu->unused_bytes + own->bytes <= MOST_UNUSED) {
+    if (own->bytes <= MOST_UNUSED / 4) {
+        keep_unused(webgpu, MOST_UNUSED - own->bytes);
         own->next = webgpu->unused;
         webgpu->unused = own;
         webgpu->unused_bytes += own->bytes;
@@ -98,12 +114,7 @@ mia_status mia__webgpu_adopt(mia__backend *backend, const void *memory, size_t b
 }
 
 void mia__webgpu_memory_free(mia__webgpu *webgpu) {
-    while (webgpu->unused != NULL) {
-        mia__webgpu_buffer *next = webgpu->unused->next;
-        free_buffer(webgpu, webgpu->unused);
-        webgpu->unused = next;
-    }
-    webgpu->unused_bytes = 0;
+    keep_unused(webgpu, 0);
     if (webgpu->readback != NULL) webgpu->gpu->type->free_buffer(webgpu->gpu, webgpu->readback);
     webgpu->readback = NULL;
     webgpu->readback_bytes = 0;
