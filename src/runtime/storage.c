@@ -159,28 +159,50 @@ static mia_status fill_raw(mia_device *device, mia__storage *storage, mia__watch
     return status;
 }
 
+/* Reads a constant and brings it into a prepared form, some rows at a time where the backend takes them. */
+static mia_status read_form(mia_device *device, const mia__constant *constant, mia__prepared *form,
+                            size_t bytes, mia__watch *watch, mia_error *error) {
+    const mia_shape *shape = &form->shape;
+    uint64_t rows = 1;
+    for (uint32_t m = 1; m < shape->ndim; m++) rows *= (uint64_t)shape->extent[m];
+    size_t a_row = rows > 0 ? (size_t)(bytes / rows) : 0;
+    bool whole = device->type->prepare_rows == NULL || bytes <= READ_PIECE;
+    uint64_t each = whole ? rows : a_row < READ_PIECE ? READ_PIECE / a_row : 1;
+    size_t room = whole ? bytes : (size_t)each * a_row;
+    void *staging = mia_allocate(&device->allocator, room, 64);
+    if (staging == NULL)
+        return mia_error_set(error, MIA_ERROR_NO_MEMORY, "no memory to read %zu bytes", room);
+    mia_status status = MIA_OK;
+    if (whole) {
+        status = read_bytes(constant, form->offset, staging, bytes, watch, error);
+        if (status == MIA_OK)
+            status = device->type->prepare(device->backend, form->dtype, shape, &form->form, staging,
+                                           &form->buffer, error);
+    }
+    for (uint64_t row = 0; !whole && status == MIA_OK && row < rows; row += each) {
+        uint64_t count = rows - row < each ? rows - row : each;
+        status = read_bytes(constant, form->offset + (size_t)row * a_row, staging, (size_t)count * a_row,
+                            watch, error);
+        if (status == MIA_OK)
+            status = device->type->prepare_rows(device->backend, form->dtype, shape, &form->form, row, count,
+                                                staging, &form->buffer, error);
+    }
+    mia_release(&device->allocator, staging, room);
+    return status;
+}
+
 /* Brings a constant into a prepared form; raw: its own bytes, NULL to read them first. */
 static mia_status fill_form(mia_device *device, const mia__storage *storage, mia__prepared *form,
                             const void *raw, mia__watch *watch, mia_error *error) {
-    const mia__constant *constant = storage->constant;
-    void *staging = NULL;
     mia__view own = mia__view_compact(form->dtype, &form->shape);
-    size_t bytes = mia__view_bytes(form->dtype, &own);
-    mia_status status = MIA_OK;
-    if (raw == NULL) {
-        raw = staging = mia_allocate(&device->allocator, bytes, 64);
-        if (staging == NULL)
-            return mia_error_set(error, MIA_ERROR_NO_MEMORY, "no memory to read %zu bytes", bytes);
-        status = read_bytes(constant, form->offset, staging, bytes, watch, error);
-    } else {
-        raw = (const char *)raw + form->offset;
-    }
+    mia_status status;
     device->backend->loads = watch;
-    if (status == MIA_OK)
-        status = device->type->prepare(device->backend, form->dtype, &form->shape, &form->form, raw,
-                                       &form->buffer, error);
+    if (raw == NULL)
+        status = read_form(device, storage->constant, form, mia__view_bytes(form->dtype, &own), watch, error);
+    else
+        status = device->type->prepare(device->backend, form->dtype, &form->shape, &form->form,
+                                       (const char *)raw + form->offset, &form->buffer, error);
     device->backend->loads = NULL;
-    mia_release(&device->allocator, staging, bytes);
     return status;
 }
 

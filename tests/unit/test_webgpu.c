@@ -2,6 +2,7 @@
  * of calls, what is under way at once, failures, a lost device, threads. WebGPU's rules are checked by the recording GPU
  * at every call. */
 #include "backend/webgpu/webgpu.h"
+#include "gguf_builder.h"
 #include "runtime/device.h"
 #include "support.h"
 #include "support/recording_gpu.h"
@@ -431,6 +432,66 @@ static void test_buffers_used_again(void **state) {
     }
 }
 
+/* What is written to the first buffer that much is written to: the weights of the test below. */
+static unsigned char *written;
+static mia__gpu_buffer *written_to;
+static size_t written_room;
+
+static void keep_write(mia__gpu *gpu, mia__gpu_buffer *buffer, uint64_t offset, const void *from,
+                       size_t bytes) {
+    if (written_to == NULL && bytes > 65536) written_to = buffer;
+    if (buffer == written_to && offset + bytes <= written_room) memcpy(written + offset, from, bytes);
+    recording_gpu_type.write(gpu, buffer, offset, from, bytes);
+}
+
+/* Block-quantised weights are read and prepared some rows at a time, and come out as they do from memory. */
+static void test_weights_in_rows(void **state) {
+    (void)state;
+    const uint64_t extents[2] = {4096, 2561};
+    const size_t bytes = (size_t)(extents[0] / 32 * 34 * extents[1]);
+    unsigned char *data = malloc(bytes), *outcomes[2];
+    gguf_builder file = {NULL, 0};
+    assert_non_null(data);
+    for (size_t i = 0; i < bytes; i++) data[i] = (unsigned char)(i * 37 + (i >> 8) * 101);
+    gguf_head(&file, 3, 1, 0);
+    gguf_tensor(&file, "w", 2, extents, 8, 0);
+    gguf_pad(&file, 32);
+    gguf_bytes(&file, data, bytes);
+    gguf_pad(&file, 32);
+    free(data);
+    test_seam.type.write = keep_write;
+    written_room = bytes + 65536;
+    for (int mapped = 0; mapped < 2; mapped++) {
+        test_allocator allocator;
+        test_allocator_init(&allocator);
+        mia_device *device = open_device(NULL, &allocator.hook);
+        read_only_file reads;
+        mia_source source =
+            mapped ? mapped_source(file.bytes, file.count) : read_only_source(&reads, file.bytes, file.count);
+        mia_weights *weights;
+        mia_error error;
+        OK(mia_weights_open(source, NULL, &weights, &error));
+        written = outcomes[mapped] = calloc(1, written_room);
+        assert_non_null(written);
+        written_to = NULL;
+        mia_tensor w = mia_weights_tensor(device, weights, "w");
+        mia_tensor y = mia_op_matmul(w, MIA_UNTYPED(vector(device, 4096)), NULL, 0);
+        size_t before = allocator.live_bytes;
+        allocator.peak_bytes = before;
+        const mia_tensor list[1] = {y};
+        OK(mia_tensor_eval(list, 1, &error));
+        assert_in_range(allocator.peak_bytes - before, 1 << 20, 9 << 20);
+        mia_op_unref(y, NULL, 0);
+        mia_weights_close(weights);
+        close_device(device);
+        assert_int_equal(allocator.live_bytes, 0);
+    }
+    assert_memory_equal(outcomes[0], outcomes[1], written_room);
+    free(outcomes[0]);
+    free(outcomes[1]);
+    gguf_free(&file);
+}
+
 /* What a GPU does not give at once is refused with both numbers; what it binds in parts is cut. */
 static void test_limits(void **state) {
     (void)state;
@@ -810,6 +871,7 @@ int main(void) {
         TEST(test_products_of_nothing),
         TEST(test_uploads_bounded),
         TEST(test_buffers_used_again),
+        TEST(test_weights_in_rows),
         TEST(test_limits),
         TEST(test_no_gpu_memory),
         TEST(test_refused_shader),

@@ -62,14 +62,23 @@ void mia__webgpu_rules(mia__webgpu *webgpu) {
     if (webgpu->gpu->info.processor) webgpu->speed = 50;
 }
 
+static uint64_t rows_of(const mia_shape *shape) {
+    uint64_t rows = 1;
+    for (uint32_t m = 1; m < shape->ndim; m++) rows *= (uint64_t)shape->extent[m];
+    return rows;
+}
+
+mia_status mia__webgpu_prepare_rows(mia__backend *backend, mia_dtype dtype, const mia_shape *shape,
+                                    const mia__form *form, uint64_t first, uint64_t count, const void *raw,
+                                    mia__buffer *into, mia_error *error) {
+    if (form->key != MIA__WEBGPU_FORM_GROUPS)
+        return mia_error_set(error, MIA_ERROR_UNSUPPORTED, "webgpu: no such form of a constant");
+    return mia__prepared_fill((mia__webgpu *)backend, dtype, (uint64_t)shape->extent[0], rows_of(shape),
+                              first, count, raw, into, error);
+}
+
 mia_status mia__webgpu_prepare(mia__backend *backend, mia_dtype dtype, const mia_shape *shape,
                                const mia__form *form, const void *raw, mia__buffer *into, mia_error *error) {
-    if (form->key == MIA__WEBGPU_FORM_GROUPS) {
-        uint64_t depth = (uint64_t)shape->extent[0], rows = 1;
-        for (uint32_t m = 1; m < shape->ndim; m++) rows *= (uint64_t)shape->extent[m];
-        return mia__prepared_fill((mia__webgpu *)backend, dtype, depth, rows, raw, into, error);
-    }
-    if (form->key != 0)
-        return mia_error_set(error, MIA_ERROR_UNSUPPORTED, "webgpu: no such form of a constant");
-    return mia__webgpu_upload(backend, into, 0, raw, form->bytes, error);
+    if (form->key == 0) return mia__webgpu_upload(backend, into, 0, raw, form->bytes, error);
+    return mia__webgpu_prepare_rows(backend, dtype, shape, form, 0, rows_of(shape), raw, into, error);
 }

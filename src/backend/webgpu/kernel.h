@@ -198,5 +198,8 @@ uint32_t mia__webgpu_subgroup(const mia__gpu_info *info);
 void mia__webgpu_rules(mia__webgpu *webgpu);
 mia_status mia__webgpu_prepare(mia__backend *backend, mia_dtype dtype, const mia_shape *shape,
                                const mia__form *form, const void *raw, mia__buffer *into, mia_error *error);
+mia_status mia__webgpu_prepare_rows(mia__backend *backend, mia_dtype dtype, const mia_shape *shape,
+                                    const mia__form *form, uint64_t first, uint64_t count, const void *raw,
+                                    mia__buffer *into, mia_error *error);
 
 #endif

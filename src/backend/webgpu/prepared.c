@@ -169,14 +169,15 @@ static void put_group(const mia__block_format *format, const uint8_t *row, uint6
     put_scales(format->dtype, &taken, to->scales + at * scale_words(format->dtype));
 }
 
-/* Groups [first, first + count) of all rows' together, by way of host memory. */
-static void fill_groups(mia__webgpu *webgpu, const mia__block_format *format, uint64_t depth, uint64_t first,
-                        uint64_t count, const mia__prepared_layout *layout, const uint8_t *raw,
-                        const room *to, mia__gpu_buffer *into) {
+/* Groups [first, first + count) of all rows' together, by way of host memory; raw begins with row first_row. */
+static void fill_groups(mia__webgpu *webgpu, const mia__block_format *format, uint64_t depth,
+                        uint64_t first_row, uint64_t first, uint64_t count,
+                        const mia__prepared_layout *layout, const uint8_t *raw, const room *to,
+                        mia__gpu_buffer *into) {
     uint64_t blocks = depth / format->elements, a_row = groups_of(depth);
     for (uint64_t g = 0; g < count; g++)
-        put_group(format, raw + (first + g) / a_row * blocks * format->bytes, blocks, (first + g) % a_row, to,
-                  g);
+        put_group(format, raw + ((first + g) / a_row - first_row) * blocks * format->bytes, blocks,
+                  (first + g) % a_row, to, g);
     uint64_t quants = quant_words(format->dtype), highs = high_words(format->dtype),
              scales = scale_words(format->dtype);
     mia__webgpu_lock(webgpu);
@@ -190,17 +191,19 @@ static void fill_groups(mia__webgpu *webgpu, const mia__block_format *format, ui
 }
 
 mia_status mia__prepared_fill(mia__webgpu *webgpu, mia_dtype dtype, uint64_t depth, uint64_t rows,
-                              const void *raw, const mia__buffer *into, mia_error *error) {
+                              uint64_t first_row, uint64_t row_count, const void *raw,
+                              const mia__buffer *into, mia_error *error) {
     const mia__block_format *format = mia__block_find(dtype);
     const mia__prepared_layout layout = mia__prepared_layout_of(dtype, depth, rows);
     uint64_t words = quant_words(dtype) + high_words(dtype) + scale_words(dtype);
-    uint64_t groups = rows * groups_of(depth), most = CHUNK_BYTES / (words * 4);
+    uint64_t groups = row_count * groups_of(depth), begin = first_row * groups_of(depth),
+             most = CHUNK_BYTES / (words * 4);
     if (most > groups) most = groups;
     size_t bytes = (size_t)(most * words * 4);
     uint32_t *memory = mia_allocate(webgpu->allocator, bytes, _Alignof(uint32_t));
     if (memory == NULL)
         return mia_error_set(error, MIA_ERROR_NO_MEMORY, "webgpu: no memory to prepare %llu rows of weights",
-                             (unsigned long long)rows);
+                             (unsigned long long)row_count);
     const room parts = {.quants = memory,
                         .highs = memory + most * quant_words(dtype),
                         .scales = memory + most * (quant_words(dtype) + high_words(dtype))};
@@ -210,7 +213,7 @@ mia_status mia__prepared_fill(mia__webgpu *webgpu, mia_dtype dtype, uint64_t dep
         if (mia__watch_cancelled(webgpu->base.loads))
             status = mia_error_set(error, MIA_ERROR_CANCELLED, "loading was cancelled");
         else
-            fill_groups(webgpu, format, depth, first, count, &layout, raw, &parts,
+            fill_groups(webgpu, format, depth, first_row, begin + first, count, &layout, raw, &parts,
                         ((const mia__webgpu_buffer *)into->handle)->gpu);
     }
     mia_release(webgpu->allocator, memory, bytes);

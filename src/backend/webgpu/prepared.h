@@ -76,8 +76,9 @@ const char *mia__prepared_bytes_scales(mia_dtype dtype); /* S */
 /* Whether that needs the sums of x's blocks. */
 bool mia__prepared_needs_sums(mia_dtype dtype);
 
-/* The host's part of mia__webgpu_prepare. */
+/* The host's part of mia__webgpu_prepare_rows: `count` rows of all. */
 mia_status mia__prepared_fill(mia__webgpu *webgpu, mia_dtype dtype, uint64_t depth, uint64_t rows,
-                              const void *raw, const mia__buffer *into, mia_error *error);
+                              uint64_t first_row, uint64_t count, const void *raw, const mia__buffer *into,
+                              mia_error *error);
 
 #endif

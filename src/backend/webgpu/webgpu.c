@@ -218,6 +218,7 @@ const mia__backend_type mia__backend_webgpu = {
     .upload = mia__webgpu_upload,
     .download = mia__webgpu_download,
     .prepare = mia__webgpu_prepare,
+    .prepare_rows = mia__webgpu_prepare_rows,
     .compile = mia__webgpu_compile,
     .discard = mia__webgpu_discard,
     .run = mia__webgpu_run,
