@@ -2,11 +2,11 @@
  * webgpu.h library that is found at run time, a page makes it of navigator.gpu, and tests have one that only writes
  * down what it is asked (tests/support/recording_gpu.h). Nothing above knows which it has.
  *
- * Rules. One call at a time: the caller holds a lock. Nothing here waits, but poll with `block`; what takes time ends
- * in a callback, which comes inside poll or inside the call that began it, never from another thread, and may make
- * further calls. Work is done in the order it was submitted, writes before what is submitted after them. Objects may be destroyed
- * as soon as the work that uses them is submitted. After the device was lost every call does nothing, and whatever
- * has not ended ends with DEVICE_LOST. */
+ * Rules. One call at a time: the caller holds a lock. Nothing here waits, but poll with `block`, and natively opening
+ * a GPU and making a buffer, whose answers are owed at once; what takes time ends in a callback, which comes inside poll
+ * or inside the call that began it, never from another thread, and may make further calls. Work is done in the order it
+ * was submitted, writes before what is submitted after them. Objects may be destroyed as soon as the work that uses them
+ * is submitted. After the device was lost every call does nothing, and whatever has not ended ends with DEVICE_LOST. */
 #ifndef MIA_BACKEND_WEBGPU_GPU_H
 #define MIA_BACKEND_WEBGPU_GPU_H
 

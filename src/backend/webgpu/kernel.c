@@ -146,13 +146,6 @@ void mia__kernel_enable(mia__kernel *k, const char *directive) {
     if (strstr(mia__text_get(&k->enables), directive) == NULL) mia__text_add(&k->enables, "%s\n", directive);
 }
 
-uint32_t mia__webgpu_subgroup(const mia__gpu_info *info) {
-    uint32_t size = info->subgroup_least;
-    bool usable = (info->features & MIA__GPU_SUBGROUPS) != 0 && size == info->subgroup_most && size >= 4 &&
-                  size <= 64 && (size & (size - 1)) == 0;
-    return usable ? size : 1;
-}
-
 /* --- the end ---------------------------------------------------------------------------------- */
 
 /* Arrays grow by doubling. */

@@ -191,7 +191,12 @@ static inline bool mia__kernel_has(const mia__kernel *k, mia__gpu_feature featur
 
 /* Invocations of a subgroup, a power of two of 4 to 64, where all subgroups have as many and a workgroup's follow each other
  * in it; else 1: kernels do without. */
-uint32_t mia__webgpu_subgroup(const mia__gpu_info *info);
+static inline uint32_t mia__webgpu_subgroup(const mia__gpu_info *info) {
+    uint32_t size = info->subgroup_least;
+    bool usable = (info->features & MIA__GPU_SUBGROUPS) != 0 && size == info->subgroup_most && size >= 4 &&
+                  size <= 64 && (size & (size - 1)) == 0;
+    return usable ? size : 1;
+}
 
 /* --- rules and forms (forms.c) ------------------------------------------------------------------ */
 

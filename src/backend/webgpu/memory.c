@@ -37,7 +37,7 @@ static void free_buffer(mia__webgpu *webgpu, mia__webgpu_buffer *buffer) {
 
 /* Those that were given back first go first. */
 static void keep_unused(mia__webgpu *webgpu, uint64_t bytes) {
-    while (webgpu->unused_bytes > bytes) {
+    while (webgpu->unused != NULL && webgpu->unused_bytes > bytes) {
         mia__webgpu_buffer **link = &webgpu->unused;
         while ((*link)->next != NULL) link = &(*link)->next;
         webgpu->unused_bytes -= (*link)->bytes;
