@@ -46,7 +46,7 @@ static void emulated_put(emulation *e, const char *text, size_t length) {
 }
 
 __attribute__((format(printf, 2, 3))) static void emulated_add(emulation *e, const char *format, ...) {
-    char text[1000];
+    char text[3000];
     va_list arguments;
     va_start(arguments, format);
     int length = vsnprintf(text, sizeof text, format, arguments);
@@ -104,6 +104,32 @@ static void emulated_load(emulation *e, const char **at) {
     emulated_array(e, at, kind);
 }
 
+/* `a` has the type of v in the last function of teams (teams.h) before this call. */
+static void emulated_team(emulation *e, const char *at) {
+    static const char head[] = "(local: u32, v: ", alias[] = "alias PARTIAL = ";
+    static const char *const types[] = {"f32", "vec2<f32>", "vec3<f32>", "vec4<f32>",
+                                        "u32", "vec2<u32>", "vec3<u32>"};
+    static const char *const functions[] = {"", "_2", "_3", "_4", "_u", "_2u", "_3u"};
+    const char *type = NULL;
+    for (const char *from = e->source; (from = strstr(from, head)) != NULL && from < at; from += strlen(head))
+        type = from + strlen(head);
+    if (type != NULL && strncmp(type, "PARTIAL", 7) == 0 && (type = strstr(e->source, alias)) != NULL)
+        type += strlen(alias);
+    for (size_t i = 0; type != NULL && i < sizeof types / sizeof *types; i++)
+        if (strncmp(type, types[i], strlen(types[i])) == 0) {
+            emulated_add(e, "em_shuffle%s(", functions[i]);
+            return;
+        }
+    emulated_end("of another type", type != NULL ? type : at);
+}
+
+static void emulated_shuffle(emulation *e, const char *at) {
+    if (strncmp(at, "a, ", 3) == 0)
+        emulated_team(e, at);
+    else
+        emulated_add(e, "em_shuffle%s(", *at == 'n' ? "_whole" : strncmp(at, "all", 3) == 0 ? "_4" : "");
+}
+
 static bool emulated_call(emulation *e, const char **at) {
     static const struct {
         const char *name, *becomes;
@@ -121,7 +147,7 @@ static bool emulated_call(emulation *e, const char **at) {
         return true;
     }
     if (emulated_skip(at, "subgroupShuffleXor(")) { /* whole numbers are n0, ..., vectors all0_0, ... */
-        emulated_add(e, "em_shuffle%s(", **at == 'n' ? "_whole" : strncmp(*at, "all", 3) == 0 ? "_four" : "");
+        emulated_shuffle(e, *at);
         return true;
     }
     for (size_t i = 0; i < sizeof plain / sizeof *plain; i++)
@@ -202,21 +228,31 @@ static void emulated_functions(emulation *e, int invocations) {
     static const struct {
         const char *name, *step;
     } reductions[] = {{"add", "all + x"}, {"max", "max(all, x)"}};
-    emulated_add(e,
-                 "var<private> em_local: u32;\nvar<private> em_lane: u32;\nvar<private> em_none: u32;\n"
-                 "var<workgroup> em_zero: atomic<u32>;\n"
-                 "var<workgroup> em_words: array<u32, %d>;\n"
-                 "fn em_share(x: u32) {\n    workgroupBarrier();\n    em_words[em_local] = x;\n    "
-                 "workgroupBarrier();\n}\n"
-                 "fn em_shuffle(x: f32, by: u32) -> f32 {\n"
-                 "    em_share(bitcast<u32>(x));\n    return bitcast<f32>(em_words[em_local ^ by]);\n}\n"
-                 "fn em_shuffle_whole(x: i32, by: u32) -> i32 {\n"
-                 "    em_share(bitcast<u32>(x));\n    return bitcast<i32>(em_words[em_local ^ by]);\n}\n"
-                 "fn em_shuffle_four(x: vec4<f32>, by: u32) -> vec4<f32> {\n"
-                 "    return vec4<f32>(em_shuffle(x.x, by), em_shuffle(x.y, by), em_shuffle(x.z, by), "
-                 "em_shuffle(x.w, by));\n"
-                 "}\n",
-                 invocations);
+    emulated_add(
+        e,
+        "var<private> em_local: u32;\nvar<private> em_lane: u32;\nvar<private> em_none: u32;\n"
+        "var<workgroup> em_zero: atomic<u32>;\n"
+        "var<workgroup> em_words: array<u32, %d>;\n"
+        "fn em_share(x: u32) {\n    workgroupBarrier();\n    em_words[em_local] = x;\n    "
+        "workgroupBarrier();\n}\n"
+        "fn em_shuffle(x: f32, by: u32) -> f32 {\n"
+        "    em_share(bitcast<u32>(x));\n    return bitcast<f32>(em_words[em_local ^ by]);\n}\n"
+        "fn em_shuffle_whole(x: i32, by: u32) -> i32 {\n"
+        "    em_share(bitcast<u32>(x));\n    return bitcast<i32>(em_words[em_local ^ by]);\n}\n"
+        "fn em_shuffle_4(x: vec4<f32>, by: u32) -> vec4<f32> {\n"
+        "    return vec4<f32>(em_shuffle(x.x, by), em_shuffle(x.y, by), em_shuffle(x.z, by), "
+        "em_shuffle(x.w, by));\n}\n"
+        "fn em_shuffle_3(x: vec3<f32>, by: u32) -> vec3<f32> {\n"
+        "    return em_shuffle_4(vec4<f32>(x, 0.0), by).xyz;\n}\n"
+        "fn em_shuffle_2(x: vec2<f32>, by: u32) -> vec2<f32> {\n"
+        "    return em_shuffle_4(vec4<f32>(x, 0.0, 0.0), by).xy;\n}\n"
+        "fn em_shuffle_u(x: u32, by: u32) -> u32 {\n    em_share(x);\n    return em_words[em_local ^ "
+        "by];\n}\n"
+        "fn em_shuffle_3u(x: vec3<u32>, by: u32) -> vec3<u32> {\n"
+        "    return vec3<u32>(em_shuffle_u(x.x, by), em_shuffle_u(x.y, by), em_shuffle_u(x.z, by));\n}\n"
+        "fn em_shuffle_2u(x: vec2<u32>, by: u32) -> vec2<u32> {\n"
+        "    return em_shuffle_3u(vec3<u32>(x, 0u), by).xy;\n}\n",
+        invocations);
     for (size_t i = 0; i < sizeof reductions / sizeof *reductions; i++)
         emulated_add(e,
                      "fn em_%s(own: f32) -> f32 {\n    em_share(bitcast<u32>(own));\n    let first = "
@@ -281,7 +317,10 @@ static char *emulate(const char *wgsl) {
             emulated_put(&e, at++, 1);
         }
     }
-    emulated_functions(&e, (int)strtol(invocations + strlen(size), NULL, 10));
+    static const char named[] = "const INVOCATIONS = ";
+    const char *number = invocations + strlen(size), *constant = strstr(wgsl, named);
+    if (strncmp(number, "INVOCATIONS", 11) == 0 && constant != NULL) number = constant + strlen(named);
+    emulated_functions(&e, (int)strtol(number, NULL, 10));
     return e.text;
 }
 
