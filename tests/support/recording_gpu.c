@@ -50,6 +50,7 @@ typedef struct command {
 typedef struct ending {
     struct ending *next;
     uint32_t polls;
+    uint64_t at; /* by the clock, it ends */
     mia__gpu_done done;
     mia__gpu_made made;
     mia__gpu_mapped mapped;
@@ -72,7 +73,10 @@ typedef struct recording {
     command *oldest_command;
     ending *oldest;
     uint32_t buffer_count, pipeline_count, bindings_count, submits, fail_buffer;
-    uint64_t time;
+    uint64_t time;        /* of stamps */
+    uint64_t clock, busy; /* now; until then the GPU works */
+    uint64_t gathered;    /* nanoseconds of dispatches that wait for submit */
+    recording_times took;
     bool stamped[MIA__GPU_MOST_STAMPS];
     bool lost, told_lost;
 } recording;
@@ -296,12 +300,19 @@ static void poll(mia__gpu *base, bool block) {
             gpu->failed(gpu->user, MIA_ERROR_DEVICE_LOST, "recording: the device was lost");
     }
     if (block && gpu->oldest != NULL) {
+        if (gpu->oldest->at > gpu->clock) gpu->clock = gpu->oldest->at;
         complete_oldest(gpu);
         return;
     }
+    gpu->clock += gpu->settings.poll_nanoseconds;
     for (ending *item = gpu->oldest; item != NULL; item = item->next)
         if (item->polls > 0) item->polls--;
-    while (gpu->oldest != NULL && (gpu->oldest->polls == 0 || gpu->lost)) complete_oldest(gpu);
+    while (gpu->oldest != NULL && ((gpu->oldest->polls == 0 && gpu->oldest->at <= gpu->clock) || gpu->lost))
+        complete_oldest(gpu);
+}
+
+static uint64_t now(mia__gpu *base) {
+    return ((const recording *)base)->clock;
 }
 
 /* --- pipelines and bindings --------------------------------------------------------------------------- */
@@ -426,6 +437,7 @@ static void dispatch(mia__gpu *base, mia__gpu_pipeline *pipeline, mia__gpu_bindi
         hold(gpu, !gpu->stamped[stamp], "dispatch: stamp %d twice\n", (int)stamp);
         gpu->stamped[stamp] = true;
     }
+    gpu->gathered += gpu->settings.dispatch_nanoseconds;
     note(gpu, "dispatch %u with %u, %ux%ux%u", pipeline->number, bindings->number, groups[0], groups[1],
          groups[2]);
     if (stamp >= 0) note(gpu, ", stamp %d", (int)stamp);
@@ -492,7 +504,12 @@ static void submit(mia__gpu *base, mia__gpu_done done, void *user) {
         free(item);
     }
     memset(gpu->stamped, 0, sizeof gpu->stamped);
-    if (done != NULL) begin(gpu, &(ending){.done = done, .user = user});
+    if (gpu->busy < gpu->clock) gpu->busy = gpu->clock;
+    gpu->busy += gpu->gathered;
+    gpu->took.all += gpu->gathered;
+    if (gpu->gathered > gpu->took.longest) gpu->took.longest = gpu->gathered;
+    gpu->gathered = 0;
+    if (done != NULL) begin(gpu, &(ending){.done = done, .user = user, .at = gpu->busy});
 }
 
 static void map(mia__gpu *base, mia__gpu_buffer *buffer, size_t bytes, mia__gpu_mapped mapped, void *user) {
@@ -532,6 +549,7 @@ const mia__gpu_type recording_gpu_type = {
     .map = map,
     .unmap = unmap,
     .poll = poll,
+    .now = now,
 };
 
 /* --- knobs -------------------------------------------------------------------------------------------- */
@@ -545,6 +563,11 @@ void recording_clear(mia__gpu *gpu) {
     text *lines = &((recording *)gpu)->lines;
     lines->length = 0;
     if (lines->data != NULL) lines->data[0] = '\0';
+    ((recording *)gpu)->took = (recording_times){0};
+}
+
+recording_times recording_took(mia__gpu *gpu) {
+    return ((const recording *)gpu)->took;
 }
 
 const char *recording_wgsl(mia__gpu *gpu, uint32_t pipeline) {

@@ -6,14 +6,17 @@
 #include "backend/webgpu/gpu.h"
 
 /* For GPUs that are opened afterwards. All zero: WebGPU's default limits, no features, everything ends at the next poll,
- * nothing fails. */
+ * nothing fails, the clock stands. */
 typedef struct recording_settings {
     const mia__gpu_info *info; /* NULL: recording_info() */
     uint32_t late;   /* polls that what was begun takes more than one; a blocking poll waits for the oldest */
     bool no_adapter; /* open fails: NOT_FOUND */
-    uint32_t fail_buffer; /* the n-th buffer from 1 fails: NO_MEMORY; 0: none */
-    uint32_t lose_submit; /* with the n-th submit from 1 the device is lost; 0: never */
-    const char *refuse;   /* shaders that hold this text are refused; NULL: none */
+    uint32_t fail_buffer;          /* the n-th buffer from 1 fails: NO_MEMORY; 0: none */
+    uint32_t lose_submit;          /* with the n-th submit from 1 the device is lost; 0: never */
+    uint64_t dispatch_nanoseconds; /* that each takes by the GPU's clock, one after the other */
+    uint64_t
+        poll_nanoseconds; /* that the clock goes on with each poll; a blocking one goes on until something ends */
+    const char *refuse; /* shaders that hold this text are refused; NULL: none */
 } recording_settings;
 
 extern const mia__gpu_type recording_gpu_type;
@@ -25,6 +28,12 @@ void recording_set(const recording_settings *settings); /* copied; NULL: all zer
 
 /* The GPU that was opened last, NULL when it is closed: for tests that do not see it. */
 mia__gpu *recording_last(void);
+
+/* Nanoseconds that dispatches submitted since the last clear have taken, and the longest that those of one submission took. */
+typedef struct recording_times {
+    uint64_t all, longest;
+} recording_times;
+recording_times recording_took(mia__gpu *gpu);
 
 /* What was asked since the last clear, a line a call:
  *     buffer 0 storage 1024                 pipeline 0 "label" rwp

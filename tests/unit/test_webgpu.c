@@ -135,13 +135,16 @@ static mia_tensor_f32 vector(mia_device *device, int64_t count) {
 }
 
 /* `layers` times a sum over all and a product: a dispatch or more each. */
-static mia_tensor_f32 chain(mia_device *device, int64_t count, int layers) {
-    mia_tensor_f32 x = vector(device, count);
+static mia_tensor_f32 chain_of(mia_tensor_f32 x, int layers) {
     for (int i = 0; i < layers; i++) {
         mia_tensor_f32 y = mia_softmax(mia_ref(x));
         x = mia_mul(x, y);
     }
     return x;
+}
+
+static mia_tensor_f32 chain(mia_device *device, int64_t count, int layers) {
+    return chain_of(vector(device, count), layers);
 }
 
 /* Operations that are a pipeline each, unless they are fused. */
@@ -222,6 +225,108 @@ static void test_long_plan(void **state) {
     assert_int_equal(mia_ticket_finish(ticket, &error), MIA_ERROR_CANCELLED);
     assert_in_range(count_of(recording_text(gpu), "dispatch "), 3, 5);
     assert_int_equal(read_one(x, &error), MIA_ERROR_CANCELLED);
+    close_device(device);
+}
+
+/* Runs a chain of 100 layers some times; what the last run took, and its submissions and dispatches. */
+static recording_times last_of(mia_device *device, int times, int64_t count, uint32_t *submissions,
+                               uint32_t *dispatches) {
+    mia__gpu *gpu = recording_last();
+    mia_error error;
+    mia_tensor_f32 first = vector(device, count), small = vector(device, 4);
+    OK(read_one(mia_ref(small), &error)); /* and so is what was uploaded before */
+    for (int i = 0; i < times; i++) {
+        mia_tensor_f32 x = chain_of(mia_ref(first), 100);
+        recording_clear(gpu);
+        OK(eval(x, &error));
+        OK(read_one(mia_ref(small), &error));
+        mia_unref(x);
+    }
+    mia_unref(first);
+    mia_unref(small);
+    *submissions = count_of(recording_text(gpu), "submit\n");
+    *dispatches = count_of(recording_text(gpu), "dispatch ");
+    return recording_took(gpu);
+}
+
+/* A GPU that takes a hundred times as long as is estimated gets long pieces at first, then such of some milliseconds. */
+static void test_slow_gpu(void **state) {
+    (void)state;
+    const recording_settings slow = {.dispatch_nanoseconds = 1000000, .poll_nanoseconds = 500000};
+    mia_device *device = open_device(&slow, NULL);
+    uint32_t before, after, dispatches;
+    recording_times first = last_of(device, 1, 1 << 20, &before, &dispatches);
+    assert_true(first.longest >= 3 * (uint64_t)MIA__WEBGPU_PIECE_NANOSECONDS);
+    recording_times last = last_of(device, 4, 1 << 20, &after, &dispatches);
+    assert_true(after > 2 * before && after < dispatches);
+    assert_in_range(last.longest, 2000000, 10000000);
+    close_device(device);
+}
+
+/* On one that is faster than is estimated, pieces stay what they are: also where a program looks long after work has ended,
+ * and where there is no clock. One that was slow for a while, since others used it, gets long ones again. */
+static void test_fast_gpu(void **state) {
+    (void)state;
+    const recording_settings fast[] = {
+        {.dispatch_nanoseconds = 20000, .poll_nanoseconds = 50000},
+        {.dispatch_nanoseconds = 20000, .poll_nanoseconds = 16000000},
+        {.late = 2},
+    };
+    for (size_t i = 0; i < sizeof fast / sizeof *fast; i++) {
+        mia_device *device = open_device(&fast[i], NULL);
+        uint32_t before, after, dispatches;
+        double speed = backend_of(device)->speed;
+        (void)last_of(device, 1, 1 << 22, &before, &dispatches);
+        (void)last_of(device, 6, 1 << 22, &after, &dispatches);
+        assert_true(after > 0 && after <= before);
+        assert_true(backend_of(device)->speed <= speed);
+        if (i == 0) {
+            backend_of(device)->speed = 64;
+            (void)last_of(device, 4, 1 << 22, &after, &dispatches);
+            assert_true(backend_of(device)->speed <= speed && after <= before);
+        }
+        if (i == 2) assert_true(backend_of(device)->speed == speed);
+        close_device(device);
+    }
+}
+
+/* Steps that were told of, in order. */
+typedef struct heard_steps {
+    uint32_t count, steps, one_after_another;
+    uint64_t end;
+} heard_steps;
+
+static void hear_step(void *user, const mia_step_event *event) {
+    heard_steps *heard = user;
+    heard->steps = event->steps;
+    heard->one_after_another +=
+        event->step == heard->count && event->begin >= heard->end && event->end > event->begin;
+    heard->count++;
+    heard->end = event->end;
+}
+
+/* A step whose dispatches are in several submissions is told of once. */
+static void test_trace_of_pieces(void **state) {
+    (void)state;
+    heard_steps heard = {0};
+    const mia__gpu_info info = recording_info_large();
+    mia_device *device = NULL;
+    mia_error error;
+    recording_set(&(recording_settings){.info = &info, .late = 1});
+    OK(mia_device_open(
+        &(mia_device_options){
+            .backend = "webgpu", .no_fusion = true, .trace = hear_step, .trace_user = &heard},
+        &device, &error));
+    recording_set(NULL);
+    backend_of(device)->speed = 1e6; /* submissions of one dispatch */
+    mia_tensor_f32 x = mia_exp(mia_neg(mia_exp(vector(device, 1 << 16))));
+    recording_clear(recording_last());
+    OK(eval(x, &error));
+    mia_unref(x);
+    assert_true(count_of(recording_text(recording_last()), "submit\n") > 2 * heard.steps);
+    assert_int_equal(heard.steps, 3);
+    assert_int_equal(heard.count, 3);
+    assert_int_equal(heard.one_after_another, 3);
     close_device(device);
 }
 
@@ -865,6 +970,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_short_plan),
         TEST(test_long_plan),
+        TEST(test_slow_gpu),
+        TEST(test_fast_gpu),
+        TEST(test_trace_of_pieces),
         TEST(test_progress),
         TEST(test_run_behind_value),
         TEST(test_layer),

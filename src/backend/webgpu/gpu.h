@@ -154,6 +154,9 @@ struct mia__gpu_type {
     /* Has callbacks called that are due. With `block`, waits until one was (native only); returns at once when nothing
      * is under way. */
     void (*poll)(mia__gpu *gpu, bool block);
+    /* Nanoseconds of a clock that begins anywhere, for how long submissions take; always 0 where a poll does not see
+     * whether they have ended. */
+    uint64_t (*now)(mia__gpu *gpu);
 };
 
 #define MIA__GPU_MOST_STAMPS 1024

@@ -291,4 +291,5 @@ const mia__gpu_type mia__gpu_native = {
     .map = mia__native_map,
     .unmap = mia__native_unmap,
     .poll = mia__native_poll,
+    .now = mia__native_now,
 };

@@ -75,6 +75,7 @@ mia__native_task *mia__native_begin(mia__native *gpu, mia__native_kind kind, voi
 /* One of the library's callbacks came. Of several failures the first is kept. */
 void mia__native_came(mia__native_task *task, mia_status status, WGPUStringView message);
 void mia__native_poll(mia__gpu *gpu, bool block);
+uint64_t mia__native_now(mia__gpu *gpu);
 /* Tells those who still wait, and frees every task: the library will call nobody any more. */
 void mia__native_end_tasks(mia__native *gpu);
 

@@ -183,6 +183,11 @@ static uint64_t now(void) {
     return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 
+uint64_t mia__native_now(mia__gpu *gpu) {
+    (void)gpu;
+    return now();
+}
+
 /* First none at all, since the GPU is often done in microseconds; then as long as would add a thirty-second to the
  * wait, at most a millisecond. */
 static void wait_a_little(uint64_t since) {

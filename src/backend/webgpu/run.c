@@ -35,6 +35,8 @@ struct mia__webgpu_work {
     uint32_t next_dispatch, end;
     uint32_t first_timed; /* of the piece that is being timed */
     uint64_t submitted;   /* when that was */
+    uint64_t step_began;  /* when its last step did, */
+    bool goes_on;         /* which has more dispatches behind it */
     const void *stamps;   /* its times, until they are told */
 
     const mia__webgpu_buffer *from; /* of a download */
@@ -167,12 +169,14 @@ static bool gather(mia__webgpu *webgpu, mia__webgpu_work *work, mia__webgpu_prog
         if (bindings == NULL) return false;
         webgpu->gpu->type->dispatch(webgpu->gpu, dispatch->pipeline->gpu, bindings, dispatch->groups,
                                     timed ? (int32_t)(work->next_dispatch - first) : -1);
+        webgpu->unsent_nanoseconds += dispatch->nanoseconds;
         work->next_dispatch++;
     }
     return true;
 }
 
-/* Times of a piece, as the GPU's clock has them, told as if the piece had begun when it was submitted. */
+/* Times of a piece, as the GPU's clock has them, told as if the piece had begun when it was submitted; of a step that goes on in
+ * the next piece, with that. */
 static void tell_spans(mia__webgpu_work *work, const uint64_t *stamps, const mia__webgpu_program *program) {
     mia__watch *watch = work->run->watch;
     for (uint32_t i = work->first_timed; i < work->next_dispatch;) {
@@ -182,9 +186,11 @@ static void tell_spans(mia__webgpu_work *work, const uint64_t *stamps, const mia
             span.joined = program->dispatches[i].joined;
         }
         if (span.end < span.begin) span.end = span.begin;
-        span.begin = span.begin - stamps[0] + work->submitted;
+        span.begin = work->goes_on ? work->step_began : span.begin - stamps[0] + work->submitted;
         span.end = span.end - stamps[0] + work->submitted;
-        watch->trace(watch->trace_user, &span);
+        work->step_began = span.begin;
+        work->goes_on = i < work->end && program->dispatches[i].step == span.step;
+        if (!work->goes_on) watch->trace(watch->trace_user, &span);
     }
 }
 
@@ -234,7 +240,7 @@ static bool write_parameters(mia__webgpu *webgpu, mia__webgpu_program *program, 
 
 /* Bindings could not be made: for want of memory, or because the GPU is gone, which it then says. */
 static void fail_unbound(mia__webgpu *webgpu, mia__webgpu_work *work) {
-    webgpu->gpu->type->poll(webgpu->gpu, false);
+    mia__webgpu_look(webgpu, false);
     if (webgpu->failure != MIA_OK)
         finish(work, webgpu->failure, webgpu->failure_message);
     else

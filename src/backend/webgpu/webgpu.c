@@ -123,7 +123,7 @@ static void close_webgpu(mia__backend *backend) {
     mia__webgpu_lock(webgpu);
     while (webgpu->in_flight > 0 && mia__webgpu_wait(webgpu)) continue;
     /* with a lost GPU all that is under way ends at the next look */
-    if (webgpu->in_flight > 0) webgpu->gpu->type->poll(webgpu->gpu, false);
+    if (webgpu->in_flight > 0) mia__webgpu_look(webgpu, false);
     mia__webgpu_unlock(webgpu);
     free_webgpu(webgpu);
 }
@@ -141,12 +141,15 @@ static void describe(const mia__backend *backend, mia_device_info *info) {
 
 /* --- polling ---------------------------------------------------------------------------------- */
 
+#define MOST_MOVED ((uint64_t)1 << 20) /* bytes from the host that take no time to speak of */
+
 static void submission_done(void *user, mia_status status, const char *message) {
     mia__webgpu_sent *sent = user;
     mia__webgpu *webgpu = sent->owner;
     webgpu->heard++;
     webgpu->in_flight--;
     webgpu->sent_bytes -= sent->bytes;
+    mia__webgpu_pace_learn(webgpu, sent);
     sent->bytes = 0;
     sent->busy = false;
     if (status != MIA_OK) failed(webgpu, status, message);
@@ -160,10 +163,14 @@ static mia__webgpu_sent *find_sent(mia__webgpu *webgpu) {
 
 void mia__webgpu_submit(mia__webgpu *webgpu) {
     mia__webgpu_sent *sent = find_sent(webgpu);
-    *sent = (mia__webgpu_sent){.owner = webgpu, .busy = true};
-    if (sent != &webgpu->uncounted) sent->bytes = webgpu->unsent_bytes;
+    *sent = (mia__webgpu_sent){.owner = webgpu, .busy = true, .when = webgpu->gpu->type->now(webgpu->gpu)};
+    if (sent != &webgpu->uncounted) {
+        sent->bytes = webgpu->unsent_bytes;
+        sent->nanoseconds = sent->bytes <= MOST_MOVED ? webgpu->unsent_nanoseconds : 0;
+    }
     webgpu->sent_bytes += sent->bytes;
     webgpu->unsent_bytes = 0;
+    webgpu->unsent_nanoseconds = 0;
     webgpu->in_flight++;
     webgpu->gpu->type->submit(webgpu->gpu, submission_done, sent);
 }
@@ -171,7 +178,7 @@ void mia__webgpu_submit(mia__webgpu *webgpu) {
 bool mia__webgpu_wait(mia__webgpu *webgpu) {
     uint64_t heard = webgpu->heard;
     if (webgpu->failure != MIA_OK) return false;
-    webgpu->gpu->type->poll(webgpu->gpu, true);
+    mia__webgpu_look(webgpu, true);
     return webgpu->heard != heard;
 }
 
@@ -191,7 +198,7 @@ static void poll(mia__backend *backend, bool block) {
     bool opening = webgpu->opening.complete != NULL;
     for (unsigned looks = 0;; looks++) {
         mia__webgpu_lock(webgpu);
-        if (webgpu->gpu != NULL) webgpu->gpu->type->poll(webgpu->gpu, opening && block);
+        if (webgpu->gpu != NULL) mia__webgpu_look(webgpu, opening && block);
         while (mia__webgpu_advance(webgpu)) {
         }
         bool done = webgpu->ended != NULL || webgpu->oldest == NULL;

@@ -6,6 +6,7 @@
  *     pipelines.c  one pipeline for each text, made while the rest goes on
  *     compile.c    a plan's steps as dispatches
  *     run.c        a run, submitted whole or in pieces
+ *     pace.c       how long it takes against its estimate
  *     checked.c    a run of which each step is compared with reference kernels (MIA_DEBUG=check)
  *
  * One lock guards all of it, since memory is asked for by other threads than work; it is never held while somebody
@@ -89,14 +90,22 @@ typedef struct mia__webgpu_work mia__webgpu_work;
 
 /* --- submissions ------------------------------------------------------------------------------ */
 
-/* Bytes written from the host on their way with a submission. */
+/* What is on its way with a submission. */
 typedef struct mia__webgpu_sent {
     struct mia__webgpu *owner;
-    uint64_t bytes;
+    uint64_t bytes;     /* written from the host */
+    double nanoseconds; /* estimate of its work; 0: none */
+    uint64_t when;      /* it was sent, by the GPU's clock */
     bool busy;
 } mia__webgpu_sent;
 
 #define MIA__WEBGPU_MOST_SENT 32
+
+/* What is known of when work ended (pace.c), by the GPU's clock. */
+typedef struct mia__webgpu_pace {
+    uint64_t looked;                  /* when the last look began */
+    uint64_t ended_least, ended_most; /* the last submission ended between these */
+} mia__webgpu_pace;
 
 /* --- the device ------------------------------------------------------------------------------- */
 
@@ -121,8 +130,9 @@ typedef struct mia__webgpu {
     uint64_t unused_bytes, next_id;
     mia__gpu_buffer *readback;
     uint64_t readback_bytes;
-    uint64_t unsent_bytes; /* written since the last submission */
-    uint64_t sent_bytes;   /* with submissions that are not done */
+    uint64_t unsent_bytes;     /* written since the last submission */
+    double unsent_nanoseconds; /* estimate of what was gathered */
+    uint64_t sent_bytes;       /* with submissions that are not done */
     mia__webgpu_sent sent[MIA__WEBGPU_MOST_SENT];
     mia__webgpu_sent uncounted; /* of submissions that found no other */
 
@@ -139,7 +149,8 @@ typedef struct mia__webgpu {
     uint64_t heard;          /* callbacks of the GPU so far */
     mia__watch *telling;     /* progress to be told of once the lock is given back */
     double telling_share;
-    double speed; /* nanoseconds that an estimated one takes */
+    double speed; /* nanoseconds that an estimated one takes, as far as is known */
+    mia__webgpu_pace pace;
 } mia__webgpu;
 
 extern const mia__backend_type mia__backend_webgpu;
@@ -158,6 +169,13 @@ mia_status mia__webgpu_check(const mia__webgpu *webgpu, mia_error *error);
 void mia__webgpu_submit(mia__webgpu *webgpu);
 /* Waits until the GPU has something to say; false where nothing can come. */
 bool mia__webgpu_wait(mia__webgpu *webgpu);
+
+/* --- pace.c: with the lock -------------------------------------------------------------------- */
+
+/* Has the GPU call back what is due: mia__gpu_type.poll. */
+void mia__webgpu_look(mia__webgpu *webgpu, bool block);
+/* A submission ended, as was heard in a look. */
+void mia__webgpu_pace_learn(mia__webgpu *webgpu, const mia__webgpu_sent *sent);
 
 /* --- memory.c: with the lock, unless they are of mia__backend_type ---------------------------- */
 
