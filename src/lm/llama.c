@@ -83,6 +83,38 @@ static void close_llama(mia_lm *lm) {
     lm->data = NULL;
 }
 
+static mia_dtype type_of(mia_tensor t) {
+    return t.device != NULL ? mia_tensor_dtype(t) : MIA_NONE;
+}
+
+static bool same_types(const llama_layer *a, const llama_layer *b) {
+    const mia_tensor pairs[][2] = {
+        {a->attention_norm, b->attention_norm},
+        {a->q, b->q},
+        {a->k, b->k},
+        {a->v, b->v},
+        {a->o, b->o},
+        {a->q_bias, b->q_bias},
+        {a->k_bias, b->k_bias},
+        {a->v_bias, b->v_bias},
+        {a->o_bias, b->o_bias},
+        {a->ffn_norm, b->ffn_norm},
+        {a->gate, b->gate},
+        {a->up, b->up},
+        {a->down, b->down},
+    };
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++)
+        if (type_of(pairs[i][0]) != type_of(pairs[i][1])) return false;
+    return true;
+}
+
+static bool uniform_llama(const mia_lm *lm) {
+    const llama *model = lm->data;
+    for (size_t i = 1; i < model->layer_count; i++)
+        if (!same_types(&model->layers[0], &model->layers[i])) return false;
+    return true;
+}
+
 /* --- recording -------------------------------------------------------------------------------- */
 
 /* A vector of weights as f32, whatever the file holds. */
@@ -152,4 +184,5 @@ const mia__architecture mia__llama = {.name = "llama",
                                       .open = open_llama,
                                       .close = close_llama,
                                       .record = record_llama,
+                                      .uniform = uniform_llama,
                                       .output = output_llama};

@@ -2,6 +2,8 @@
  * of the papers, slowly and in double: it is here to disagree with the library when that is wrong. */
 #include "support/tiny_llama.h"
 
+#include "base/half.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +13,7 @@
 typedef struct entry {
     char name[64];
     uint32_t first, second;
+    mia_dtype dtype;
 } entry;
 
 static tiny_options complete(const tiny_options *options) {
@@ -110,6 +113,7 @@ static void list(entry *entries, size_t *count, const char *name, int layer, uin
         snprintf(e->name, sizeof e->name, "blk.%d.%s", layer, name);
     e->first = first;
     e->second = second;
+    e->dtype = MIA_f32;
 }
 
 #define MOST_ENTRIES 128
@@ -132,6 +136,10 @@ static size_t list_tensors(const tiny_options *o, entry *entries) {
         list(entries, &count, "ffn_gate.weight", i, o->dim, o->ffn);
         list(entries, &count, "ffn_up.weight", i, o->dim, o->ffn);
         list(entries, &count, "ffn_down.weight", i, o->ffn, o->dim);
+        size_t matrices = o->mixed && i + 1 == (int)o->layers ? 9 : 1;
+        if (o->mixed && i + 2 >= (int)o->layers)
+            for (size_t last = 1; last <= matrices; last++)
+                if (entries[count - last].second > 0) entries[count - last].dtype = MIA_f16;
         if (!o->biased) continue;
         list(entries, &count, "attn_q.bias", i, q, 0);
         list(entries, &count, "attn_k.bias", i, k, 0);
@@ -149,7 +157,10 @@ static void write_numbers(mia_gguf_writer *writer, const entry *e, uint64_t *ran
     for (size_t i = 0; i < count; i++) {
         double uniform = (double)(tiny_random(random) >> 11) / 9007199254740992.0 * 2 - 1;
         float number = norm ? (float)(1.2 + 0.5 * uniform) : (float)(uniform * spread * 1.7);
-        if (mia_gguf_writer_data(writer, &number, sizeof number, NULL) != MIA_OK) return; /* close tells */
+        uint16_t half = mia__f32_to_f16(number);
+        mia_status status = e->dtype == MIA_f16 ? mia_gguf_writer_data(writer, &half, sizeof half, NULL)
+                                                : mia_gguf_writer_data(writer, &number, sizeof number, NULL);
+        if (status != MIA_OK) return; /* close tells */
     }
 }
 
@@ -171,7 +182,7 @@ bool tiny_write(const tiny_options *options, const char *path) {
                 if (pass == 1)
                     write_numbers(writer, e, &random);
                 else
-                    mia_gguf_writer_tensor(writer, e->name, MIA_f32,
+                    mia_gguf_writer_tensor(writer, e->name, e->dtype,
                                            e->second > 0 ? MIA_SHAPE(e->first, e->second)
                                                          : MIA_SHAPE(e->first));
             }

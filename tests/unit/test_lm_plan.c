@@ -198,14 +198,16 @@ static void test_pipelines(void **state) {
     (void)state;
     static const tiny_options wide = {
         .layers = 1, .dim = 1024, .heads = 16, .kv_heads = 4, .ffn = 2816, .context = 2048, .seed = 3};
+    static const tiny_options mixed = {.layers = 6, .mixed = true, .context = 600, .seed = 4};
     static const int32_t ids[2048];
     uint64_t from = test_seed();
     const mia__gpu_info large = recording_info_large();
-    for (int way = 0; way < 4; way++) {
+    for (int way = 0; way < 6; way++) {
         mia_error error;
         if (way % 2 == 1) recording_set(&(recording_settings){.info = &large});
-        mia_weights *weights =
-            way < 2 ? tiny_open(&wide) : weights_of(MIA_MODELS_DIR "/mia-tales-9m-q8_0.gguf");
+        mia_weights *weights = way < 2   ? tiny_open(&wide)
+                               : way < 4 ? tiny_open(&mixed)
+                                         : weights_of(MIA_MODELS_DIR "/mia-tales-9m-q8_0.gguf");
         session s = open_session(weights, &(mia_device_options){.backend = "webgpu"}, NULL);
         recording_set(NULL);
         const mia__webgpu *webgpu = (const mia__webgpu *)s.device->backend;
