@@ -166,9 +166,7 @@ static mia_status read_form(mia_device *device, const mia__constant *constant, m
     uint64_t rows = 1;
     for (uint32_t m = 1; m < shape->ndim; m++) rows *= (uint64_t)shape->extent[m];
     size_t a_row = rows > 0 ? (size_t)(bytes / rows) : 0;
-    /* key 0: a part of it as it is (split.c), which has no rows to prepare */
-    bool whole =
-        device->type->prepare_rows == NULL || form->form.key == 0 || bytes <= READ_PIECE || a_row == 0;
+    bool whole = device->type->prepare_rows == NULL || bytes <= READ_PIECE || a_row == 0;
     uint64_t each = whole ? rows : a_row < READ_PIECE ? READ_PIECE / a_row : 1;
     size_t room = whole ? bytes : (size_t)each * a_row;
     void *staging = mia_allocate(&device->allocator, room, 64);
