@@ -686,9 +686,11 @@ static void test_refused_shader(void **state) {
     close_device(device);
 }
 
-/* Pipelines that are being made, the most there were, and how many are to fail for want of memory. */
+/* Pipelines that are being made, the most there were, and how many are to fail for want of memory; the labels of all in the order
+ * in which they were begun. */
 static struct {
-    uint32_t begun, most, to_fail;
+    uint32_t begun, most, to_fail, count;
+    const char *labels[64];
     mia__gpu_made made;
     void *users[64];
 } making;
@@ -699,8 +701,9 @@ static void count_made(void *user, mia__gpu_pipeline *pipeline, mia_status statu
 }
 
 static void count_pipeline(mia__gpu *gpu, const mia__gpu_shader *shader, mia__gpu_made made, void *user) {
-    static uint32_t next;
-    void **kept = &making.users[next++ % 64];
+    assert_true(making.count < 64);
+    void **kept = &making.users[making.count];
+    making.labels[making.count++] = shader->label;
     *kept = user;
     making.made = made;
     if (++making.begun > making.most) making.most = making.begun;
@@ -738,6 +741,21 @@ static void test_some_pipelines_at_once(void **state) {
     begin_and_cancel(all_kinds(device));
     close_device(device);
     assert_int_equal(making.begun, 0);
+}
+
+/* Those that a run waits for come before others that were asked for earlier. */
+static void test_wanted_pipelines_first(void **state) {
+    (void)state;
+    mia_device *device = open_counting(0);
+    mia_error error;
+    begin_and_cancel(all_kinds(device));
+    uint32_t before = making.count, all = (uint32_t)backend_of(device)->pipeline_count;
+    assert_true(before < all);
+    OK(read_one(mia_cumsum(vector(device, 10), 0, false, false), &error));
+    assert_string_equal(making.labels[before], "cumsum");
+    for (int i = 0; i < 4; i++) OK(read_one(mia_neg(vector(device, 10)), &error)); /* some polls */
+    assert_int_equal(making.count, all + 1);
+    close_device(device);
 }
 
 /* One that could not be made for want of memory is made when it is asked for again. */
@@ -998,6 +1016,7 @@ int main(void) {
         TEST(test_no_gpu_memory),
         TEST(test_refused_shader),
         TEST(test_some_pipelines_at_once),
+        TEST(test_wanted_pipelines_first),
         TEST(test_pipeline_without_memory),
         TEST(test_options_that_go),
         TEST(test_lost),

@@ -15,7 +15,7 @@ static void made(void *user, mia__gpu_pipeline *gpu, mia_status status, const ch
     pipeline->owner->pipelines_begun--;
     pipeline->gpu = gpu;
     pipeline->status = status;
-    pipeline->pending = false;
+    pipeline->pending = pipeline->begun = false;
     if (status != MIA_OK)
         (void)snprintf(pipeline->message, sizeof pipeline->message, "webgpu: the library %s: %s",
                        status == MIA_ERROR_UNSUPPORTED ? "refuses a shader" : "made no pipeline",
@@ -31,15 +31,26 @@ static void begin(mia__webgpu_pipeline *pipeline) {
     for (uint32_t b = 0; b < shader.binding_count; b++)
         shader.access[b] = (mia__gpu_access)(pipeline->key[b] - '0');
     webgpu->pipelines_begun++;
+    pipeline->begun = true;
     webgpu->gpu->type->pipeline(webgpu->gpu, &shader, made, pipeline);
+}
+
+/* What a run waits for, then others in the order in which they were asked for. NULL: none. */
+static mia__webgpu_pipeline *next(mia__webgpu *webgpu) {
+    mia__webgpu_pipeline *wanted = mia__webgpu_run_wants(webgpu);
+    while (wanted == NULL && webgpu->pipelines_asked < webgpu->pipeline_count) {
+        mia__webgpu_pipeline *asked = webgpu->pipelines[webgpu->pipelines_asked++];
+        if (asked->pending && !asked->begun) wanted = asked;
+    }
+    return wanted;
 }
 
 /* The next ones, as far as there is room. One may end inside the call that begins it. */
 static void begin_some(mia__webgpu *webgpu) {
+    mia__webgpu_pipeline *pipeline;
     if (webgpu->asking) return;
     webgpu->asking = true;
-    while (webgpu->pipelines_asked < webgpu->pipeline_count && webgpu->pipelines_begun < MOST_BEGUN)
-        begin(webgpu->pipelines[webgpu->pipelines_asked++]);
+    while (webgpu->pipelines_begun < MOST_BEGUN && (pipeline = next(webgpu)) != NULL) begin(pipeline);
     webgpu->asking = false;
 }
 
@@ -104,11 +115,8 @@ mia__webgpu_pipeline *mia__webgpu_pipeline_get(mia__webgpu *webgpu, const mia__g
 }
 
 void mia__webgpu_pipelines_release(mia__webgpu *webgpu) {
-    for (; webgpu->pipeline_count > webgpu->pipelines_asked; webgpu->pipeline_count--) {
-        mia__webgpu_pipeline *last = webgpu->pipelines[webgpu->pipeline_count - 1];
-        mia_release(webgpu->allocator, last->key, last->key_bytes);
-        mia_release(webgpu->allocator, last, sizeof *last);
-    }
+    for (size_t i = webgpu->pipelines_asked; i < webgpu->pipeline_count; i++)
+        webgpu->pipelines[i]->pending = webgpu->pipelines[i]->begun;
     for (size_t i = 0; i < webgpu->pipeline_count; i++) {
         mia__webgpu_pipeline *pipeline = webgpu->pipelines[i];
         while (pipeline->pending && mia__webgpu_wait(webgpu)) continue;

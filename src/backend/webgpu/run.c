@@ -31,7 +31,8 @@ struct mia__webgpu_work {
     char message[600];
 
     mia__run *run;
-    uint32_t ready; /* dispatches whose pipelines are made */
+    uint32_t ready; /* dispatches, from the first on, whose pipelines are made */
+    uint32_t made;  /* of all */
     uint32_t next_dispatch, end;
     uint32_t first_timed; /* of the piece that is being timed */
     uint64_t submitted;   /* when that was */
@@ -137,7 +138,24 @@ static void tell_share(mia__webgpu *webgpu, const mia__webgpu_work *work,
                        const mia__webgpu_program *program) {
     double all = program->count > 0 ? program->count : 1, done = work->next_dispatch;
     webgpu->telling = work->run->watch;
-    webgpu->telling_share = work->waited ? (done + work->ready) / (2 * all) : done / all;
+    webgpu->telling_share = work->waited ? (done + work->made) / (2 * all) : done / all;
+}
+
+mia__webgpu_pipeline *mia__webgpu_run_wants(const mia__webgpu *webgpu) {
+    const mia__webgpu_work *work = webgpu->oldest;
+    if (work == NULL || work->kind != WORK_RUN || work->over) return NULL;
+    const mia__webgpu_program *program = work->run->program;
+    for (uint32_t i = work->ready; i < work->end; i++) {
+        mia__webgpu_pipeline *pipeline = program->dispatches[i].pipeline;
+        if (pipeline->pending && !pipeline->begun) return pipeline;
+    }
+    return NULL;
+}
+
+static uint32_t count_made(const mia__webgpu_work *work, const mia__webgpu_program *program) {
+    uint32_t made = 0;
+    for (uint32_t i = 0; i < work->end; i++) made += !program->dispatches[i].pipeline->pending;
+    return made;
 }
 
 /* Whether all pipelines that it needs are there; a refused one ends the run. */
@@ -146,6 +164,7 @@ static bool pipelines_ready(mia__webgpu *webgpu, mia__webgpu_work *work, const m
         const mia__webgpu_pipeline *pipeline = program->dispatches[work->ready].pipeline;
         if (pipeline->pending) {
             work->waited = true;
+            work->made = count_made(work, program);
             tell_share(webgpu, work, program);
             return false;
         }
@@ -266,6 +285,7 @@ static bool advance_run(mia__webgpu *webgpu, mia__webgpu_work *work) {
             return true;
         }
         work->begun = true;
+        work->made = work->end;
     }
     bool whole = program->nanoseconds * webgpu->speed <= MIA__WEBGPU_PIECE_NANOSECONDS;
     if (webgpu->in_flight >= (whole ? MOST_SUBMISSIONS : MOST_IN_FLIGHT)) return false;

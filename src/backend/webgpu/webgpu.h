@@ -43,6 +43,7 @@ typedef struct mia__webgpu_pipeline {
     const char *label;
     mia__gpu_pipeline *gpu;
     bool pending; /* it is being made, or will be */
+    bool begun;   /* being made */
     mia_status status;
     char message[600];
 } mia__webgpu_pipeline;
@@ -138,8 +139,8 @@ typedef struct mia__webgpu {
 
     mia__webgpu_pipeline **pipelines;
     size_t pipeline_count, pipeline_capacity;
-    size_t pipelines_asked;   /* of those, in their order, whose making has begun */
-    uint32_t pipelines_begun; /* and not ended */
+    size_t pipelines_asked;   /* from the first on, whose making has begun */
+    uint32_t pipelines_begun; /* of all, and not ended */
     bool asking;
     mia__hash_map pipeline_index;
 
@@ -214,6 +215,8 @@ void mia__webgpu_run_part(mia__webgpu *webgpu, mia__run *run, uint32_t first, ui
                           mia__completion completion);
 void mia__webgpu_download(mia__backend *backend, const mia__buffer *buffer, size_t offset, void *into,
                           size_t bytes, mia__completion completion);
+/* The next pipeline that the oldest run waits for and that nobody makes yet; NULL: none. */
+mia__webgpu_pipeline *mia__webgpu_run_wants(const mia__webgpu *webgpu);
 /* Moves the oldest work on as far as it goes; true when something changed. With the lock. */
 bool mia__webgpu_advance(mia__webgpu *webgpu);
 /* Tells of what is in the list, without the lock, and frees it. */
