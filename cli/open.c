@@ -79,7 +79,8 @@ static const char *base_name(const char *path) {
 
 /* A signal that came between two runs ends the next. */
 static bool go_on(void *user, double share) {
-    (void)user, (void)share;
+    const mia__cli_model *model = user;
+    if (model->share != NULL) model->share(model->share_user, share);
     return !mia__cli_interrupted();
 }
 
@@ -89,6 +90,7 @@ static mia_status open_device_and_lm(const mia__cli_model_options *options, mia_
         .threads = (uint32_t)options->threads,
         .max_bytes = options->max_bytes,
         .progress = go_on,
+        .progress_user = model,
         .trace = options->trace,
         .trace_user = options->trace_user,
         .log = getenv("MIA_DEBUG") != NULL ? print_log : NULL,

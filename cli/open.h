@@ -20,6 +20,9 @@ typedef struct mia__cli_model {
     mia_weights *weights;
     mia_lm *lm;
     double load_seconds;
+    /* Told the share done of a run that takes long, as mia_device_options.progress is; NULL: nobody */
+    void (*share)(void *user, double share);
+    void *share_user;
 } mia__cli_model;
 
 /* The options --device, --threads, --ctx and --max-memory, for option tables. */
@@ -59,7 +62,7 @@ int mia__cli_open_weights(const char *command, const char *path, mia__cli_model 
 /* The context that the file was made for; 0 when it does not say. */
 int64_t mia__cli_trained_context(const mia_weights *weights);
 
-/* Opens device and model on the weights. Returns -1 when all is well, else the exit code, with everything
+/* Opens device and model on the weights; model stays where it is until it is closed. Returns -1 when all is well, else the exit code, with everything
  * closed: the line is printed, or a signal came while it loaded. */
 int mia__cli_open_model(const char *command, const mia__cli_model_options *options, mia__cli_model *model);
 

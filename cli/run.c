@@ -212,33 +212,67 @@ static bool begins_sentence(const text_sink *sink, mia_text text) {
            (text.bytes[1] == '"' || isupper((unsigned char)text.bytes[1]));
 }
 
+/* Progress of reading the prompt, with making a GPU's pipelines for it. The prompt is written before it, but on a terminal, where
+ * they would share a line. */
 typedef struct prompt_reading {
+    mia__cli_model *model;
+    mia_text prompt;
     mia__cli_progress progress;
-    bool silent;
+    double chunk;               /* share of the prompt that a chunk of it is */
+    double begin, shown, share; /* of the run under way: where it began, how far it is, by itself too */
+    bool written;
 } prompt_reading;
 
-static prompt_reading begin_reading(bool json) {
-    prompt_reading reading = {.progress = mia__cli_progress_begin("reading the prompt")};
-    /* where the prompt is on the screen, a bar would wipe it off the line that they share */
-    reading.silent = !json && reading.progress.terminal && isatty(STDOUT_FILENO) == 1;
-    return reading;
+#define CHUNK_TOKENS 512.0 /* of mia_generation_options.progress */
+
+static bool show_chunks(void *user, double fraction) {
+    prompt_reading *reading = user;
+    reading->begin = reading->shown = fraction;
+    reading->share = 0;
+    return mia__cli_progress_callback(&reading->progress, fraction);
 }
 
-static bool go_on_reading(void *user, double fraction) {
+static void show_within_chunk(void *user, double share) {
     prompt_reading *reading = user;
-    if (!reading->silent) mia__cli_progress_show(&reading->progress, fraction, "");
-    return !mia__cli_interrupted();
+    if (share < reading->share) reading->begin = reading->shown; /* another */
+    reading->share = share;
+    reading->shown = reading->begin + fmin(reading->chunk, 1 - reading->begin) * share;
+    mia__cli_progress_show(&reading->progress, reading->shown, "");
+}
+
+static int write_prompt(prompt_reading *reading, text_sink *sink) {
+    if (reading->written || sink->keep) return -1;
+    reading->written = true;
+    return sink_write(sink, reading->prompt);
+}
+
+static int begin_reading(prompt_reading *reading, const mia_generation *generation, text_sink *sink) {
+    double tokens = (double)mia_generation_describe(generation).prompt_tokens;
+    reading->progress = mia__cli_progress_begin("reading the prompt");
+    reading->chunk = CHUNK_TOKENS / tokens;
+    reading->model->share = show_within_chunk;
+    reading->model->share_user = reading;
+    bool one_line = reading->progress.terminal && isatty(STDOUT_FILENO) == 1;
+    return one_line ? -1 : write_prompt(reading, sink);
+}
+
+/* Called again, it does nothing. */
+static int end_reading(prompt_reading *reading, text_sink *sink) {
+    reading->model->share = NULL;
+    mia__cli_progress_end(&reading->progress);
+    return write_prompt(reading, sink);
 }
 
 /* Generates into the sink; a story ends with a sentence. Returns -1 when the text came to its end or was
- * interrupted, else the exit code. `reading` is the progress of the prompt. */
+ * interrupted, else the exit code. */
 static int generate(mia_generation *generation, bool story, prompt_reading *reading, text_sink *sink,
                     mia_finish *finish) {
     while (*finish == MIA_FINISH_NONE && !mia__cli_interrupted()) {
         mia_text text = {0};
         mia_error error = {0};
         mia_status status = mia_generation_next(generation, &text, finish, &error);
-        mia__cli_progress_end(&reading->progress);
+        int code = end_reading(reading, sink);
+        if (code >= 0) return code;
         if (status == MIA_ERROR_CANCELLED) return -1; /* by the signal */
         if (status != MIA_OK) {
             if (!sink->keep) putchar('\n');
@@ -249,7 +283,7 @@ static int generate(mia_generation *generation, bool story, prompt_reading *read
             *finish = MIA_FINISH_LENGTH;
             return -1;
         }
-        int code = sink_write(sink, text);
+        code = sink_write(sink, text);
         if (code >= 0) return code;
     }
     return -1;
@@ -302,22 +336,24 @@ static void warn_of_context(const run_options *o, const mia__cli_model *model) {
             trained, trained == 1 ? "" : "s");
 }
 
-static int run_on(const run_options *o, mia_generation_options *options, const mia__cli_model *model) {
+static int run_on(const run_options *o, mia_generation_options *options, mia__cli_model *model) {
     mia_generation *generation = NULL;
     mia_error error = {0};
-    mia_text prompt = {.bytes = o->prompt, .length = strlen(o->prompt)};
-    prompt_reading reading = begin_reading(o->json);
-    options->progress = go_on_reading;
+    prompt_reading reading = {.model = model, .prompt = {o->prompt, strlen(o->prompt)}};
+    options->progress = show_chunks;
     options->progress_user = &reading;
-    if (mia_generation_open(model->lm, prompt.bytes, prompt.length, options, &generation, &error) != MIA_OK)
+    if (mia_generation_open(model->lm, o->prompt, reading.prompt.length, options, &generation, &error) !=
+        MIA_OK)
         return mia__cli_fail("run", "%s", error.message);
     warn_of_context(o, model);
     text_sink sink = {.keep = o->json};
     mia_finish finish =
         o->count == 0 ? MIA_FINISH_LENGTH : MIA_FINISH_NONE; /* to the library, 0 is no limit */
-    int code = o->json ? -1 : sink_write(&sink, prompt);
+    int code = begin_reading(&reading, generation, &sink);
     if (code < 0) code = generate(generation, o->path == NULL && o->count < 0, &reading, &sink, &finish);
+    if (code < 0) code = end_reading(&reading, &sink); /* where nothing was to be generated */
     if (code < 0) code = conclude(o, options, model, generation, &sink, finish);
+    model->share = NULL;
     free(sink.bytes);
     mia_generation_close(generation);
     return code;
