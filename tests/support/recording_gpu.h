@@ -13,10 +13,9 @@ typedef struct recording_settings {
     bool no_adapter; /* open fails: NOT_FOUND */
     uint32_t fail_buffer;          /* the n-th buffer from 1 fails: NO_MEMORY; 0: none */
     uint32_t lose_submit;          /* with the n-th submit from 1 the device is lost; 0: never */
-    uint64_t dispatch_nanoseconds; /* that each takes by the GPU's clock, one after the other */
-    uint64_t
-        poll_nanoseconds; /* that the clock goes on with each poll; a blocking one goes on until something ends */
-    const char *refuse; /* shaders that hold this text are refused; NULL: none */
+    uint64_t dispatch_nanoseconds; /* that each takes by the clock, one after the other */
+    uint64_t poll_nanoseconds;     /* that the clock goes on with a poll; a blocking one waits for an end */
+    const char *refuse;            /* shaders that hold this text are refused; NULL: none */
 } recording_settings;
 
 extern const mia__gpu_type recording_gpu_type;

@@ -293,16 +293,16 @@ static void test_fast_gpu(void **state) {
 /* Steps that were told of, in order. */
 typedef struct heard_steps {
     uint32_t count, steps, one_after_another;
-    uint64_t end;
+    uint64_t begin; /* of the last */
 } heard_steps;
 
 static void hear_step(void *user, const mia_step_event *event) {
     heard_steps *heard = user;
     heard->steps = event->steps;
     heard->one_after_another +=
-        event->step == heard->count && event->begin >= heard->end && event->end > event->begin;
+        event->step == heard->count && event->begin >= heard->begin && event->end > event->begin;
     heard->count++;
-    heard->end = event->end;
+    heard->begin = event->begin;
 }
 
 /* A step whose dispatches are in several submissions is told of once. */
@@ -318,7 +318,7 @@ static void test_trace_of_pieces(void **state) {
             .backend = "webgpu", .no_fusion = true, .trace = hear_step, .trace_user = &heard},
         &device, &error));
     recording_set(NULL);
-    backend_of(device)->speed = 1e6; /* submissions of one dispatch */
+    backend_of(device)->speed = backend_of(device)->speed_first = 1e6; /* submissions of one dispatch */
     mia_tensor_f32 x = mia_exp(mia_neg(mia_exp(vector(device, 1 << 16))));
     recording_clear(recording_last());
     OK(eval(x, &error));
@@ -353,7 +353,7 @@ static bool hear_share(void *user, double share) {
 }
 
 /* The status of a run of many pipelines and submissions, polled; shares from stop_at on end it. */
-static mia_status run_told(double stop_at) {
+static mia_status run_told_by(void (*poll)(mia__gpu *gpu, bool block), double stop_at) {
     const recording_settings late = {.late = 1};
     const mia_device_options options = {
         .backend = "webgpu", .no_fusion = true, .progress = hear_share, .progress_user = &told_share};
@@ -361,7 +361,7 @@ static mia_status run_told(double stop_at) {
     mia_error error;
     memset(&told_share, 0, sizeof told_share);
     told_share.stop_at = stop_at;
-    test_seam.type.poll = be_slow;
+    test_seam.type.poll = poll;
     recording_set(&late);
     OK(mia_device_open(&options, &device, &error));
     recording_set(NULL);
@@ -378,6 +378,10 @@ static mia_status run_told(double stop_at) {
     return status;
 }
 
+static mia_status run_told(double stop_at) {
+    return run_told_by(be_slow, stop_at);
+}
+
 /* Progress covers pipelines under way and then submissions, never goes back, may use the device, and ends a run. */
 static void test_progress(void **state) {
     (void)state;
@@ -390,6 +394,46 @@ static void test_progress(void **state) {
     assert_int_equal(run_told(0.1), MIA_ERROR_CANCELLED);
     assert_int_equal(told_share.before_work, told_share.calls);
     assert_true(told_share.share >= 0.1 && told_share.share < 0.5);
+}
+
+/* The pipeline that was begun first, which is kept back for some polls. */
+static struct {
+    mia__gpu_made made;
+    void *user;
+    mia__gpu_pipeline *pipeline;
+    uint32_t polls;
+    double share; /* told by then */
+} kept_back;
+
+static void keep_first_back(void *user, mia__gpu_pipeline *pipeline, mia_status status, const char *message) {
+    (void)user, (void)message;
+    assert_int_equal(status, MIA_OK);
+    kept_back.pipeline = pipeline;
+}
+
+static void pipeline_late(mia__gpu *gpu, const mia__gpu_shader *shader, mia__gpu_made made, void *user) {
+    bool first = kept_back.made == NULL;
+    if (first) {
+        kept_back.made = made;
+        kept_back.user = user;
+    }
+    recording_gpu_type.pipeline(gpu, shader, first ? keep_first_back : made, user);
+}
+
+static void poll_late(mia__gpu *gpu, bool block) {
+    be_slow(gpu, block);
+    if (kept_back.pipeline == NULL || ++kept_back.polls != 4) return;
+    kept_back.share = told_share.share;
+    kept_back.made(kept_back.user, kept_back.pipeline, MIA_OK, NULL);
+}
+
+/* Pipelines count in the order in which they are made: one that takes long does not hide the others. */
+static void test_progress_of_pipelines(void **state) {
+    (void)state;
+    memset(&kept_back, 0, sizeof kept_back);
+    test_seam.type.pipeline = pipeline_late;
+    assert_int_equal(run_told_by(poll_late, 2), MIA_OK);
+    assert_in_range(kept_back.share * 100, 30, 49);
 }
 
 /* While a value comes back, the run behind it begins; it ends in its turn. */
@@ -537,22 +581,28 @@ static void test_buffers_used_again(void **state) {
     }
 }
 
-/* What is written to the first buffer that much is written to: the weights of the test below. */
+/* What is written to buffers that much is written to, the weights of the test below: one after the other, a place each. */
+#define MOST_WRITTEN 4
 static unsigned char *written;
-static mia__gpu_buffer *written_to;
-static size_t written_room;
+static mia__gpu_buffer *written_to[MOST_WRITTEN];
+static size_t written_room; /* of each */
 
 static void keep_write(mia__gpu *gpu, mia__gpu_buffer *buffer, uint64_t offset, const void *from,
                        size_t bytes) {
-    if (written_to == NULL && bytes > 65536) written_to = buffer;
-    if (buffer == written_to && offset + bytes <= written_room) memcpy(written + offset, from, bytes);
+    size_t i = 0;
+    while (i < MOST_WRITTEN && written_to[i] != NULL && written_to[i] != buffer) i++;
+    if (i < MOST_WRITTEN && (written_to[i] == buffer || bytes > 65536)) {
+        assert_true(offset + bytes <= written_room);
+        written_to[i] = buffer;
+        memcpy(written + i * written_room + offset, from, bytes);
+    }
     recording_gpu_type.write(gpu, buffer, offset, from, bytes);
 }
 
-/* Has a product read its weights, of a GGUF type and so many rows of 4096, from a file, mapped and read piece by piece: the first buffer that they are in is the
- * same, and no more than so many bytes of the host are taken. */
+/* Has a product read its weights, of a GGUF type and so many rows of 4096, from a file, mapped and read piece by piece: the buffers
+ * that they are in, as many as are wanted, are the same, and no more than so many bytes of the host are taken. */
 static void weigh(uint32_t type, uint64_t rows, uint64_t row_bytes, const recording_settings *settings,
-                  size_t most) {
+                  size_t wanted, size_t most) {
     const uint64_t extents[2] = {4096, rows};
     const size_t bytes = (size_t)(rows * row_bytes);
     unsigned char *outcomes[2], *data = malloc(bytes);
@@ -576,9 +626,9 @@ static void weigh(uint32_t type, uint64_t rows, uint64_t row_bytes, const record
         mia_weights *weights;
         mia_error error;
         OK(mia_weights_open(source, NULL, &weights, &error));
-        written = outcomes[mapped] = calloc(1, written_room);
+        written = outcomes[mapped] = calloc(MOST_WRITTEN, written_room);
         assert_non_null(written);
-        written_to = NULL;
+        memset(written_to, 0, sizeof written_to);
         mia_tensor w = mia_weights_tensor(device, weights, "w");
         mia_tensor y = mia_op_matmul(w, MIA_UNTYPED(vector(device, 4096)), NULL, 0);
         size_t before = allocator.live_bytes;
@@ -591,8 +641,10 @@ static void weigh(uint32_t type, uint64_t rows, uint64_t row_bytes, const record
         close_device(device);
         assert_int_equal(allocator.live_bytes, 0);
     }
-    assert_non_null(written_to);
-    assert_memory_equal(outcomes[0], outcomes[1], written_room);
+    size_t buffers = 0;
+    while (buffers < MOST_WRITTEN && written_to[buffers] != NULL) buffers++;
+    assert_int_equal(buffers, wanted);
+    assert_memory_equal(outcomes[0], outcomes[1], MOST_WRITTEN * written_room);
     free(outcomes[0]);
     free(outcomes[1]);
     gguf_free(&file);
@@ -606,9 +658,9 @@ static void test_weights_in_rows(void **state) {
     narrow.limits.binding_bytes = 10 << 20;
     const recording_settings parts = {.info = &narrow};
     test_seam.type.write = keep_write;
-    weigh(8, 2561, 4096 / 32 * 34, NULL, 9 << 20); /* q8_0 */
-    weigh(8, 2561, 4096 / 32 * 34, &parts, 9 << 20);
-    weigh(0, 703, 4096 * 4, &parts, 5 << 20); /* f32, which is bound as it is in the file */
+    weigh(8, 2561, 4096 / 32 * 34, NULL, 1, 9 << 20); /* q8_0 */
+    weigh(8, 2561, 4096 / 32 * 34, &parts, 2, 9 << 20);
+    weigh(0, 703, 4096 * 4, &parts, 1, 5 << 20); /* f32, which is bound as it is in the file */
 }
 
 /* What a GPU does not give at once is refused with both numbers; what it binds in parts is cut. */
@@ -1006,6 +1058,7 @@ int main(void) {
         TEST(test_fast_gpu),
         TEST(test_trace_of_pieces),
         TEST(test_progress),
+        TEST(test_progress_of_pipelines),
         TEST(test_run_behind_value),
         TEST(test_layer),
         TEST(test_products_of_nothing),

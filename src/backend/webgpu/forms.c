@@ -59,7 +59,7 @@ void mia__webgpu_rules(mia__webgpu *webgpu) {
     rules->joins = joins;
     rules->fused_inputs = webgpu->no_fusion ? 0 : MIA__MAX_OPERANDS;
     rules->scratch = scratch_of;
-    if (webgpu->gpu->info.processor) webgpu->speed = 50;
+    if (webgpu->gpu->info.processor) webgpu->speed = webgpu->speed_first = 50;
 }
 
 static uint64_t rows_of(const mia_shape *shape) {

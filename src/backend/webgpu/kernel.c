@@ -315,7 +315,7 @@ bool mia__kernel_end_grid(mia__kernel *k) {
 /* The invocations from one on, in as many dispatches as take about a piece of a run each. */
 static bool append_pieces(mia__kernel *k, mia__webgpu_dispatch dispatch, uint64_t count, uint32_t from) {
     const uint64_t size = MIA__KERNEL_INVOCATIONS, groups = (count + size - 1) / size;
-    double wanted = ceil(dispatch.nanoseconds * k->webgpu->speed / MIA__WEBGPU_PIECE_NANOSECONDS);
+    double wanted = ceil(dispatch.nanoseconds * k->webgpu->speed_first / MIA__WEBGPU_PIECE_NANOSECONDS);
     uint64_t pieces = wanted < 1 ? 1 : wanted > MOST_PIECES ? MOST_PIECES : (uint64_t)wanted;
     uint64_t each = (groups + pieces - 1) / pieces, used = (groups + each - 1) / each;
     dispatch.nanoseconds /= (double)used;

@@ -211,10 +211,10 @@ static bool under_way(const mia__native *gpu) {
 
 void mia__native_poll(mia__gpu *base, bool block) {
     mia__native *gpu = (mia__native *)base;
-    if (tell_all(gpu)) return;
+    bool told = tell_all(gpu);
     for (uint64_t since = now();; wait_a_little(since)) {
         gpu->library.InstanceProcessEvents(gpu->instance);
-        if (tell_all(gpu) || !block || !under_way(gpu)) return;
+        if (tell_all(gpu) || told || !block || !under_way(gpu)) return;
     }
 }
 

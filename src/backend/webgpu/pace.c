@@ -15,7 +15,7 @@
 #define SLOWEST 1000.0
 #define FASTEST 0.125
 #define STEP    2.0
-#define ENOUGH  1e6 /* nanoseconds; with less work, submitting it takes as long */
+#define ENOUGH  1e6 /* nanoseconds; what takes less is short enough */
 
 void mia__webgpu_look(mia__webgpu *webgpu, bool block) {
     mia__gpu *gpu = webgpu->gpu;
@@ -37,12 +37,12 @@ void mia__webgpu_pace_learn(mia__webgpu *webgpu, const mia__webgpu_sent *sent) {
     const mia__webgpu_pace before = *pace;
     pace->ended_least = pace->looked;
     pace->ended_most = webgpu->gpu->type->now(webgpu->gpu);
-    uint64_t begin_least = sent->when > before.ended_least ? sent->when : before.ended_least;
-    uint64_t begin_most = sent->when > before.ended_most ? sent->when : before.ended_most;
+    uint64_t begin_least = sent->before > before.ended_least ? sent->before : before.ended_least;
+    uint64_t begin_most = sent->after > before.ended_most ? sent->after : before.ended_most;
     double least = between(begin_most, pace->looked), most = between(begin_least, pace->ended_most);
     double estimate = sent->nanoseconds, speed = webgpu->speed;
-    bool enough = estimate * speed >= ENOUGH || least >= ENOUGH;
-    if (estimate <= 0 || most <= 0 || !enough) return; /* most is 0 where there is no clock */
+    if (estimate <= 0 || most <= 0) return; /* most is 0 where there is no clock */
     double nearest = clamp(speed, least / estimate, most / estimate);
+    if (nearest > speed && least < ENOUGH) return;
     webgpu->speed = clamp(clamp(nearest, speed / STEP, speed * STEP), FASTEST, SLOWEST);
 }

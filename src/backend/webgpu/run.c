@@ -32,13 +32,13 @@ struct mia__webgpu_work {
 
     mia__run *run;
     uint32_t ready; /* dispatches, from the first on, whose pipelines are made */
-    uint32_t made;  /* of all */
     uint32_t next_dispatch, end;
     uint32_t first_timed; /* of the piece that is being timed */
     uint64_t submitted;   /* when that was */
-    uint64_t step_began;  /* when its last step did, */
-    bool goes_on;         /* which has more dispatches behind it */
-    const void *stamps;   /* its times, until they are told */
+    uint64_t step_began;  /* when the step did whose dispatches go on in the next piece, */
+    uint64_t step_took;   /* and how long those that were timed took */
+    bool goes_on;
+    const void *stamps; /* its times, until they are told */
 
     const mia__webgpu_buffer *from; /* of a download */
     uint64_t offset;
@@ -133,17 +133,25 @@ static mia__gpu_bindings *bindings_of(mia__webgpu *webgpu, mia__webgpu_program *
 
 /* --- runs ------------------------------------------------------------------------------------- */
 
+/* Dispatches of a run whose pipelines are made. */
+static uint32_t count_made(const mia__webgpu_work *work, const mia__webgpu_program *program) {
+    uint32_t made = work->ready;
+    for (uint32_t i = work->ready; i < work->end; i++) made += !program->dispatches[i].pipeline->pending;
+    return made;
+}
+
 /* To be told once the lock is given back: how much is done of a run, making its pipelines included. */
 static void tell_share(mia__webgpu *webgpu, const mia__webgpu_work *work,
                        const mia__webgpu_program *program) {
     double all = program->count > 0 ? program->count : 1, done = work->next_dispatch;
     webgpu->telling = work->run->watch;
-    webgpu->telling_share = work->waited ? (done + work->made) / (2 * all) : done / all;
+    webgpu->telling_share = work->waited ? (done + count_made(work, program)) / (2 * all) : done / all;
 }
 
 mia__webgpu_pipeline *mia__webgpu_run_wants(const mia__webgpu *webgpu) {
     const mia__webgpu_work *work = webgpu->oldest;
-    if (work == NULL || work->kind != WORK_RUN || work->over) return NULL;
+    while (work != NULL && (work->kind != WORK_RUN || work->begun)) work = work->next;
+    if (work == NULL) return NULL;
     const mia__webgpu_program *program = work->run->program;
     for (uint32_t i = work->ready; i < work->end; i++) {
         mia__webgpu_pipeline *pipeline = program->dispatches[i].pipeline;
@@ -152,19 +160,12 @@ mia__webgpu_pipeline *mia__webgpu_run_wants(const mia__webgpu *webgpu) {
     return NULL;
 }
 
-static uint32_t count_made(const mia__webgpu_work *work, const mia__webgpu_program *program) {
-    uint32_t made = 0;
-    for (uint32_t i = 0; i < work->end; i++) made += !program->dispatches[i].pipeline->pending;
-    return made;
-}
-
 /* Whether all pipelines that it needs are there; a refused one ends the run. */
 static bool pipelines_ready(mia__webgpu *webgpu, mia__webgpu_work *work, const mia__webgpu_program *program) {
     for (; work->ready < work->end; work->ready++) {
         const mia__webgpu_pipeline *pipeline = program->dispatches[work->ready].pipeline;
         if (pipeline->pending) {
             work->waited = true;
-            work->made = count_made(work, program);
             tell_share(webgpu, work, program);
             return false;
         }
@@ -194,8 +195,8 @@ static bool gather(mia__webgpu *webgpu, mia__webgpu_work *work, mia__webgpu_prog
     return true;
 }
 
-/* Times of a piece, as the GPU's clock has them, told as if the piece had begun when it was submitted; of a step that goes on in
- * the next piece, with that. */
+/* Times of a piece, as the GPU's clock has them, told as if the piece had begun when it was submitted. A step that goes on in the next
+ * piece is told of with that: what lies between the two is not in its time. */
 static void tell_spans(mia__webgpu_work *work, const uint64_t *stamps, const mia__webgpu_program *program) {
     mia__watch *watch = work->run->watch;
     for (uint32_t i = work->first_timed; i < work->next_dispatch;) {
@@ -204,9 +205,10 @@ static void tell_spans(mia__webgpu_work *work, const uint64_t *stamps, const mia
             span.end = stamps[2 * (i - work->first_timed) + 1];
             span.joined = program->dispatches[i].joined;
         }
-        if (span.end < span.begin) span.end = span.begin;
+        uint64_t took = span.end > span.begin ? span.end - span.begin : 0;
         span.begin = work->goes_on ? work->step_began : span.begin - stamps[0] + work->submitted;
-        span.end = span.end - stamps[0] + work->submitted;
+        work->step_took = work->goes_on ? work->step_took + took : took;
+        span.end = span.begin + work->step_took;
         work->step_began = span.begin;
         work->goes_on = i < work->end && program->dispatches[i].step == span.step;
         if (!work->goes_on) watch->trace(watch->trace_user, &span);
@@ -285,7 +287,6 @@ static bool advance_run(mia__webgpu *webgpu, mia__webgpu_work *work) {
             return true;
         }
         work->begun = true;
-        work->made = work->end;
     }
     bool whole = program->nanoseconds * webgpu->speed <= MIA__WEBGPU_PIECE_NANOSECONDS;
     if (webgpu->in_flight >= (whole ? MOST_SUBMISSIONS : MOST_IN_FLIGHT)) return false;

@@ -107,7 +107,7 @@ static void open_webgpu(const mia_device_options *options, mia__backend **out, m
     webgpu->precision = options != NULL ? options->precision : MIA_PRECISION_DEFAULT;
     if (options != NULL && options->webgpu != NULL) webgpu->options = *options->webgpu;
     (void)pthread_mutex_init(&webgpu->lock, NULL);
-    webgpu->speed = 1;
+    webgpu->speed = webgpu->speed_first = 1;
     webgpu->opened = out;
     webgpu->opening = completion;
     *out = &webgpu->base;
@@ -163,7 +163,7 @@ static mia__webgpu_sent *find_sent(mia__webgpu *webgpu) {
 
 void mia__webgpu_submit(mia__webgpu *webgpu) {
     mia__webgpu_sent *sent = find_sent(webgpu);
-    *sent = (mia__webgpu_sent){.owner = webgpu, .busy = true, .when = webgpu->gpu->type->now(webgpu->gpu)};
+    *sent = (mia__webgpu_sent){.owner = webgpu, .busy = true, .before = webgpu->gpu->type->now(webgpu->gpu)};
     if (sent != &webgpu->uncounted) {
         sent->bytes = webgpu->unsent_bytes;
         sent->nanoseconds = sent->bytes <= MOST_MOVED ? webgpu->unsent_nanoseconds : 0;
@@ -173,6 +173,7 @@ void mia__webgpu_submit(mia__webgpu *webgpu) {
     webgpu->unsent_nanoseconds = 0;
     webgpu->in_flight++;
     webgpu->gpu->type->submit(webgpu->gpu, submission_done, sent);
+    sent->after = webgpu->gpu->type->now(webgpu->gpu);
 }
 
 bool mia__webgpu_wait(mia__webgpu *webgpu) {

@@ -94,15 +94,15 @@ typedef struct mia__webgpu_work mia__webgpu_work;
 /* What is on its way with a submission. */
 typedef struct mia__webgpu_sent {
     struct mia__webgpu *owner;
-    uint64_t bytes;     /* written from the host */
-    double nanoseconds; /* estimate of its work; 0: none */
-    uint64_t when;      /* it was sent, by the GPU's clock */
+    uint64_t bytes;         /* written from the host */
+    double nanoseconds;     /* estimate of its work; 0: none */
+    uint64_t before, after; /* it was sent between these, by the seam's clock */
     bool busy;
 } mia__webgpu_sent;
 
 #define MIA__WEBGPU_MOST_SENT 32
 
-/* What is known of when work ended (pace.c), by the GPU's clock. */
+/* What is known of when work ended (pace.c), by the seam's clock. */
 typedef struct mia__webgpu_pace {
     uint64_t looked;                  /* when the last look began */
     uint64_t ended_least, ended_most; /* the last submission ended between these */
@@ -150,7 +150,8 @@ typedef struct mia__webgpu {
     uint64_t heard;          /* callbacks of the GPU so far */
     mia__watch *telling;     /* progress to be told of once the lock is given back */
     double telling_share;
-    double speed; /* nanoseconds that an estimated one takes, as far as is known */
+    double speed;       /* nanoseconds that an estimated one takes, as far as is known */
+    double speed_first; /* before anything is known: programs are compiled for this, since they are kept */
     mia__webgpu_pace pace;
 } mia__webgpu;
 
@@ -215,7 +216,7 @@ void mia__webgpu_run_part(mia__webgpu *webgpu, mia__run *run, uint32_t first, ui
                           mia__completion completion);
 void mia__webgpu_download(mia__backend *backend, const mia__buffer *buffer, size_t offset, void *into,
                           size_t bytes, mia__completion completion);
-/* The next pipeline that the oldest run waits for and that nobody makes yet; NULL: none. */
+/* The next pipeline that the next run waits for and that nobody makes yet; NULL: none. */
 mia__webgpu_pipeline *mia__webgpu_run_wants(const mia__webgpu *webgpu);
 /* Moves the oldest work on as far as it goes; true when something changed. With the lock. */
 bool mia__webgpu_advance(mia__webgpu *webgpu);
