@@ -108,11 +108,24 @@ static bool same_types(const llama_layer *a, const llama_layer *b) {
     return true;
 }
 
-static bool uniform_llama(const mia_lm *lm) {
+/* Whether two neighbours like layers i - 1 and i come before them. */
+static bool seen_before(const llama *model, size_t i) {
+    for (size_t j = 1; j < i; j++)
+        if (same_types(&model->layers[j - 1], &model->layers[i - 1]) &&
+            same_types(&model->layers[j], &model->layers[i]))
+            return true;
+    return false;
+}
+
+/* A first, a middle and a last one; by the types of their tensors all neighbours that there are, since what is fused may reach from
+ * one to the next; and as the last one of those of the model's last. */
+static int64_t telling_llama(const mia_lm *lm) {
     const llama *model = lm->data;
-    for (size_t i = 1; i < model->layer_count; i++)
-        if (!same_types(&model->layers[0], &model->layers[i])) return false;
-    return true;
+    size_t count = model->layer_count, n = count < 3 ? count : 3;
+    for (size_t i = n; i < count; i++)
+        if (!seen_before(model, i)) n = i + 1;
+    while (n < count && !same_types(&model->layers[n - 1], &model->layers[count - 1])) n++;
+    return (int64_t)n;
 }
 
 /* --- recording -------------------------------------------------------------------------------- */
@@ -184,5 +197,5 @@ const mia__architecture mia__llama = {.name = "llama",
                                       .open = open_llama,
                                       .close = close_llama,
                                       .record = record_llama,
-                                      .uniform = uniform_llama,
+                                      .telling = telling_llama,
                                       .output = output_llama};

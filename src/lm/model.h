@@ -54,8 +54,8 @@ typedef struct mia__architecture {
      * rows]. */
     mia_tensor_f32 (*record)(const mia_lm *lm, const mia__chunk_inputs *inputs, mia_tensor_f32 *caches);
 
-    /* Whether the tensors of all layers are of the same types. */
-    bool (*uniform)(const mia_lm *lm);
+    /* How many layers from the first on ask for all kernels that a chunk asks for: more ask for none in other shapes. */
+    int64_t (*telling)(const mia_lm *lm);
 
     /* Records the output of hidden states [dim, n]: logits [vocabulary, n]. Consumes x. */
     mia_tensor_f32 (*output)(const mia_lm *lm, mia_tensor_f32 x);

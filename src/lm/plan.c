@@ -207,15 +207,13 @@ static mia_status plan_alone(mia_lm *lm, int64_t rows, int64_t before, int64_t c
     return status;
 }
 
-#define LAYERS 3 /* of the same types: those after them ask for nothing new */
-
 /* Chunks of every size, with the smallest caches that have room for them in every place of a prompt, with larger ones as its
  * last; and a token that caches grow for. */
 mia_status mia__plan_every_step(mia_lm *lm, mia_error *error) {
     static const ending ends[] = {
         {MIA__LOGITS_LAST, 0}, {MIA__LOGITS_CHOICE, 0}, {MIA__LOGITS_CHOICE, 1}, {MIA__LOGITS_NONE, 0}};
     mia_lm few = *lm;
-    if (few.parameters.layers > LAYERS && lm->architecture->uniform(lm)) few.parameters.layers = LAYERS;
+    few.parameters.layers = lm->architecture->telling(lm);
     mia_status status = MIA_OK;
     for (int64_t before = 0, capacity; status == MIA_OK && before < lm->context; before = capacity) {
         int64_t rows = 0;

@@ -136,10 +136,7 @@ static size_t list_tensors(const tiny_options *o, entry *entries) {
         list(entries, &count, "ffn_gate.weight", i, o->dim, o->ffn);
         list(entries, &count, "ffn_up.weight", i, o->dim, o->ffn);
         list(entries, &count, "ffn_down.weight", i, o->ffn, o->dim);
-        size_t matrices = o->mixed && i + 1 == (int)o->layers ? 9 : 1;
-        if (o->mixed && i + 2 >= (int)o->layers)
-            for (size_t last = 1; last <= matrices; last++)
-                if (entries[count - last].second > 0) entries[count - last].dtype = MIA_f16;
+        if (o->mixed && i % 4 == 3) entries[count - 1].dtype = MIA_f16;
         if (!o->biased) continue;
         list(entries, &count, "attn_q.bias", i, q, 0);
         list(entries, &count, "attn_k.bias", i, k, 0);

@@ -23,7 +23,7 @@ typedef struct tiny_options {
     uint32_t original;
     bool tied;    /* no output.weight */
     bool biased;  /* biases on q, k, v and the output of attention */
-    bool mixed;   /* the last layer's matrices are f16, and another's ffn_down; not for tiny_forward */
+    bool mixed;   /* every fourth layer's ffn_down is f16; not for tiny_forward */
     bool factors; /* rope_freqs.weight */
     /* faults: a key that is written with another value (UINT32_MAX: left out), a tensor left out */
     const char *architecture;

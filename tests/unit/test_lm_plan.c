@@ -198,7 +198,7 @@ static void test_pipelines(void **state) {
     (void)state;
     static const tiny_options wide = {
         .layers = 1, .dim = 1024, .heads = 16, .kv_heads = 4, .ffn = 2816, .context = 2048, .seed = 3};
-    static const tiny_options mixed = {.layers = 6, .mixed = true, .context = 600, .seed = 4};
+    static const tiny_options mixed = {.layers = 10, .mixed = true, .context = 600, .seed = 4};
     static const int32_t ids[2048];
     uint64_t from = test_seed();
     const mia__gpu_info large = recording_info_large();
