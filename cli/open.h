@@ -62,8 +62,8 @@ int mia__cli_open_weights(const char *command, const char *path, mia__cli_model 
 /* The context that the file was made for; 0 when it does not say. */
 int64_t mia__cli_trained_context(const mia_weights *weights);
 
-/* Opens device and model on the weights; model stays where it is until it is closed. Returns -1 when all is well, else the exit code, with everything
- * closed: the line is printed, or a signal came while it loaded. */
+/* Opens device and model on the weights; `model` must stay where it is until it is closed. Returns -1 when all is
+ * well, else the exit code, with everything closed: the line is printed, or a signal came while it loaded. */
 int mia__cli_open_model(const char *command, const mia__cli_model_options *options, mia__cli_model *model);
 
 void mia__cli_close_model(const char *command, mia__cli_model *model);

@@ -217,27 +217,22 @@ static bool begins_sentence(const text_sink *sink, mia_text text) {
 typedef struct prompt_reading {
     mia__cli_model *model;
     mia_text prompt;
+    const mia_generation *generation;
     mia__cli_progress progress;
-    double chunk;               /* share of the prompt that a chunk of it is */
-    double begin, shown, share; /* of the run under way: where it began, how far it is, by itself too */
     bool written;
 } prompt_reading;
 
-#define CHUNK_TOKENS 512.0 /* of mia_generation_options.progress */
-
-static bool show_chunks(void *user, double fraction) {
+static bool show_read(void *user, double fraction) {
     prompt_reading *reading = user;
-    reading->begin = reading->shown = fraction;
-    reading->share = 0;
     return mia__cli_progress_callback(&reading->progress, fraction);
 }
 
-static void show_within_chunk(void *user, double share) {
+/* share: of the run under way. */
+static void show_reading(void *user, double share) {
     prompt_reading *reading = user;
-    if (share < reading->share) reading->begin = reading->shown; /* another */
-    reading->share = share;
-    reading->shown = reading->begin + fmin(reading->chunk, 1 - reading->begin) * share;
-    mia__cli_progress_show(&reading->progress, reading->shown, "");
+    mia_generation_stats stats = mia_generation_describe(reading->generation);
+    double read = (double)stats.prompt_read, chunk = (double)(stats.prompt_begun - stats.prompt_read);
+    mia__cli_progress_show(&reading->progress, (read + chunk * share) / (double)stats.prompt_tokens, "");
 }
 
 static int write_prompt(prompt_reading *reading, text_sink *sink) {
@@ -247,10 +242,9 @@ static int write_prompt(prompt_reading *reading, text_sink *sink) {
 }
 
 static int begin_reading(prompt_reading *reading, const mia_generation *generation, text_sink *sink) {
-    double tokens = (double)mia_generation_describe(generation).prompt_tokens;
+    reading->generation = generation;
     reading->progress = mia__cli_progress_begin("reading the prompt");
-    reading->chunk = CHUNK_TOKENS / tokens;
-    reading->model->share = show_within_chunk;
+    reading->model->share = show_reading;
     reading->model->share_user = reading;
     bool one_line = reading->progress.terminal && isatty(STDOUT_FILENO) == 1;
     return one_line ? -1 : write_prompt(reading, sink);
@@ -340,7 +334,7 @@ static int run_on(const run_options *o, mia_generation_options *options, mia__cl
     mia_generation *generation = NULL;
     mia_error error = {0};
     prompt_reading reading = {.model = model, .prompt = {o->prompt, strlen(o->prompt)}};
-    options->progress = show_chunks;
+    options->progress = show_read;
     options->progress_user = &reading;
     if (mia_generation_open(model->lm, o->prompt, reading.prompt.length, options, &generation, &error) !=
         MIA_OK)

@@ -271,6 +271,7 @@ MIA_API MIA_MUST_CHECK mia_status mia_generation_next(mia_generation *generation
 typedef struct mia_generation_stats {
     size_t prompt_tokens;      /* of the prompt, BOS included */
     size_t prompt_read;        /* those of them that the model has read */
+    size_t prompt_begun;       /* those, and what the run reads that is under way: for progress within next */
     size_t generated_tokens;   /* tokens chosen, without the one that ends a text */
     size_t generation_steps;   /* steps of the model after the prompt, of one token each */
     double prompt_seconds;     /* the model's steps over prompt_read */

@@ -30,6 +30,7 @@ struct mia_generation {
     int32_t last; /* chosen and shown, but not read by the model yet */
     mia_progress progress;
     void *progress_user;
+    bool reads; /* a step of the prompt is under way */
     mia_finish finish;
     char *text; /* [text_room]: what can be shown now */
     size_t text_length, text_room;
@@ -182,9 +183,11 @@ static mia_status read_prompt(mia_generation *g, mia_error *error) {
         size_t count = all - *read < MIA__CHUNK_ROWS ? all - *read : MIA__CHUNK_ROWS;
         double begin = now();
         bool last = *read + count == all;
+        g->reads = true;
         mia_status status = last && g->logits == NULL ? choose_after(g, ids + *read, count, error)
                                                       : mia_lm_step(g->state, ids + *read, count, 0,
                                                                     last ? g->logits : NULL, error);
+        g->reads = false;
         g->stats.prompt_seconds += now() - begin;
         if (status != MIA_OK) return status;
         for (size_t i = 0; i < count; i++) mia_sampler_accept(g->sampler, ids[*read + i]);
@@ -275,5 +278,9 @@ mia_status mia_generation_next(mia_generation *g, mia_text *text, mia_finish *fi
 }
 
 mia_generation_stats mia_generation_describe(const mia_generation *generation) {
-    return generation->stats;
+    mia_generation_stats stats = generation->stats;
+    const mia_lm_state *state = generation->state;
+    if (generation->reads) stats.prompt_read += state->done;
+    stats.prompt_begun = stats.prompt_read + (generation->reads ? (size_t)state->chunk_count : 0);
+    return stats;
 }
