@@ -321,12 +321,65 @@ static void cancelled_prompts(void **state) {
     OK(mia_device_close(own, &error));
 }
 
+/* What was known of a prompt while it was read. */
+static struct {
+    mia_generation *generation;
+    size_t begun;
+    int runs;
+} reading;
+
+static void on_step(void *user, const mia_step_event *event) {
+    (void)user, (void)event;
+    if (reading.generation == NULL) return;
+    mia_generation_stats stats = mia_generation_describe(reading.generation);
+    if (stats.generation_steps > 0 || stats.generated_tokens > 0 || stats.prompt_begun == reading.begun)
+        return;
+    assert_int_equal(stats.prompt_read, reading.begun); /* what the run before was to read */
+    assert_true(stats.prompt_begun > stats.prompt_read);
+    reading.begun = stats.prompt_begun;
+    reading.runs++;
+}
+
+/* While a prompt is read, it is known how much of it is, and how much the run under way reads. */
+static void prompts_being_read(void **state) {
+    (void)state;
+    mia_error error;
+    mia_device *own;
+    mia_weights *file = tiny_open(&(tiny_options){.seed = 3});
+    mia_lm *tiny;
+    char prompt[701];
+    memset(prompt, 'y', 700);
+    prompt[700] = '\0';
+    assert_non_null(file);
+    OK(mia_device_open(&(mia_device_options){.threads = 1, .trace = on_step}, &own, &error));
+    OK(mia_lm_open(own, file, NULL, &tiny, &error));
+    mia_generation *generation;
+    mia_text text;
+    mia_finish finish;
+    OK(mia_generation_open(tiny, prompt, 700, &(mia_generation_options){.max_tokens = 2}, &generation,
+                           &error));
+    assert_int_equal(mia_generation_describe(generation).prompt_begun, 0);
+    reading.generation = generation;
+    OK(mia_generation_next(generation, &text, &finish, &error));
+    reading.generation = NULL;
+    mia_generation_stats stats = mia_generation_describe(generation);
+    assert_in_range(stats.prompt_tokens, 700, 710);
+    assert_int_equal(stats.prompt_read, stats.prompt_tokens);
+    assert_int_equal(stats.prompt_begun, stats.prompt_tokens);
+    assert_int_equal(reading.begun, stats.prompt_tokens);
+    assert_in_range(reading.runs, 3, 8); /* 512 tokens and what is left of them, in runs of fewer each */
+    mia_generation_close(generation);
+    mia_lm_close(tiny);
+    mia_weights_close(file);
+    OK(mia_device_close(own, &error));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(seeds_repeat),      cmocka_unit_test(drawn_seeds_repeat_too),
         cmocka_unit_test(stop_strings),      cmocka_unit_test(ends_by_itself),
         cmocka_unit_test(tiny_contexts),     cmocka_unit_test(prompts_in_parts),
-        cmocka_unit_test(cancelled_prompts),
+        cmocka_unit_test(cancelled_prompts), cmocka_unit_test(prompts_being_read),
     };
     return cmocka_run_group_tests(tests, open_bundled, close_bundled);
 }
