@@ -82,8 +82,8 @@ struct mia__backend_type {
     mia_status (*prepare)(mia__backend *backend, mia_dtype dtype, const mia_shape *shape,
                           const mia__form *form, const void *raw, mia__buffer *into, mia_error *error);
 
-    /* The same of some rows, what lies along the first extent, in a form of a key other than 0; `raw` holds these alone.
-     * All rows come, in their order. NULL: a constant is prepared whole. */
+    /* The same of some rows, what lies along the first extent; `raw` holds these alone. All rows come, in their order.
+     * NULL: a constant is prepared whole. */
     mia_status (*prepare_rows)(mia__backend *backend, mia_dtype dtype, const mia_shape *shape,
                                const mia__form *form, uint64_t first, uint64_t count, const void *raw,
                                mia__buffer *into, mia_error *error);

@@ -6,11 +6,15 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
+
+#define LAYER_TENSORS 13
 
 typedef struct llama_layer {
     mia_tensor attention_norm, q, k, v, o;     /* weights are [inputs, outputs] */
     mia_tensor q_bias, k_bias, v_bias, o_bias; /* zero handles where the file has none */
     mia_tensor ffn_norm, gate, up, down;
+    mia_dtype types[LAYER_TENSORS]; /* of all these; MIA_NONE where the file has none */
 } llama_layer;
 
 typedef struct llama {
@@ -30,7 +34,7 @@ static mia_status open_layer(mia_lm *lm, int64_t index, llama_layer *layer, mia_
         int64_t first, second;
         bool optional;
         mia_tensor *into;
-    } wanted[] = {
+    } wanted[LAYER_TENSORS] = {
         {"attn_norm.weight", p->dim, 0, false, &layer->attention_norm},
         {"attn_q.weight", p->dim, q, false, &layer->q},
         {"attn_k.weight", p->dim, k, false, &layer->k},
@@ -46,11 +50,13 @@ static mia_status open_layer(mia_lm *lm, int64_t index, llama_layer *layer, mia_
         {"ffn_down.weight", p->ffn, p->dim, false, &layer->down},
     };
     mia_status status = MIA_OK;
-    for (size_t i = 0; status == MIA_OK && i < sizeof wanted / sizeof wanted[0]; i++) {
+    for (size_t i = 0; status == MIA_OK && i < LAYER_TENSORS; i++) {
         char name[64];
         snprintf(name, sizeof name, "blk.%" PRId64 ".%s", index, wanted[i].name);
         status = mia__lm_constant(lm, name, wanted[i].first, wanted[i].second, wanted[i].optional,
                                   wanted[i].into, error);
+        bool there = status == MIA_OK && wanted[i].into->device != NULL;
+        layer->types[i] = there ? mia_tensor_dtype(*wanted[i].into) : MIA_NONE;
     }
     return status;
 }
@@ -83,29 +89,8 @@ static void close_llama(mia_lm *lm) {
     lm->data = NULL;
 }
 
-static mia_dtype type_of(mia_tensor t) {
-    return t.device != NULL ? mia_tensor_dtype(t) : MIA_NONE;
-}
-
 static bool same_types(const llama_layer *a, const llama_layer *b) {
-    const mia_tensor pairs[][2] = {
-        {a->attention_norm, b->attention_norm},
-        {a->q, b->q},
-        {a->k, b->k},
-        {a->v, b->v},
-        {a->o, b->o},
-        {a->q_bias, b->q_bias},
-        {a->k_bias, b->k_bias},
-        {a->v_bias, b->v_bias},
-        {a->o_bias, b->o_bias},
-        {a->ffn_norm, b->ffn_norm},
-        {a->gate, b->gate},
-        {a->up, b->up},
-        {a->down, b->down},
-    };
-    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++)
-        if (type_of(pairs[i][0]) != type_of(pairs[i][1])) return false;
-    return true;
+    return memcmp(a->types, b->types, sizeof a->types) == 0;
 }
 
 /* Whether two neighbours like layers i - 1 and i come before them. */

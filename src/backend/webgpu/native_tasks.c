@@ -1,6 +1,8 @@
 /* Work that the library ends later (native.h): the list of it, its callers' callbacks, and waiting for the GPU. */
 #include "backend/webgpu/native.h"
 
+#include "backend/watch.h"
+
 #include <string.h>
 #include <time.h>
 
@@ -177,21 +179,15 @@ void mia__native_end_tasks(mia__native *gpu) {
 
 /* --- waiting ------------------------------------------------------------------------------------------ */
 
-static uint64_t now(void) {
-    struct timespec time;
-    (void)clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
-}
-
 uint64_t mia__native_now(mia__gpu *gpu) {
     (void)gpu;
-    return now();
+    return mia__nanoseconds();
 }
 
 /* First none at all, since the GPU is often done in microseconds; then as long as would add a thirty-second to the
  * wait, at most a millisecond. */
 static void wait_a_little(uint64_t since) {
-    uint64_t waited = now() - since;
+    uint64_t waited = mia__nanoseconds() - since;
     if (waited < 50000) return;
     uint64_t pause = waited / 32;
     if (pause > 1000000) pause = 1000000;
@@ -200,7 +196,8 @@ static void wait_a_little(uint64_t since) {
 
 void mia__native_await(const mia__webgpu_library *library, WGPUInstance instance, const bool *flag) {
     const volatile bool *set = flag; /* by a callback */
-    for (uint64_t since = now(); !*set; wait_a_little(since)) library->InstanceProcessEvents(instance);
+    for (uint64_t since = mia__nanoseconds(); !*set; wait_a_little(since))
+        library->InstanceProcessEvents(instance);
 }
 
 static bool under_way(const mia__native *gpu) {
@@ -212,7 +209,7 @@ static bool under_way(const mia__native *gpu) {
 void mia__native_poll(mia__gpu *base, bool block) {
     mia__native *gpu = (mia__native *)base;
     bool told = tell_all(gpu);
-    for (uint64_t since = now();; wait_a_little(since)) {
+    for (uint64_t since = mia__nanoseconds();; wait_a_little(since)) {
         gpu->library.InstanceProcessEvents(gpu->instance);
         if (tell_all(gpu) || told || !block || !under_way(gpu)) return;
     }
